@@ -1,0 +1,48 @@
+"""Study crosslingual generalization with BLOOMZ and mT0.
+
+The names below are read from their rooms on first use, so that `import workbench` costs nothing: no torch,
+no pandas, no side effect. The rooms and what each is for are listed in the README.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_ROOMS = frozenset(
+    {
+        "errors",
+        "family",
+        "figures",
+        "generation",
+        "hidden",
+        "mini",
+        "models",
+        "probing",
+        "published",
+        "ranking",
+    }
+    | {"records", "runs", "sensitivity", "stats", "store", "tasks", "templates", "transfer"}
+)
+_ROOM_OF = {
+    "load": "models",
+    "generate": "generation",
+    "rank": "ranking",
+    "score": "ranking",
+    "hidden_states": "hidden",
+    "record": "records",
+}
+
+__all__ = ["__version__", *_ROOM_OF]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOM_OF:
+        return getattr(import_module(f"workbench.{_ROOM_OF[name]}"), name)
+    if name in _ROOMS:
+        return import_module(f"workbench.{name}")
+    raise AttributeError(f"workbench has no name {name!r}; it has: {', '.join(sorted(__all__))}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
