@@ -1,0 +1,180 @@
+"""A name becomes a lazy handle; the engine behind it is loaded when an answer is missing.
+
+`load` accepts a name of the family, any other hub id, or a local folder, decoder-only or encoder-decoder. This is the
+torch-free side of the door: torch is imported with the engine, in one place below.
+"""
+
+import re
+import warnings
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Literal
+
+from workbench.errors import BadInput
+from workbench.models.identity import Identity, identify, locate, randomized
+from workbench.records import data_path, note
+from workbench.store import Store
+
+if TYPE_CHECKING:
+    from workbench.models.transformers_engine import TransformersEngine
+
+DTYPES = ("float32", "bfloat16", "float16")
+Dtype = Literal["float32", "bfloat16", "float16"]
+_OVERFLOWS = ("t5", "mt5", "umt5")  # activations beyond 65,504: transformers issues 5651, 9295, 10819
+_NAMES_A_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+@dataclass
+class Model:
+    """A model that can be asked. Made by `load`; nothing is read before it is needed.
+
+    Attributes:
+        name: as given to `load`.
+        dtype: what it computes in; files in another precision are cast.
+        device: "auto" (all GPUs there are, else the CPU), "cpu", "cuda", "cuda:1", "mps".
+        store: where its answers are kept.
+        hits, misses: answers taken from the store and computed, since loading.
+    """
+
+    name: str
+    dtype: Dtype = "float32"
+    device: str = "auto"
+    revision: str | None = None
+    store: Store = field(default_factory=Store)
+    same_device: bool = False
+    random_seed: int | None = None
+    hits: int = 0
+    misses: int = 0
+    hits_by_device: dict[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Digests, hub commit, architecture; needs neither torch nor, where the store remembers it, the weights."""
+        found = identify(self.name, self.revision, self.store)
+        if self.dtype == "float16" and found.architecture in _OVERFLOWS:
+            raise BadInput(
+                f"{self.name}: mT5 and T5 overflow when they compute in float16; use bfloat16 or float32"
+            )
+        if self.random_seed is not None:
+            made_by = f"torch {version('torch')}, transformers {version('transformers')}"
+            return randomized(found, self.random_seed, made_by)
+        return found
+
+    @property
+    def architecture(self) -> str:
+        """The configuration's model type: "bloom", "mt5", …"""
+        return self.identity.architecture
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """Whether an encoder reads the prompt (mT5, mT0) or the decoder does (BLOOM, BLOOMZ)."""
+        return self.identity.is_encoder_decoder
+
+    @property
+    def is_miniature(self) -> bool:
+        """Whether it is of the miniature family, whose results are SYNTHETIC."""
+        return self.name.startswith("mini-")
+
+    @cached_property
+    def engine(self) -> "TransformersEngine":
+        """The engine, with its weights read; importing it imports torch."""
+        from workbench.models.transformers_engine import TransformersEngine  # noqa: PLC0415  the one lazy import
+
+        identity = self.identity
+        if identity.folder is None:  # answers were known, weights are not here
+            found = identify(self.name, self.revision, self.store, need_weights=True)
+            if self.random_seed is None and found.weights != identity.weights:
+                raise BadInput(
+                    f"{self.name} has changed on the hub since its answers were stored; name a revision"
+                )
+            identity = replace(identity, folder=found.folder)
+        return TransformersEngine(
+            identity, dtype=self.dtype, device=self.device, random_seed=self.random_seed
+        )
+
+    @property
+    def hf(self) -> Any:
+        """The transformers model and tokenizer, as `model.hf.model` and `model.hf.tokenizer`, for every other tool."""
+        return self.engine
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The part of an answer's key that is the model's: everything about it that can change an answer."""
+        identity = self.identity
+        return {
+            "weights": identity.weights,
+            "tokenizer": identity.tokenizer,
+            "dtype": self.dtype,
+            "quantization": None,
+            "engine": "transformers",
+        }
+
+    def count(self, device_of_hits: list[str], misses: int) -> None:
+        """Keep the tally of hits and misses, and note it for the run's manifest."""
+        self.hits += len(device_of_hits)
+        self.misses += misses
+        for device in device_of_hits:
+            self.hits_by_device[device] = self.hits_by_device.get(device, 0) + 1
+        identity = self.identity
+        facts = {
+            "weights_digest": identity.weights,
+            "tokenizer_digest": identity.tokenizer,
+            "hub_id": identity.hub_id,
+            "commit": identity.commit,
+            "dtype": self.dtype,
+            "store_hits": self.hits,
+            "store_misses": self.misses,
+            "hits_by_device": self.hits_by_device,
+        }
+        note(models={identity.name: facts})
+
+    def warn_of_strange_words(self, texts: list[str]) -> None:
+        """Warn when a miniature is asked about words that its world does not have."""
+        if not self.is_miniature:
+            return
+        strange = sorted({word for text in texts for word in re.findall(r"\w+", text)} - _world())
+        if strange:
+            shown = ", ".join(strange[:8]) + (" …" if len(strange) > 8 else "")
+            warnings.warn(
+                f"{self.name} knows only its miniature world; not in it: {shown} (all its words: data/mini/words.txt)",
+                stacklevel=3,
+            )
+
+
+def load(
+    name: str,
+    *,
+    dtype: Dtype = "float32",
+    device: str = "auto",
+    revision: str | None = None,
+    store: Store | None = None,
+    same_device: bool = False,
+    random_seed: int | None = None,
+) -> Model:
+    """Make a lazy handle for a model.
+
+    Args:
+        name: "bloomz-560m", "mini-mt0", any hub id of a causal or encoder-decoder model, or a folder.
+        dtype: what to compute in: "float32", "bfloat16", "float16" (refused on the mT5 side).
+        device: "auto", "cpu", "cuda", "cuda:0" …
+        revision: a commit or branch of the hub.
+        store: another store than the default one.
+        same_device: take no stored answers that another kind of device computed.
+        random_seed: the same architecture with random weights, a baseline for probes.
+
+    Raises:
+        UnknownName: no such model; the message lists the nearest names.
+        BadInput: an unknown dtype or device, or float16 on the mT5 side.
+    """
+    if dtype not in DTYPES:
+        raise BadInput(f"no dtype called {dtype!r}; choose one of: {', '.join(DTYPES)}")
+    if not _NAMES_A_DEVICE.fullmatch(device):
+        raise BadInput(f"no device called {device!r}; choose auto, cpu, cuda, cuda:N or mps")
+    locate(name, revision)
+    return Model(name, dtype, device, revision, store or Store(), same_device, random_seed)
+
+
+@lru_cache(maxsize=1)
+def _world() -> frozenset[str]:
+    path = data_path("mini/words.txt")
+    return frozenset(path.read_text(encoding="utf-8").split())

@@ -1,0 +1,71 @@
+"""Small random checkpoints of the real classes, made once per session: no download, no training."""
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    MT5Config,
+    MT5ForConditionalGeneration,
+    PreTrainedTokenizerFast,
+)
+
+from workbench.models import load
+from workbench.store import Store
+
+TEXTS = [
+    "The cat sat on the mat. Translate to English: Je t'aime.", "Le chat est assis sur le tapis, n'est-ce pas ?",
+    "猫坐在垫子上。你好吗？", "Paka ameketi juu ya mkeka.", "El gato duerme. ¿Dónde está?", "Premise and hypothesis: yes, no, maybe.",
+]  # fmt: skip
+
+
+def _tokenizer(side):
+    special = ["<unk>", "<s>", "</s>", "<pad>"] if side == "bloom" else ["<pad>", "</s>", "<unk>"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    if side == "mt5":
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="$A </s>", special_tokens=[("</s>", 1)]
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=128,
+        bos_token="<s>" if side == "bloom" else None,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory):
+    """Folders of a random BLOOM and a random mT5 (own head), two layers each, with loud weights so that answers differ."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    torch.manual_seed(0)
+    bloom = BloomForCausalLM(
+        BloomConfig(vocab_size=400, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3)
+    )
+    mt5 = MT5ForConditionalGeneration(
+        MT5Config(
+            vocab_size=400, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, initializer_factor=1.0
+        )
+    )
+    mt5.lm_head.weight = torch.nn.Parameter(torch.randn(400, 32) * 0.3)
+    for model, side in ((bloom, "bloom"), (mt5, "mt5")):
+        model.save_pretrained(root / side)
+        _tokenizer(side).save_pretrained(root / side)
+    return {"bloom": root / "bloom", "mt5": root / "mt5"}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store.sqlite")
+
+
+@pytest.fixture(params=["bloom", "mt5"])
+def model(request, checkpoints, store):
+    """A handle on each architecture in turn."""
+    return load(str(checkpoints[request.param]), device="cpu", store=store)
