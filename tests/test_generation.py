@@ -1,0 +1,254 @@
+"""Generation: batch = single = transformers, padding changes nothing, cached = fresh, every setting is in the key."""
+
+import math
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from workbench.errors import BadInput
+from workbench.generation import generate
+from workbench.models import load
+from workbench.models.requests import Decoding, ToGenerate
+from workbench.store import Store
+
+PROMPTS = [
+    "The cat sat on the mat. Translate to English:",
+    "Le chat",
+    "猫坐在垫子上。",
+    "Paka ameketi juu ya mkeka. " * 4,
+]
+
+
+def slow_greedy(engine, prompt, steps):
+    """One prompt, one token at a time, no cache, no padding."""
+    ids = engine.tokenizer(prompt, return_tensors="pt").input_ids
+    out = [engine.model.config.decoder_start_token_id] if engine.is_encoder_decoder else []
+    for _ in range(steps):
+        with torch.inference_mode():
+            if engine.is_encoder_decoder:
+                logits = engine.model(input_ids=ids, decoder_input_ids=torch.tensor([out])).logits
+            else:
+                logits = engine.model(
+                    input_ids=torch.cat([ids, torch.tensor([out], dtype=torch.long)], 1)
+                ).logits
+        out.append(int(logits[0, -1].argmax()))
+        if out[-1] == engine.tokenizer.eos_token_id:
+            break
+    return engine.tokenizer.decode(out, skip_special_tokens=True)
+
+
+def test_it_equals_the_slow_loop(model):
+    answers = generate(model, PROMPTS, max_new_tokens=12)
+    assert [a.text for a in answers] == [slow_greedy(model.engine, p, 12) for p in PROMPTS]
+
+
+def test_batch_single_and_any_order_give_the_same_texts(model, tmp_path):
+    def texts(prompts, batch_size, name):
+        handle = load(model.name, device="cpu", store=Store(tmp_path / name))
+        return {a.prompt: a.text for a in generate(handle, prompts, max_new_tokens=10, batch_size=batch_size)}
+
+    assert texts(PROMPTS, 4, "a") == texts(PROMPTS, 1, "b") == texts(PROMPTS[::-1], 3, "c")
+
+
+def test_without_the_mask_padding_would_change_the_texts(model, monkeypatch):
+    """The twin of the test above: it can fail."""
+    whole = generate(model, PROMPTS, max_new_tokens=10)
+    pad = model.engine._pad_batch
+    monkeypatch.setattr(
+        model.engine, "_pad_batch", lambda rows, left: (ids := pad(rows, left=left)[0], torch.ones_like(ids))
+    )
+    batches = model.engine.generate([ToGenerate(p) for p in PROMPTS], Decoding(10), 4)
+    unmasked = {
+        PROMPTS[p]: answer.text
+        for positions, answers in batches
+        for p, answer in zip(positions, answers, strict=True)
+    }
+    assert [a.text for a in whole] != [unmasked[p] for p in PROMPTS]
+
+
+def test_cached_equals_fresh_and_asks_no_engine(model):
+    fresh = generate(model, PROMPTS, max_new_tokens=10)
+    again = load(model.name, device="cpu", store=model.store)
+    assert generate(again, PROMPTS[::-1] + PROMPTS, max_new_tokens=10) == fresh[::-1] + fresh
+    assert (again.hits, again.misses) == (len(PROMPTS), 0)
+    assert "engine" not in vars(again)
+
+
+def test_a_hit_imports_no_torch(model):
+    generate(model, PROMPTS[:1], max_new_tokens=5)
+    code = (
+        "import sys; from workbench import load, generate; from workbench.store import Store;"
+        f"generate(load({model.name!r}, store=Store({str(model.store.path)!r})), [{PROMPTS[0]!r}], max_new_tokens=5);"
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"max_new_tokens": 6}, {"min_new_tokens": 2}, {"num_beams": 2}, {"repetition_penalty": 1.2},
+        {"do_sample": True, "seed": 0},
+    ],
+)  # fmt: skip
+def test_every_setting_is_a_miss(model, change):
+    generate(model, PROMPTS[:1], max_new_tokens=5)
+    generate(model, PROMPTS[:1], **{"max_new_tokens": 5, **change})
+    assert (model.hits, model.misses) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [{"seed": 0}, {"seed": 1, "temperature": 0.5}, {"seed": 1, "top_k": 5}, {"seed": 1, "top_p": 0.5}],
+)
+def test_every_setting_of_sampling_is_a_miss(model, first):
+    generate(model, PROMPTS[:1], max_new_tokens=3, do_sample=True, **first)
+    generate(model, PROMPTS[:1], max_new_tokens=3, do_sample=True, seed=1)
+    assert (model.hits, model.misses) == (0, 2)
+
+
+def test_another_dtype_or_one_more_byte_is_a_miss_and_another_batch_size_is_not(model):
+    generate(model, PROMPTS[:1], max_new_tokens=5)
+    generate(model, PROMPTS[:1], max_new_tokens=5, batch_size=1)
+    generate(model, [PROMPTS[0] + " "], max_new_tokens=5)
+    assert (model.hits, model.misses) == (1, 2)
+    other = load(model.name, dtype="bfloat16", device="cpu", store=model.store)
+    generate(other, PROMPTS[:1], max_new_tokens=5)
+    assert (other.hits, other.misses) == (0, 1)
+
+
+def test_samples_do_not_depend_on_the_batch_and_differ_among_themselves(model, tmp_path):
+    def sample(prompts, name, batch_size):
+        handle = load(model.name, device="cpu", store=Store(tmp_path / name))
+        options = {"do_sample": True, "seed": 3, "samples": 4, "temperature": 2.0, "batch_size": batch_size}
+        return {(a.prompt, a.sample): a.text for a in generate(handle, prompts, max_new_tokens=6, **options)}
+
+    together, apart = sample(PROMPTS, "a", 16), sample(PROMPTS[::-1], "b", 1)
+    assert together == apart
+    assert len(set(together.values())) > len(together) / 2
+
+
+def test_samples_follow_the_models_distribution(model):
+    """One step, many samples: the frequencies are the softmax's (twin: they are not those at another temperature)."""
+    prompt, n = PROMPTS[1], 3000
+    answers = generate(
+        model, [prompt], max_new_tokens=1, do_sample=True, seed=0, samples=n, batch_size=500, temperature=4.0
+    )
+    engine = model.engine
+    ids = engine.tokenizer(prompt, return_tensors="pt").input_ids
+    extra = {"decoder_input_ids": torch.tensor([[0]])} if engine.is_encoder_decoder else {}
+    with torch.inference_mode():
+        logits = engine.model(input_ids=ids, **extra).logits[0, -1]
+    drawn = Counter(answer.text for answer in answers)
+
+    def distance(temperature):
+        expected = Counter()
+        for token, p in enumerate(torch.softmax(logits / temperature, -1).tolist()):
+            text = "" if token in engine._ends else engine.tokenizer.decode([token], skip_special_tokens=True)
+            expected[text] += p
+        return sum(abs(drawn[t] / n - expected[t]) for t in expected | drawn) / 2
+
+    noise = math.sqrt(len(logits) / n)
+    assert distance(4.0) < noise / 2 < distance(1.0)
+
+
+def test_beams_equal_transformers_own(model):
+    engine = model.engine
+    ids = engine.tokenizer(PROMPTS[0], return_tensors="pt").input_ids
+    out = engine.model.generate(
+        input_ids=ids, attention_mask=torch.ones_like(ids), num_beams=3, max_new_tokens=8, do_sample=False
+    )
+    start = 1 if engine.is_encoder_decoder else ids.shape[1]
+    expected = engine.tokenizer.decode(out[0, start:], skip_special_tokens=True)
+    assert generate(model, PROMPTS[:1], max_new_tokens=8, num_beams=3)[0].text == expected
+
+
+@pytest.mark.parametrize(
+    ("prompts", "options", "message"),
+    [
+        ([""], {}, "prompt 0 is ''"),
+        (["fine", "  "], {}, "prompt 1"),
+        ("one string", {}, "give a list"),
+        (["fine"], {"do_sample": True}, "without a seed"),
+        (["fine"], {"temperature": 0.5}, "do_sample=True"),
+        (["fine"], {"do_sample": True, "seed": 0, "num_beams": 2}, "num_beams=1"),
+        (["word " * 200], {}, "128|shorten"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence_and_stores_nothing(model, prompts, options, message):
+    with pytest.raises(BadInput, match=message):
+        generate(model, prompts, max_new_tokens=5, **options)
+    assert model.store.info()["answers"] == 0
+
+
+def test_max_new_tokens_must_be_said(model):
+    with pytest.raises(TypeError, match="max_new_tokens"):
+        generate(model, PROMPTS)
+
+
+def test_a_failure_in_a_later_batch_keeps_the_earlier_ones(model, monkeypatch):
+    real, calls = model.engine._generate, []
+
+    def fail_second(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            raise MemoryError
+        return real(*args)
+
+    monkeypatch.setattr(model.engine, "_generate", fail_second)
+    with pytest.raises(MemoryError):
+        generate(model, PROMPTS, max_new_tokens=5, batch_size=2)
+    again = load(model.name, device="cpu", store=model.store)
+    generate(again, PROMPTS, max_new_tokens=5, batch_size=2)
+    assert (again.hits, again.misses) == (2, 2)
+
+
+KILLED = """
+import sys
+from workbench import load, generate
+from workbench.store import Store
+model = load(sys.argv[1], store=Store(sys.argv[2]), device="cpu")
+real = model.engine._generate
+def announce(*args):
+    print("batch", flush=True)
+    return real(*args)
+model.engine._generate = announce
+generate(model, [f"prompt number {n}" for n in range(400)], max_new_tokens=20, batch_size=4, progress=False)
+"""
+
+
+def test_killed_in_the_middle_it_goes_on_where_it_was(model):
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, model.name, model.store.path], stdout=subprocess.PIPE, text=True
+    ) as process:
+        for _ in range(6):
+            assert process.stdout.readline() == "batch\n"
+        process.kill()
+    whole = [f"prompt number {n}" for n in range(400)]
+    kept = model.store.info()["answers"]
+    assert kept >= 20
+    assert kept % 4 == 0
+    generate(model, whole[100:124], max_new_tokens=20)  # the longest go first
+    assert model.hits > 0
+
+
+texts = st.text(alphabet="abc déф猫。 \n", min_size=1, max_size=30).filter(str.strip)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(prompts=st.lists(texts, min_size=2, max_size=6))
+def test_any_batch_of_any_texts_equals_one_by_one(model, prompts):
+    requests = [ToGenerate(prompt) for prompt in prompts]
+    together = {
+        p: a
+        for positions, answers in model.engine.generate(requests, Decoding(5), 6)
+        for p, a in zip(positions, answers, strict=True)
+    }
+    for place, request in enumerate(requests):
+        [(_, [alone])] = model.engine.generate([request], Decoding(5), 1)
+        assert together[place] == alone
