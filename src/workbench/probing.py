@@ -1,0 +1,149 @@
+"""What a linear map reads from hidden states, layer by layer, against what it would read anyway.
+
+A probe is a multinomial logistic regression on standardised states. Every score stands beside its controls: a control
+task (each word type gets a random label, so the probe can only memorise: Hewitt & Liang 2019, D19-1275), the majority
+class, and, given states of a twin with random weights, what the architecture alone shows. Items are split by meaning, so
+that no test item has a translation in training.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from workbench.errors import BadInput
+from workbench.stats import bootstrap
+
+
+@dataclass(frozen=True)
+class Examples:
+    """N texts to probe: states (N, L+1, D), and for each text its label, its language and its meaning's id."""
+
+    states: np.ndarray
+    labels: Sequence[Hashable]
+    languages: Sequence[str]
+    meanings: Sequence[Hashable]
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.states), len(self.labels), len(self.languages), len(self.meanings)}
+        if len(lengths) != 1 or self.states.ndim != 3:
+            raise BadInput(
+                f"states of shape {self.states.shape} came with {len(self.labels)} labels, {len(self.languages)} "
+                f"languages and {len(self.meanings)} meanings; give states (N, layers, width) and N of each"
+            )
+        if len(set(self.labels)) < 2:
+            raise BadInput(f"all labels are {self.labels[0]!r}; a probe needs at least two classes")
+
+
+def control_labels(types: Sequence[Hashable], classes: int, seed: int = 0) -> list[int]:
+    """Give each word type (any hashable) a random class that it keeps everywhere: the control task's labels."""
+    generator = np.random.default_rng(seed)
+    of = {kind: int(generator.integers(classes)) for kind in sorted(set(types), key=repr)}
+    return [of[kind] for kind in types]
+
+
+def majority(labels: Sequence[Hashable]) -> float:
+    """The share of the most frequent label: what a probe scores that has not looked."""
+    return float(pd.Series(list(labels)).value_counts(normalize=True).iloc[0])
+
+
+def probe(
+    examples: Examples, *, train_on: str | None = None, folds: int = 5, strength: float = 0.1, seed: int = 0
+) -> pd.DataFrame:
+    """Fit one probe per layer and fold, and test it on meanings it has not seen.
+
+    Args:
+        train_on: fit on the texts of this language alone, and test on every language: does the same direction mean the
+            same elsewhere? By default all languages are in training.
+        strength: the inverse regularisation C of the logistic regression.
+
+    Returns:
+        One row per text and layer (0 is the embeddings): layer, language, meaning, label, predicted, correct.
+
+    Raises:
+        BadInput: fewer meanings than folds, or a language that no text has.
+    """
+    labels, languages = np.asarray(examples.labels), np.asarray(examples.languages)
+    meanings = pd.factorize(np.asarray(examples.meanings))[0]
+    if train_on is not None and train_on not in set(examples.languages):
+        raise BadInput(f"no text is in {train_on!r}; there are {', '.join(sorted(set(examples.languages)))}")
+    if len(set(meanings)) < folds:
+        raise BadInput(
+            f"{len(set(meanings))} meanings cannot be split into {folds} folds; give more, or fewer folds"
+        )
+    tables = []
+    for train, test in GroupKFold(folds, shuffle=True, random_state=seed).split(meanings, groups=meanings):
+        fitted_on = train if train_on is None else train[languages[train] == train_on]
+        for layer in range(examples.states.shape[1]):
+            features = examples.states[:, layer]
+            linear = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500))
+            predicted = linear.fit(features[fitted_on], labels[fitted_on]).predict(features[test])
+            tables.append(
+                pd.DataFrame(
+                    {
+                        "layer": layer,
+                        "language": languages[test],
+                        "meaning": np.asarray(examples.meanings)[test],
+                        "label": labels[test],
+                        "predicted": predicted,
+                        "correct": predicted == labels[test],
+                    }
+                )
+            )
+    return pd.concat(tables, ignore_index=True)
+
+
+def retrieval(examples: Examples, *, pivot: str) -> pd.DataFrame:
+    """For every text, ask whether the nearest text of the pivot language (by cosine) says the same, and the other way.
+
+    States are centred per language first (Libovický et al. 2020, 2004.05160), which takes away what marks a language.
+
+    Returns:
+        One row per text outside the pivot and layer: layer, language, meaning, correct (mean of both directions).
+
+    Raises:
+        BadInput: a language whose meanings are not those of the pivot.
+    """
+    languages, meanings = np.asarray(examples.languages), np.asarray(examples.meanings)
+    order = {
+        name: np.argsort(meanings[languages == name], kind="stable") for name in dict.fromkeys(languages)
+    }
+    if pivot not in order:
+        raise BadInput(f"no text is in {pivot!r}; there are {', '.join(order)}")
+    shared = meanings[languages == pivot][order[pivot]]
+    tables = []
+    for name, places in order.items():
+        if name == pivot:
+            continue
+        if not np.array_equal(meanings[languages == name][places], shared):
+            raise BadInput(
+                f"{name} and {pivot} do not have the same meanings, each once; retrieval needs parallel texts"
+            )
+        for layer in range(examples.states.shape[1]):
+            here = _unit(examples.states[languages == name, layer][places])
+            there = _unit(examples.states[languages == pivot, layer][order[pivot]])
+            cosine, own = here @ there.T, np.arange(len(shared))
+            hits = (np.mean([cosine.argmax(1) == own, cosine.argmax(0) == own], axis=0)).astype(float)
+            tables.append(
+                pd.DataFrame({"layer": layer, "language": name, "meaning": shared, "correct": hits})
+            )
+    return pd.concat(tables, ignore_index=True)
+
+
+def by_layer(table: pd.DataFrame, *groups: str, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Average `correct` per layer (and per column in `groups`), with a 95 % bootstrap interval over meanings."""
+    rows = []
+    for key, part in table.groupby([*groups, "layer"], sort=False):
+        interval = bootstrap(part["correct"].astype(float), part["meaning"], draws=draws, seed=seed)
+        rows.append((*key, interval.estimate, interval.low, interval.high))
+    return pd.DataFrame(rows, columns=[*groups, "layer", "accuracy", "low", "high"])
+
+
+def _unit(states: np.ndarray) -> np.ndarray:
+    centred = states - states.mean(axis=0)
+    return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)

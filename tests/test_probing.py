@@ -1,0 +1,121 @@
+"""Probes find what was planted, and nothing where nothing is; splits keep translations apart."""
+
+import numpy as np
+import pytest
+
+from workbench.errors import BadInput
+from workbench.probing import Examples, by_layer, control_labels, majority, probe, retrieval
+
+LANGUAGES = ("x-en", "x-fr", "x-es")
+
+
+def planted(layers=3, meanings=80, width=16, shared=True, seed=0):
+    """Layer 0 is noise; from layer 1 on a direction tells the label, the same in every language if `shared`."""
+    generator = np.random.default_rng(seed)
+    directions = {name: 4 * np.eye(width)[place] for place, name in enumerate(LANGUAGES)}
+    rows, labels, languages, ids = [], [], [], []
+    for meaning in range(meanings):
+        for name in LANGUAGES:
+            state = generator.normal(size=(layers, width))
+            sign = 1 if meaning % 2 else -1
+            state[1:] += sign * directions[LANGUAGES[0] if shared else name]
+            rows.append(state)
+            labels.append("yes" if meaning % 2 else "no")
+            languages.append(name)
+            ids.append(meaning)
+    return Examples(np.array(rows, dtype=np.float32), labels, languages, ids)
+
+
+def test_a_planted_direction_is_found_where_it_is_and_not_before():
+    accuracy = by_layer(probe(planted())).set_index("layer")["accuracy"]
+    assert accuracy[1] > 0.95
+    assert accuracy[2] > 0.95
+    assert accuracy[0] < 0.65
+
+
+def test_shuffled_labels_score_at_chance():
+    examples = planted()
+    shuffled = dict(zip(range(80), np.random.default_rng(1).permutation(["yes", "no"] * 40), strict=True))
+    table = by_layer(
+        probe(
+            Examples(
+                examples.states,
+                [shuffled[m] for m in examples.meanings],
+                examples.languages,
+                examples.meanings,
+            )
+        )
+    )
+    assert (table["low"] < 0.5).all()
+    assert (table["accuracy"] < 0.65).all()
+
+
+@pytest.mark.parametrize(("shared", "expected"), [(True, True), (False, False)])
+def test_a_probe_of_one_language_works_in_another_only_if_the_direction_is_shared(shared, expected):
+    table = by_layer(probe(planted(shared=shared), train_on="x-en"), "language").set_index(
+        ["language", "layer"]
+    )["accuracy"]
+    assert table["x-en", 2] > 0.95
+    assert (table["x-fr", 2] > 0.9) == expected
+
+
+def test_no_meaning_is_in_training_and_test_at_once():
+    """Labels that are a function of the meaning's id alone cannot be memorised from a translation."""
+    generator = np.random.default_rng(0)
+    states = np.repeat(generator.normal(size=(60, 1, 16)), 3, axis=0)  # the same state in each language
+    labels = np.repeat(generator.integers(2, size=60), 3).tolist()
+    kept_apart = Examples(states, labels, LANGUAGES * 60, np.repeat(np.arange(60), 3).tolist())
+    leaking = Examples(states, labels, LANGUAGES * 60, np.arange(180).tolist())
+    assert by_layer(probe(kept_apart, strength=10))["accuracy"][0] < 0.65
+    assert by_layer(probe(leaking, strength=10))["accuracy"][0] > 0.65
+
+
+def test_every_text_is_tested_once_per_layer():
+    table = probe(planted())
+    assert len(table) == 3 * 80 * 3
+    assert not table.duplicated(["layer", "language", "meaning"]).any()
+
+
+def test_a_control_label_belongs_to_its_word_type():
+    types = ["dog", "cat", "dog", "bird"] * 50
+    labels = control_labels(types, 4, seed=3)
+    assert len({(kind, label) for kind, label in zip(types, labels, strict=True)}) == 3
+    assert labels == control_labels(types, 4, seed=3)
+    assert labels != control_labels(types, 4, seed=4) or labels != control_labels(types, 4, seed=5)
+
+
+def test_majority_is_the_largest_share():
+    assert majority(["a", "a", "b", "c"]) == 0.5
+
+
+def test_retrieval_finds_translations_where_meaning_is_shared_and_not_in_noise():
+    generator = np.random.default_rng(0)
+    meaning = np.repeat(generator.normal(size=(40, 8)), 3, axis=0)
+    offset = np.tile(
+        10 * generator.normal(size=(3, 8)), (40, 1)
+    )  # each language sits elsewhere; centring undoes it
+    noise = generator.normal(size=(120, 8))
+    states = np.stack([noise, meaning + offset], axis=1)
+    examples = Examples(states, ["a", "b", "a"] * 40, LANGUAGES * 40, np.repeat(np.arange(40), 3).tolist())
+    table = by_layer(retrieval(examples, pivot="x-en")).set_index("layer")["accuracy"]
+    assert table[1] == 1.0
+    assert table[0] < 0.2
+
+
+def test_bad_examples_are_refused():
+    examples = planted(meanings=4)
+    with pytest.raises(BadInput, match="labels"):
+        Examples(examples.states, ["a"], examples.languages, examples.meanings)
+    with pytest.raises(BadInput, match="two classes"):
+        Examples(examples.states, ["a"] * 12, examples.languages, examples.meanings)
+    with pytest.raises(BadInput, match="folds"):
+        probe(examples, folds=5)
+    with pytest.raises(BadInput, match="x-xx"):
+        probe(examples, train_on="x-xx", folds=2)
+    with pytest.raises(BadInput, match="same meanings"):
+        retrieval(
+            Examples(
+                examples.states[:-1], examples.labels[:-1], examples.languages[:-1], examples.meanings[:-1]
+            ),
+            pivot="x-en",
+        )
