@@ -1,0 +1,262 @@
+"""The command `workbench`: a thin face over the rooms.
+
+Tables go to people, `--json` to programs; notices go to stderr. Rooms are reached as attributes of `workbench`, which
+imports them on first use, so `--help` is quick.
+"""
+
+import json
+import sys
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import workbench
+from workbench.errors import BadInput, WorkbenchError
+
+app = typer.Typer(
+    help="Study crosslingual generalization with BLOOMZ and mT0.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+store_app = typer.Typer(help="Look after the store of answers.", no_args_is_help=True)
+mini_app = typer.Typer(help="The miniature family: train it again.", no_args_is_help=True)
+app.add_typer(store_app, name="store")
+app.add_typer(mini_app, name="mini")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+ModelName = Annotated[str, typer.Argument(help="A name of the family, a hub id, or a folder.")]
+Dtype = Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="What to compute in.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 …")]
+Revision = Annotated[str | None, typer.Option(help="A commit or branch of the hub.")]
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the family: sizes, mixtures, prompt languages, memory, and what is on this machine."""
+    rows = [_describe(checkpoint) for checkpoint in workbench.family.checkpoints()]
+    rows += [_describe(workbench.family.find(name)) for name in workbench.family.shipped_miniatures()]
+    _show(rows, as_json)
+    if not as_json:
+        _notice(
+            "A value marked ? rests on a secondary source. GB are the weights alone, in float32 and bfloat16."
+        )
+
+
+@app.command()
+def generate(
+    model: ModelName,
+    prompts: Annotated[list[str], typer.Argument(help="One or more prompts.")],
+    max_new_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 64,
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    revision: Revision = None,
+    beams: Annotated[int, typer.Option(help="Beams; 1 is greedy.")] = 1,
+    sample: Annotated[bool, typer.Option("--sample", help="Sample instead of greedy; needs --seed.")] = False,
+    temperature: Annotated[float, typer.Option(help="With --sample.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="With --sample.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="With --sample; 0 cuts nothing.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="With --sample.")] = None,
+    samples: Annotated[int, typer.Option(help="With --sample: how many per prompt.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Answer prompts; an answer given once comes from the store."""
+    handle = workbench.load(model, dtype=dtype, device=device, revision=revision)
+    answers = workbench.generate(
+        handle, prompts, max_new_tokens=max_new_tokens, num_beams=beams, do_sample=sample, temperature=temperature,
+        top_p=top_p, top_k=top_k, seed=seed, samples=samples,
+    )  # fmt: skip
+    if as_json:
+        records = [{**vars(answer), "model": model, "from_store": handle.misses == 0} for answer in answers]
+        typer.echo(json.dumps(records, ensure_ascii=False, indent=1))
+        return
+    for answer in answers:
+        typer.echo(answer.text.strip())
+    cut = sum(not answer.finished for answer in answers)
+    if cut:
+        _notice(f"{cut} of {len(answers)} answers reached --max-new-tokens {max_new_tokens} and may go on.")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(
+    context: typer.Context,
+    notebook: Annotated[
+        str | None, typer.Argument(help="A notebook's file, or the name of one that ships.")
+    ] = None,
+    run_all: Annotated[
+        bool, typer.Option("--all", help="Every notebook that ships, and the page that shows them.")
+    ] = False,
+    root: Annotated[Path, typer.Option(help="Where the runs' folders go.")] = Path("runs"),
+    force: Annotated[bool, typer.Option("--force", help="Run again even if this very run is there.")] = False,
+    limit: Annotated[float | None, typer.Option(help="Seconds after which a run is ended.")] = None,
+) -> None:
+    """Run a notebook with checked parameters: workbench run NOTEBOOK [-p NAME VALUE]…"""
+    parameters = _parameter_pairs(context.args)
+    if run_all == (notebook is not None) or (run_all and parameters):
+        raise BadInput("name one notebook (with -p NAME VALUE), or say --all without parameters")
+    notebooks = (
+        sorted(workbench.records.notebook_path().glob("[0-9]*.ipynb"))
+        if run_all
+        else [_find_notebook(notebook)]
+    )
+    failures: list[WorkbenchError] = []
+    for path in notebooks:
+        try:
+            done = workbench.runs.run(path, parameters, root=root, force=force, limit=limit)
+        except WorkbenchError as error:
+            if not run_all:
+                raise
+            failures.append(error)
+            _notice(f"{path.name}: {error}")
+            continue
+        typer.echo(f"{path.stem}: {done.summary()}")
+    page = workbench.runs.write_index(root)
+    typer.echo(f"Open {page.resolve().as_uri()}")
+    if failures:
+        raise failures[0]
+
+
+@store_app.command("info")
+def store_info(as_json: Json = False) -> None:
+    """Count the answers in the store."""
+    info = workbench.store.Store().info()
+    if as_json:
+        typer.echo(json.dumps(info, indent=1, ensure_ascii=False))
+        return
+    typer.echo(f"{info['path']}: {info['answers']} answers, {info['bytes'] / 1e6:.1f} MB")
+    _show(
+        [{"what": what, "answers": count} for what, count in sorted(info["by_kind"].items())], as_json=False
+    )
+
+
+@store_app.command("check")
+def store_check(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Remove damaged entries; they are computed again.")
+    ] = False,
+) -> None:
+    """Read every entry; exit 7 if one is damaged."""
+    damaged = workbench.store.Store().check(repair=repair)
+    for key in damaged:
+        typer.echo(f"{'removed' if repair else 'damaged'} {key}")
+    if damaged and not repair:
+        raise typer.Exit(workbench.errors.StoreFailed.exit_code)
+    typer.echo("every entry is whole" if not damaged else f"{len(damaged)} entries removed")
+
+
+@mini_app.command("train")
+def mini_train(
+    members: Annotated[
+        list[str] | None, typer.Argument(help="Which to train; all that ship by default.")
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="Where the checkpoints go.")] = Path("runs/mini"),
+    seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = 0,
+) -> None:
+    """Train the miniature family from its recipe; stopped and started again, it goes on."""
+    import_module("workbench.mini.recipe").train(members or None, folder, seed)
+
+
+@app.command()
+def convert(
+    model: ModelName,
+    to: Annotated[Literal["safetensors"], typer.Option(help="The format to write.")],
+    output: Annotated[Path, typer.Option(help="A new folder for the copy.")],
+    revision: Revision = None,
+) -> None:
+    """Make a loadable copy of a model whose weights are only there as .bin."""
+    folder = import_module("workbench.models.convert").to_safetensors(model, output, revision=revision)
+    typer.echo(f"{to} in {folder}: load it by that path")
+
+
+def _describe(checkpoint: Any) -> dict[str, Any]:
+    unsure = set(checkpoint.unverified)
+    gigabytes = [workbench.family.memory_needed(checkpoint, dtype) / 1e9 for dtype in ("float32", "bfloat16")]
+    fields = {
+        "name": checkpoint.name,
+        "side": "BLOOM" if checkpoint.architecture == "bloom" else "mT5",
+        "parameters": f"{checkpoint.parameters:,}",
+        "mixture": checkpoint.mixture,
+        "prompts": checkpoint.prompt_language,
+        "steps": "" if checkpoint.steps is None else f"{checkpoint.steps:,}",
+        "GB": "{:.3g} / {:.3g}".format(*gigabytes),
+        "here": _where(checkpoint.name),
+    }
+    return {
+        key: f"{value}?" if {"prompts": "prompt_language"}.get(key, key) in unsure else value
+        for key, value in fields.items()
+    }
+
+
+def _where(name: str) -> str:
+    try:
+        folder, hub_id = workbench.models.identity.locate(name)
+    except BadInput:
+        return "as .bin only: convert"
+    if folder is None:
+        return ""
+    return "in the hub's cache" if hub_id else "ships"
+
+
+def _find_notebook(name: str | None) -> Path:
+    asked = Path(str(name))
+    if asked.is_file():
+        return asked
+    shipped = sorted(workbench.records.notebook_path().glob("*.ipynb"))
+    for path in shipped:
+        if asked.name in (path.name, path.stem):
+            return path
+    raise BadInput(
+        f"no notebook {name!r}; give a file, or one of: {', '.join(path.stem for path in shipped)}"
+    )
+
+
+def _parameter_pairs(words: list[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for start in range(0, len(words), 3):
+        flag, *pair = words[start : start + 3]
+        if flag not in ("-p", "--parameter") or len(pair) != 2:
+            raise BadInput(f"cannot read {' '.join(words[start:])!r}; parameters are given as -p NAME VALUE")
+        pairs[pair[0]] = pair[1]
+    return pairs
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in rows[0] if rows else []:
+        table.add_column(
+            column,
+            justify="right" if column in ("parameters", "GB", "answers", "steps") else "left",
+            no_wrap=True,
+        )
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _notice(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one sentence on stderr and the contract's exit code."""
+    warnings.showwarning = lambda message, *_, **__: _notice(f"warning: {message}")
+    try:
+        app()
+    except WorkbenchError as error:
+        _notice(f"error: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _notice("interrupted; what was finished is kept")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The floors: a room imports only from floors strictly below it, and torch stays behind its line."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import workbench
+
+SOURCE = Path(workbench.__file__).parent
+FLOORS = [
+    {"errors"},
+    {"records"},
+    {"family", "store", "templates", "stats"},
+    {"tasks", "published", "models"},
+    {"asking", "finetuning"},
+    {"generation", "ranking", "hidden"},
+    {"sensitivity", "transfer", "probing"},
+    {"mini"},
+    {"runs", "figures"},
+    {"cli"},
+]
+FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+TORCH = {"torch", "transformers", "accelerate"}
+MAY_TORCH = {"models/transformers_engine.py", "models/convert.py", "finetuning.py"}
+LAZY = {"__init__.py", "models/__init__.py"}  # the two places that import on first use
+BROAD = {"models/convert.py"}  # what a hostile pickle makes torch raise
+
+
+def modules():
+    found = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
+    return [name for name in found if name != "__init__.py"]
+
+
+def room(name):
+    return name.split("/")[0].removesuffix(".py")
+
+
+def imports(tree):
+    """(module, inside a function?) of every import."""
+    inside = {child for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for child in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node in inside) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"workbench.{a.name}" for a in node.names] if node.module == "workbench" else [node.module]
+            yield from ((name, node in inside) for name in names)
+
+
+def type_checking_only(tree):
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    return {child for block in blocks for child in ast.walk(block)}
+
+
+def violations(name, text):
+    tree = ast.parse(text)
+    for node in list(type_checking_only(tree)):
+        node.__dict__.update(ast.Pass().__dict__) if isinstance(node, ast.Import) else None
+        if isinstance(node, ast.ImportFrom):
+            node.module, node.names = "typing", []
+    for module, inside in imports(tree):
+        head = module.split(".")[0]
+        if inside and name not in LAZY:
+            yield f"{name} imports {module} inside a function"
+        if head == "workbench" and "." in module:
+            other = module.split(".")[1]
+            if other != room(name) and FLOOR_OF.get(other, 99) >= FLOOR_OF[room(name)]:
+                yield f"{name} imports {other}, which is not below it"
+        if head in TORCH and name not in MAY_TORCH and room(name) != "mini":
+            yield f"{name} imports {module} above the torch-free line"
+
+
+def test_every_room_has_a_floor():
+    assert {room(name) for name in modules()} == set(FLOOR_OF)
+
+
+@pytest.mark.parametrize("name", modules())
+def test_imports_go_down(name):
+    assert list(violations(name, (SOURCE / name).read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("store.py", "from workbench.models import load"),
+        ("ranking.py", "import workbench.generation"),
+        ("generation.py", "import torch"),
+        ("family.py", "def f():\n    import json"),
+    ],
+)
+def test_the_check_sees_a_climb_a_sidestep_torch_and_a_hidden_import(name, text):
+    assert len(list(violations(name, text))) == 1
+
+
+@pytest.mark.parametrize("name", modules())
+def test_no_broad_except(name):
+    tree = ast.parse((SOURCE / name).read_text(encoding="utf-8"))
+    handlers = [ast.unparse(node.type) if node.type else "" for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)]
+    broad = {"", "Exception", "BaseException"} & set(handlers)
+    if name == "store.py":
+        broad.discard("BaseException")  # rolls back, then raises on
+    assert not broad or name in BROAD
+
+
+def test_importing_the_package_or_a_light_room_reads_no_torch_and_no_pandas():
+    code = (
+        "import workbench, workbench.models, workbench.generation, workbench.store, workbench.family, workbench.cli, sys;"
+        "assert not {'torch', 'transformers', 'pandas', 'papermill'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_public_names_exist_and_a_wrong_one_is_an_attribute_error():
+    for name in workbench.__all__:
+        assert getattr(workbench, name)
+    with pytest.raises(AttributeError, match="ranke"):
+        workbench.ranke  # noqa: B018
