@@ -107,14 +107,17 @@ def run(
     failures: list[WorkbenchError] = []
     for path in notebooks:
         try:
-            done = workbench.runs.run(path, parameters, root=root, force=force, limit=limit)
+            values = workbench.runs.parse(workbench.runs.read_notebook(path), parameters)
+            done = workbench.runs.run(
+                path, values, root=root, force=force, limit=limit, digest_of=workbench.models.digest_of
+            )
         except WorkbenchError as error:
             if not run_all:
                 raise
             failures.append(error)
             _notice(f"{path.name}: {error}")
             continue
-        typer.echo(f"{path.stem}: {done.summary()}")
+        typer.echo(f"{path.stem}: {done.message}")
     page = workbench.runs.write_index(root)
     typer.echo(f"Open {page.resolve().as_uri()}")
     if failures:
@@ -215,13 +218,13 @@ def _find_notebook(name: str | None) -> Path:
     )
 
 
-def _parameter_pairs(words: list[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
+def _parameter_pairs(words: list[str]) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
     for start in range(0, len(words), 3):
         flag, *pair = words[start : start + 3]
         if flag not in ("-p", "--parameter") or len(pair) != 2:
             raise BadInput(f"cannot read {' '.join(words[start:])!r}; parameters are given as -p NAME VALUE")
-        pairs[pair[0]] = pair[1]
+        pairs.append((pair[0], pair[1]))
     return pairs
 
 

@@ -11,8 +11,8 @@ from functools import cached_property, lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
-from workbench.errors import BadInput
-from workbench.models.identity import Identity, identify, locate, randomized
+from workbench.errors import BadInput, UnknownName
+from workbench.models.identity import Identity, identify, locate, randomized, recall
 from workbench.records import data_path, note
 from workbench.store import Store
 
@@ -172,6 +172,15 @@ def load(
         raise BadInput(f"no device called {device!r}; choose auto, cpu, cuda, cuda:N or mps")
     locate(name, revision)
     return Model(name, dtype, device, revision, store or Store(), same_device, random_seed)
+
+
+def digest_of(name: str, store: Store | None = None) -> str | None:
+    """The digest of a model's weights and tokenizer if it can be told without a network, else None."""
+    try:
+        known = recall(name, None, store or Store())
+    except UnknownName:
+        return None
+    return f"{known.weights}-{known.tokenizer}" if known is not None else None
 
 
 @lru_cache(maxsize=1)

@@ -74,8 +74,21 @@ def locate(name: str, revision: str | None = None) -> tuple[Path | None, str | N
     return (snapshot if snapshot is not None and _is_whole(snapshot) else None), hub_id
 
 
+def recall(name: str, revision: str | None, store: Store) -> Identity | None:
+    """Say which model a name stands for from the files here, else from the store's memory; None if neither knows.
+
+    Raises:
+        BadInput: a folder without safetensors weights.
+    """
+    folder, hub_id = locate(name, revision)
+    if folder is not None:
+        return _read_identity(name, folder, hub_id, revision, store)
+    known = store.identity(_remembered_as(folder, hub_id, revision))
+    return Identity(**{**known, "name": name, "folder": None}) if known is not None else None
+
+
 def identify(name: str, revision: str | None, store: Store, *, need_weights: bool = False) -> Identity:
-    """Say which model a name stands for: from the files here, else from the store's memory, else from the hub.
+    """Say which model a name stands for: as `recall`, else from the hub.
 
     Args:
         need_weights: fetch the files even where the store remembers the identity.
@@ -84,16 +97,11 @@ def identify(name: str, revision: str | None, store: Store, *, need_weights: boo
         NotReachable: not here, not remembered, and the hub cannot be asked.
         BadInput: a folder without safetensors weights.
     """
-    folder, hub_id = locate(name, revision)
-    remembered_as = f"{hub_id}@{revision or 'main'}" if hub_id else str(folder)
-    if folder is None:
-        known = store.identity(remembered_as)
-        if known is not None and not need_weights:
-            return Identity(**{**known, "name": name, "folder": None})
-        folder = _fetch(name, str(hub_id), revision)
-    identity = _read_identity(name, folder, hub_id, store)
-    store.remember_identity(remembered_as, {**asdict(identity), "folder": None})
-    return identity
+    known = recall(name, revision, store)
+    if known is not None and (known.folder is not None or not need_weights):
+        return known
+    _, hub_id = locate(name, revision)
+    return _read_identity(name, _fetch(name, str(hub_id), revision), hub_id, revision, store)
 
 
 def randomized(identity: Identity, seed: int, made_by: str) -> Identity:
@@ -170,12 +178,18 @@ def _fetch(name: str, hub_id: str, revision: str | None) -> Path:
         ) from error
 
 
-def _read_identity(name: str, folder: Path, hub_id: str | None, store: Store) -> Identity:
+def _remembered_as(folder: Path | None, hub_id: str | None, revision: str | None) -> str:
+    return f"{hub_id}@{revision or 'main'}" if hub_id else str(folder)
+
+
+def _read_identity(
+    name: str, folder: Path, hub_id: str | None, revision: str | None, store: Store
+) -> Identity:
     config = _read_json(folder / "config.json")
     model_type = str(config.get("model_type", "unknown"))
     settings = [folder / file for file in _SETTINGS if (folder / file).exists()]
     tokenizer = [folder / file for file in _TOKENIZER if (folder / file).exists()]
-    return Identity(
+    identity = Identity(
         name=name,
         folder=folder,
         hub_id=hub_id,
@@ -186,6 +200,8 @@ def _read_identity(name: str, folder: Path, hub_id: str | None, store: Store) ->
         is_encoder_decoder=bool(config.get("is_encoder_decoder", model_type in _ENCODER_DECODERS)),
         context_length=_context_length(folder, config, model_type),
     )
+    store.remember_identity(_remembered_as(folder, hub_id, revision), {**asdict(identity), "folder": None})
+    return identity
 
 
 def _context_length(folder: Path, config: dict[str, Any], model_type: str) -> int:

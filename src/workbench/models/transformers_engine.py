@@ -94,8 +94,8 @@ class TransformersEngine:
         for request, ids in zip(requests, prompts, strict=True):
             if len(ids) > room:
                 raise BadInput(
-                    f"the prompt {_short(request.prompt)!r} has {len(ids)} tokens; {self.identity.name} takes "
-                    f"{room} with max_new_tokens={decoding.max_new_tokens}: shorten one of them"
+                    f"the prompt {_short(request.prompt)!r} has {len(ids)} tokens; with "
+                    f"max_new_tokens={decoding.max_new_tokens} {self.identity.name} has room for {room}: shorten one of them"
                 )
         for positions in _batches([len(ids) for ids in prompts], batch_size):
             rows = [requests[position] for position in positions]
