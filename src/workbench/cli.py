@@ -218,13 +218,15 @@ def _find_notebook(name: str | None) -> Path:
     )
 
 
-def _parameter_pairs(words: list[str]) -> list[tuple[str, str]]:
-    pairs: list[tuple[str, str]] = []
+def _parameter_pairs(words: list[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
     for start in range(0, len(words), 3):
         flag, *pair = words[start : start + 3]
         if flag not in ("-p", "--parameter") or len(pair) != 2:
             raise BadInput(f"cannot read {' '.join(words[start:])!r}; parameters are given as -p NAME VALUE")
-        pairs.append((pair[0], pair[1]))
+        if pair[0] in pairs:
+            raise BadInput(f"parameter {pair[0]!r} is given twice; give it once")
+        pairs[pair[0]] = pair[1]
     return pairs
 
 

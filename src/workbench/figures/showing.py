@@ -1,0 +1,110 @@
+"""A figure is shown with its badge and kept with the table behind it, so what a reader sees can be read as numbers."""
+
+import base64
+import io
+import json
+import re
+from typing import Any, Literal
+
+import pandas as pd
+from IPython.core.getipython import get_ipython
+from IPython.display import display
+from matplotlib.figure import Figure
+
+from workbench.errors import BadInput, StoreFailed
+from workbench.figures.style import DPI, GREY, style, wrap
+from workbench.records import run_folder, write_atomically
+
+Badge = Literal["PUBLISHED", "MEASURED", "SYNTHETIC"]
+BADGES = {"PUBLISHED": "#1f4e8c", "MEASURED": "#0b6b50", "SYNTHETIC": "#a8430b"}
+
+
+def show(figure: Figure, table: pd.DataFrame, *, name: str, badge: Badge, alt: str, note: str = "") -> None:
+    """Put the badge on the figure, display it and, inside a run, keep it with the table behind it.
+
+    Writes `figures/<name>.png`, `.csv` (the table) and `.json` (title, badge, note, text alternative) in the run's
+    folder. Any matplotlib figure will do, not only those made here. The same figure gives the same bytes.
+
+    Args:
+        figure: The picture.
+        table: What was plotted.
+        name: File name: lower-case letters, digits and hyphens or underscores.
+        badge: PUBLISHED (recomputed from the authors' scores), MEASURED (this checkpoint), SYNTHETIC (miniatures).
+        alt: What the picture says, in a sentence, for those who cannot see it.
+        note: A line below the picture: checkpoint, number of items, kind of interval.
+
+    Raises:
+        BadInput: another badge, a name that is no file name, or no text alternative.
+        StoreFailed: the disk did not take it.
+    """
+    if badge not in BADGES:
+        raise BadInput(
+            f"badge {badge!r} – one of {', '.join(BADGES)} is allowed – say what the figure rests on"
+        )
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+        raise BadInput(
+            f"figure name {name!r} – lower-case letters, digits, - and _ are allowed – e.g. 'gain-by-language'"
+        )
+    if not alt.strip():
+        raise BadInput(f"figure {name!r} has no text alternative – say in a sentence what it shows: alt='…'")
+    title = figure.get_suptitle() or (figure.axes[0].get_title() if figure.axes else "")
+    facts = {
+        "name": name,
+        "title": " ".join(title.split()),
+        "badge": badge,
+        "note": note,
+        "alt": alt,
+        "rows": len(table),
+    }
+    png, width = _render(figure, badge, note, alt)
+    folder = run_folder()
+    if folder is not None:
+        place = folder / "figures"
+        try:
+            place.mkdir(exist_ok=True)
+            (place / f"{name}.png").write_bytes(png)
+            table.to_csv(place / f"{name}.csv", index=False)
+        except OSError as error:
+            raise StoreFailed(
+                f"could not write figure {name} in {place}: {error}; free some space and run again"
+            ) from error
+        write_atomically(
+            place / f"{name}.json", json.dumps({**facts, "width": width}, indent=1, ensure_ascii=False)
+        )
+    if get_ipython() is not None:
+        bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": f"[{badge}] {alt}"}
+        display(bundle, raw=True, metadata={"image/png": {"alt": alt, "width": width}, "workbench": facts})
+
+
+def _render(figure: Figure, badge: Badge, note: str, alt: str) -> tuple[bytes, int]:
+    """PNG bytes and the width to show them at; badge and note stand outside the canvas, so they cover nothing."""
+    height = figure.get_figheight()
+    with style():
+        figure.draw_without_rendering()  # lays it out; then hold still, or a legend below slips when the canvas grows
+        figure.set_layout_engine("none")
+        for legend in (each for each in figure.legends if each.get_bbox_to_anchor() is figure.bbox):
+            legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)
+        box = {"boxstyle": "round,pad=0.35", "facecolor": BADGES[badge], "edgecolor": "none"}
+        stamp: dict[str, Any] = {
+            "ha": "right",
+            "va": "bottom",
+            "color": "white",
+            "fontsize": 8,
+            "fontweight": "bold",
+            "bbox": box,
+        }
+        marks = [figure.text(0.995, 1 + 0.08 / height, badge, **stamp)]
+        if note:
+            lines = wrap(note, int(figure.get_figwidth() * 15))
+            marks.append(
+                figure.text(0.005, -0.06 / height, lines, ha="left", va="top", color=GREY, fontsize=7.5)
+            )
+        buffer = io.BytesIO()
+        tags = {"Software": None, "Description": f"{badge}: {alt}"}
+        figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.08, metadata=tags)
+        for mark in marks:  # so that showing a figure twice draws one badge
+            mark.remove()
+    png = buffer.getvalue()
+    return png, round(
+        int.from_bytes(png[16:20], "big") * 100 / DPI
+    )  # pixels are the IHDR chunk's first number

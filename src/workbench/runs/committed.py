@@ -1,0 +1,120 @@
+"""Executed notebooks that can be committed: outputs kept, whatever differs from machine to machine taken out."""
+
+import json
+import re
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from workbench.records import PACKAGE, write_atomically
+from workbench.runs.notebooks import read_notebook, tags
+from workbench.runs.supervise import run
+
+# Home, temporary and private folders, as they show in warnings and tracebacks.
+MACHINE_PATH = re.compile(
+    r"(?<![\w.])(?:/home/|/root/|/Users/|/tmp/|/var/folders/|/private/|[A-Z]:\\Users\\)[^\s'\"<>,;:)]*"
+)
+_PAPERMILLS = {"injected-parameters", "papermill-error-cell-tag"}
+
+
+def execute_committed(
+    path: Path | str, *, root: Path | str | None = None, digest_of: Callable[[str], str | None] | None = None
+) -> Path:
+    """Run a notebook with its default parameters and write the executed copy back in its place.
+
+    Args:
+        path: The notebook.
+        root: Where its run is kept (and found, if the same run is there); None keeps none.
+        digest_of: As for `run`.
+
+    Raises:
+        WorkbenchError: what `run` raises; the file is then as it was.
+    """
+    path = Path(path).absolute()
+    with TemporaryDirectory(prefix="workbench-") as temporary:
+        folder = run(path, root=root or temporary, digest_of=digest_of).folder
+        executed = read_notebook(folder / "notebook.ipynb")
+    here = {
+        str(folder.with_name(f".{folder.name}.part")): "run",
+        str(path.parent): ".",
+        str(PACKAGE.parents[1]): ".",
+    }
+    ours = [cell for cell in executed.code if not set(tags(cell)) & _PAPERMILLS]
+    outputs = iter([_clean_outputs(cell["outputs"], number, here) for number, cell in enumerate(ours, 1)])
+    content = json.loads(
+        path.read_text(encoding="utf-8")
+    )  # text may have changed since the run; code has not
+    numbers = count(1)
+    for cell in content["cells"]:
+        cell["metadata"] = {"tags": tags(cell)} if tags(cell) else {}
+        if cell["cell_type"] == "code":
+            cell["execution_count"], cell["outputs"] = next(numbers), next(outputs)
+            for output in cell["outputs"]:
+                if output["output_type"] == "execute_result":
+                    output["execution_count"] = cell["execution_count"]
+    content["metadata"] = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+        "workbench": {"executed_sources": executed.digest},
+    }
+    write_atomically(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    return path
+
+
+def check_committed(path: Path | str) -> list[str]:
+    """Say what is wrong with a committed notebook; an empty list means that its sources are those that were executed."""
+    notebook = read_notebook(Path(path))
+    problems = []
+    if notebook.metadata.get("workbench", {}).get("executed_sources") != notebook.digest:
+        problems.append(f"{notebook.path.name}: the code is not what was executed; run `make notebooks`")
+    counts = [cell["execution_count"] for cell in notebook.code]
+    if counts != list(range(1, len(counts) + 1)):
+        problems.append(f"{notebook.path.name}: its cells were not executed once each, in order: {counts}")
+    for number, cell in enumerate(notebook.code, 1):
+        for output in cell["outputs"]:
+            if output["output_type"] == "error" or output.get("name") == "stderr":
+                problems.append(f"{notebook.path.name}: cell In [{number}] holds an error or a warning")
+            found = MACHINE_PATH.search(json.dumps({**output, "data": _texts(output)}, ensure_ascii=False))
+            if found:
+                problems.append(
+                    f"{notebook.path.name}: cell In [{number}] shows a path of some machine: {found.group()}"
+                )
+    return problems
+
+
+def _clean_outputs(
+    outputs: list[dict[str, Any]], number: int, places: dict[str, str]
+) -> list[dict[str, Any]]:
+    """Outputs without warnings, widgets, machine paths and chance, so that the same answers give the same file."""
+    clean: list[dict[str, Any]] = []
+    for output in outputs:
+        if output.get("name") == "stderr" or "application/vnd.jupyter.widget-view+json" in output.get(
+            "data", {}
+        ):
+            continue
+        if clean and output.get("name") == clean[-1].get("name") == "stdout":  # where it was cut is chance
+            clean[-1]["text"] = "".join([*clean[-1]["text"], *output["text"]]).splitlines(keepends=True)
+        else:
+            clean.append(output)
+    return [_steady(output, number, places) for output in clean]
+
+
+def _steady(value: Any, number: int, places: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: part if key == "image/png" else _steady(part, number, places) for key, part in value.items()
+        }
+    if isinstance(value, list):
+        return [_steady(part, number, places) for part in value]
+    if isinstance(value, str):
+        for place, name in places.items():
+            value = value.replace(place, name)
+        value = re.sub(r"\bT_[0-9a-f]{5}(?![0-9a-z])", f"T_{number}", value)  # a styled table's random id
+        return re.sub(r"\bat 0x[0-9a-f]+", "at 0x…", value)
+    return value
+
+
+def _texts(output: dict[str, Any]) -> dict[str, Any]:
+    return {kind: value for kind, value in output.get("data", {}).items() if not kind.startswith("image/")}

@@ -1,0 +1,161 @@
+"""What makes a run the run it is, and where it took place.
+
+`run_id` hashes all that can change the results: the notebook's code, its parameters, our code and data, the versions
+of the libraries, and the models and files that the parameters name.
+"""
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from workbench.records import PACKAGE, data_path
+
+PINS = (
+    "accelerate", "datasets", "ipykernel", "jinja2", "matplotlib", "nbclient", "numpy", "pandas", "papermill",
+    "pyarrow", "pydantic", "safetensors", "scikit-learn", "scipy", "tokenizers", "torch", "transformers",
+)  # fmt: skip
+_MODEL = re.compile(r"(^|_)(models?|checkpoints?|bases?|encoder|decoder)(_|$)")
+
+
+def package_versions() -> dict[str, str]:
+    """Version of each main package, as installed; a package that is missing is left out."""
+    found = {}
+    for name in PINS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def tree_digest(root: Path, *, but: tuple[str, ...] = ()) -> str:
+    """SHA-256 over the names and bytes of the files under `root`, without caches and the top folders in `but`."""
+    digest = sha256()
+    for path in sorted(root.rglob("*")):
+        parts = path.relative_to(root).parts
+        if (
+            path.is_file()
+            and parts[0] not in but
+            and "__pycache__" not in parts
+            and not path.name.startswith(".")
+        ):
+            digest.update(f"{'/'.join(parts)}\0{path.stat().st_size}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def named_digests(
+    parameters: Mapping[str, Any], digest_of: Callable[[str], str | None] | None
+) -> dict[str, str]:
+    """Digest of each model and each local file or folder that the parameters name.
+
+    `digest_of` is asked for values of parameters called model, base, encoder_decoder and the like. Of a folder that is no model, names,
+    sizes and times count: reading gigabytes to find out that nothing changed would be worse than running again.
+    """
+    digests = {}
+    for name, text in _strings(parameters):
+        found = digest_of(text) if digest_of is not None and _MODEL.search(name) else None
+        path = Path(text)
+        if found is None and path.is_absolute() and path.is_file():
+            found = sha256(path.read_bytes()).hexdigest()
+        elif found is None and path.is_absolute() and path.is_dir():
+            inside = sorted(
+                (str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns) for p in path.rglob("*")
+            )
+            found = sha256(json.dumps(inside).encode()).hexdigest()
+        if found is not None:
+            digests[text] = found
+    return digests
+
+
+def run_id_of(spec: Mapping[str, Any], unusual: Mapping[str, Any]) -> str:
+    """A readable slug of the parameters that are not the defaults, and 12 digits of the hash of `spec`."""
+    words = [
+        f"{name}-{value}" if name != "model" else str(value).rsplit("/", 1)[-1]
+        for name, value in unusual.items()
+    ]
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(words)).strip("-.")[:40].rstrip("-.") or "default"
+    return f"{slug}-{sha256(json.dumps(spec, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:12]}"
+
+
+def identity(
+    notebook_digest: str, parameters: Mapping[str, Any], digest_of: Callable[[str], str | None] | None
+) -> dict[str, Any]:
+    """All that `run_id` hashes, field by field."""
+    return {
+        "notebook_sha256": notebook_digest,
+        "parameters": dict(parameters),
+        "code_sha256": tree_digest(PACKAGE, but=("data", "notebooks")),
+        "data_sha256": tree_digest(data_path(), but=("expected",)),
+        "python": platform.python_version(),
+        "packages": package_versions(),
+        "digests": named_digests(parameters, digest_of),
+    }
+
+
+def surroundings() -> dict[str, Any]:
+    """Git state of the checkout (None when installed from a wheel) and the hardware; recorded, not hashed."""
+    return {
+        "git": _git(PACKAGE.parents[1]),
+        "platform": platform.platform(),
+        "hardware": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "memory_bytes": _memory(),
+            "gpus": _gpus(),
+        },
+    }
+
+
+def _strings(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in parameters.items():
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, str):
+                yield name, item
+
+
+def _git(folder: Path) -> dict[str, Any] | None:
+    if not (folder / ".git").exists() or shutil.which("git") is None:
+        return None
+    commit = _said("git", "-C", str(folder), "rev-parse", "HEAD")
+    changed = _said("git", "-C", str(folder), "status", "--porcelain", "--", "src", "data")
+    return {"commit": commit or None, "dirty": bool(changed)}
+
+
+def _gpus() -> list[str]:
+    if shutil.which("nvidia-smi") is None:
+        return []
+    return _said("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader").splitlines()
+
+
+def _said(*command: str) -> str:
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None

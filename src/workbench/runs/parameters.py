@@ -1,0 +1,225 @@
+"""What a notebook may be given, checked before any kernel starts.
+
+Our own notebooks have a model each, in `workbench.runs.schemas`. For any other notebook the schema is read from its
+cell tagged `parameters` (annotations and literals, by `ast`, never executed). Values are strict: the text "no" stays
+a language code, True is no number, and nothing is parsed as YAML.
+"""
+
+import ast
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+
+from workbench.errors import BadInput
+from workbench.runs.notebooks import Notebook
+from workbench.runs.schemas import SCHEMAS, Parameters
+
+_SECRET_NAME = re.compile(
+    r"(secret|passw(or)?d|passphrase|credential|api_?key|access_?key|private_?key|token$)", re.IGNORECASE
+)
+_SECRET_VALUE = re.compile(
+    r"\b(hf_[A-Za-z0-9]{30,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|AKIA[A-Z0-9]{16})\b"
+)
+_TYPES = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "list": list,
+    "dict": dict,
+    "None": None,
+    "Any": Any,
+}
+_WORDS: dict[str, Any] = {"true": True, "false": False, "none": None}
+
+
+def schema_of(notebook: Notebook) -> type[BaseModel]:
+    """The model a notebook's parameters must fit.
+
+    Raises:
+        BadInput: no single `parameters` cell, a secret among the names, or a cell that is not plain assignments.
+    """
+    fields = cell_fields(notebook)
+    for name in fields:
+        _refuse_secret(name, fields[name][1])
+    known = SCHEMAS.get(notebook.path.stem)
+    if known is not None and set(known.model_fields) == set(
+        fields
+    ):  # somebody's edited copy is read from its cell
+        return known
+    configuration = ConfigDict(**Parameters.model_config)
+    return create_model(notebook.path.stem, __config__=configuration, **fields)  # type: ignore[call-overload]
+
+
+def cell_fields(notebook: Notebook) -> dict[str, tuple[Any, Any]]:
+    """Name -> (type, default) of the assignments in the `parameters` cell; the type is the annotation's or the literal's."""
+    try:
+        statements = ast.parse(notebook.parameters_cell).body
+    except SyntaxError as error:
+        raise BadInput(f"{notebook.path.name}: the parameters cell is not Python: {error}") from error
+    fields: dict[str, tuple[Any, Any]] = {}
+    for statement in statements:
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+            continue  # a docstring
+        target = (
+            statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+        )
+        if not isinstance(statement, ast.Assign | ast.AnnAssign) or not isinstance(target, ast.Name):
+            raise BadInput(_not_plain(notebook, statement))
+        if statement.value is None or target.id.startswith("_"):
+            raise BadInput(_not_plain(notebook, statement))
+        try:
+            default = ast.literal_eval(statement.value)
+        except ValueError:
+            raise BadInput(_not_plain(notebook, statement)) from None
+        default = list(default) if isinstance(default, tuple | set) else default  # JSON has lists only
+        kind = _annotated(statement.annotation) if isinstance(statement, ast.AnnAssign) else _kind_of(default)
+        fields[target.id] = (kind, default)
+    return fields
+
+
+def parse(notebook: Notebook, texts: Mapping[str, str]) -> dict[str, Any]:
+    """Turn the texts of a command line (`{"seed": "3"}`) into values of the types the notebook declares, for `run`.
+
+    Text stays text. Lists are JSON (`["x-en", "no"]`) or separated by commas; true, false and none are words.
+
+    Raises:
+        BadInput: an unknown name, or something like a secret. A text of another type is left for `run` to refuse.
+    """
+    schema = schema_of(notebook)
+    for name, text in texts.items():
+        _refuse_secret(name, text)
+        _refuse_unknown(name, schema)
+    return {name: _read(name, text, schema.model_fields[name].annotation) for name, text in texts.items()}
+
+
+def check(notebook: Notebook, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Check values against the notebook's schema.
+
+    Returns:
+        (all parameters with defaults, only those given), as JSON values; paths that exist from here made absolute.
+
+    Raises:
+        BadInput: an unknown name (nearest names listed), a wrong type or value, or something like a secret.
+    """
+    schema = schema_of(notebook)
+    for name, value in values.items():
+        _refuse_secret(name, value)
+        _refuse_unknown(name, schema)
+    try:
+        given = json.loads(json.dumps(dict(values), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise BadInput(
+            f"parameters must be strings, finite numbers, booleans, lists or dicts: {error}"
+        ) from error
+    given = {name: _absolute(value) for name, value in given.items()}
+    try:
+        checked = schema.model_validate(given).model_dump(mode="json")
+    except ValidationError as error:
+        raise BadInput(_explain(error, schema)) from error
+    return checked, {name: checked[name] for name in given}
+
+
+def _annotated(node: ast.expr) -> Any:
+    """The type an annotation spells, from a short list; anything else is not checked."""
+    match node:
+        case ast.Constant(value=None):
+            return None
+        case ast.Name(id=name):
+            return _TYPES.get(name, Any)
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return Union[_annotated(left), _annotated(right)]  # noqa: UP007  (None | None is no type)
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
+            options = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            return Literal[tuple(ast.literal_eval(option) for option in options)]
+        case ast.Subscript(value=ast.Name(id="Optional"), slice=inner):
+            return Union[_annotated(inner), None]  # noqa: UP007
+        case ast.Subscript(value=ast.Name(id="list"), slice=inner):
+            return list[_annotated(inner)]  # type: ignore[misc]
+        case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, value])):
+            return dict[_annotated(key), _annotated(value)]  # type: ignore[misc]
+    return Any
+
+
+def _kind_of(value: Any) -> Any:
+    if value is None:
+        return Any
+    if not isinstance(value, list):
+        return type(value)
+    kinds = {type(item) for item in value}
+    kinds = {float} if kinds == {int, float} else kinds
+    return list[kinds.pop()] if len(kinds) == 1 else list  # type: ignore[misc]
+
+
+def _read(name: str, text: str, kind: Any) -> Any:
+    """Text of a command line as a value; what cannot be read stays text, for the check to refuse with its reason."""
+    options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    if str in options and not (NoneType in options and text.lower() == "none"):
+        return text
+    if any(
+        option is list or get_origin(option) is list for option in options
+    ) and not text.lstrip().startswith("["):
+        item = next((get_args(option)[0] for option in options if get_args(option)), str)
+        return [_read(name, part.strip(), item) for part in text.split(",") if part.strip()]
+    if get_origin(kind) is Literal and text in get_args(kind):
+        return text
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    try:
+        value = json.loads(text)
+        TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+    except (ValueError, ValidationError):
+        return text
+    return value
+
+
+def _absolute(value: Any) -> Any:
+    """A path from where the caller stands, made absolute: the notebook runs in its own folder."""
+    if isinstance(value, list):
+        return [_absolute(item) for item in value]
+    if not isinstance(value, str) or not value:
+        return value
+    is_path = value.startswith(("./", "../", "~")) or (
+        "/" in value and len(value) < 4096 and Path(value).exists()
+    )
+    return str(Path(value).expanduser().absolute()) if is_path else value
+
+
+def _refuse_secret(name: str, value: Any) -> None:
+    if _SECRET_NAME.search(name) or (isinstance(value, str) and _SECRET_VALUE.search(value)):
+        raise BadInput(
+            f"parameter {name!r} looks like a secret – parameters are written into notebooks and manifests – set an "
+            "environment variable (HF_TOKEN for the hub) instead"
+        )
+
+
+def _refuse_unknown(name: str, schema: type[BaseModel]) -> None:
+    if name not in schema.model_fields:
+        near = difflib.get_close_matches(name, schema.model_fields, n=3)
+        hint = f"did you mean {', '.join(near)}? " if near else ""
+        raise BadInput(
+            f"no parameter {name!r} in {schema.__name__}; {hint}it takes: {', '.join(schema.model_fields)}"
+        )
+
+
+def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
+    problems = []
+    for problem in error.errors(include_url=False):
+        name = ".".join(map(str, problem["loc"]))
+        what = problem["msg"][0].lower() + problem["msg"][1:]
+        default = schema.model_fields[str(problem["loc"][0])].default if problem["loc"] else None
+        problems.append(f"parameter {name}: got {problem['input']!r} – {what} – the default is {default!r}")
+    return "; ".join(problems)
+
+
+def _not_plain(notebook: Notebook, statement: ast.stmt) -> str:
+    return (
+        f"{notebook.path.name}: line {statement.lineno} of the parameters cell, {ast.unparse(statement)!r}, is not "
+        "`name: type = literal` – only those can be checked – move anything else to the next cell"
+    )

@@ -1,0 +1,179 @@
+"""The page over all runs: the newest success of each notebook with its answer and figures, and what failed."""
+
+import base64
+import json
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import mistune
+
+from workbench.errors import StoreFailed
+from workbench.records import write_atomically
+from workbench.runs.page import page
+
+_BADGES = {
+    "PUBLISHED": "recomputed from the authors' scores",
+    "MEASURED": "measured on the checkpoint named",
+    "SYNTHETIC": "from the miniature world; says nothing about BLOOMZ or mT0 themselves",
+}
+
+
+def write_index(root: Path | str = Path("runs")) -> Path:
+    """Write `root/index.html`, one self-contained page, and return its path.
+
+    Raises:
+        StoreFailed: a manifest that cannot be read, or a disk that did not take the page.
+    """
+    root = Path(root).expanduser().absolute()
+    runs = [(path.parent, _manifest(path)) for path in sorted(root.glob("*/[!.]*/run.json"))]
+    newest: dict[str, tuple[Path, dict[str, Any]]] = {}
+    for folder, manifest in sorted(runs, key=lambda pair: str(pair[1]["ended"])):
+        if (folder / "_SUCCESS").exists():
+            newest[manifest["notebook"]] = (folder, manifest)
+    failed = [(folder, manifest) for folder, manifest in runs if manifest["status"] != "done"]
+    failed = [pair for pair in failed if not _made_good(pair[1], newest)]
+    sections = [_section(root, folder, manifest) for _, (folder, manifest) in sorted(newest.items())]
+    body = (
+        _top(sorted(newest))
+        + "<main>"
+        + "".join(sections)
+        + _failures(root, failed)
+        + "</main>"
+        + _footer(newest)
+    )
+    root.mkdir(parents=True, exist_ok=True)
+    write_atomically(root / "index.html", page("workbench: runs", body))
+    return root / "index.html"
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreFailed(
+            f"cannot read {path}: {error}; delete that run's folder and run it again"
+        ) from error
+    return content
+
+
+def _top(notebooks: list[str]) -> str:
+    links = "".join(f'<a href="#{escape(name)}">{escape(_words(name))}</a>' for name in notebooks)
+    legend = " · ".join(f'<span class="badge {name}">{name}</span> {text}' for name, text in _BADGES.items())
+    return (
+        '<header class="top"><h1>What the notebooks found</h1>'
+        "<p>The newest successful run of each notebook: its computed answer, its figures, and what it was run with.</p>"
+        f"<p>{legend}</p><nav>{links}</nav></header>"
+    )
+
+
+def _section(root: Path, folder: Path, manifest: dict[str, Any]) -> str:
+    name = str(manifest["notebook"])
+    here = folder.relative_to(root).as_posix()
+    answer = f'<div class="answer">{_markdown(manifest["answer"])}</div>' if manifest.get("answer") else ""
+    figures = "".join(_figure(path, here) for path in sorted(folder.glob("figures/*.json"), key=_made))
+    ended = datetime.fromisoformat(manifest["ended"]).strftime("%d %B %Y, %H:%M UTC")
+    return (
+        f'<section id="{escape(name)}"><h2>{escape(_title(folder) or _words(name))}</h2>'
+        f'<p class="sub"><a href="{here}/report.html">Read the whole notebook</a> · {escape(name)} · '
+        f'{manifest["seconds"]:.0f} s · {ended} · <a href="{here}/">files</a></p>'
+        f'{answer}<div class="figures">{figures}</div>{_facts(manifest, here)}</section>'
+    )
+
+
+def _figure(path: Path, here: str) -> str:
+    facts = _manifest(path)
+    data = base64.b64encode(path.with_suffix(".png").read_bytes()).decode()
+    table = f"{here}/figures/{path.stem}.csv"
+    return (
+        f'<figure><a href="{escape(table[:-4])}.png"><img src="data:image/png;base64,{data}" alt="{escape(facts["alt"])}"></a>'
+        f'<figcaption><span class="badge {facts["badge"]}">{facts["badge"]}</span> {escape(facts["alt"])} '
+        f'<a href="{escape(table)}">Table ({facts["rows"]} rows)</a></figcaption></figure>'
+    )
+
+
+def _facts(manifest: dict[str, Any], here: str) -> str:
+    git = manifest.get("git") or {}
+    commit = (
+        f"{git['commit'][:12]}{' with uncommitted changes' if git.get('dirty') else ''}"
+        if git.get("commit")
+        else "–"
+    )
+    packages, hardware = manifest["packages"], manifest["hardware"]
+    peak = manifest.get("peak_memory_bytes")
+    rows = {
+        "parameters": ", ".join(f"{key} = {value!r}" for key, value in manifest["parameters"].items()),
+        "run": manifest["run_id"],
+        "code": f"commit {commit}, sources {manifest['code_sha256'][:12]}, data {manifest['data_sha256'][:12]}",
+        "with": ", ".join(
+            [f"Python {manifest['python']}"]
+            + [
+                f"{name} {packages[name]}"
+                for name in ("torch", "transformers", "numpy", "pandas")
+                if name in packages
+            ]
+        ),
+        "on": ", ".join([f"{hardware['cores']} × {hardware['processor']}", *hardware["gpus"]]),
+        "peak memory": f"{peak / 1e9:.2f} GB" if peak else "–",
+        **{name: json.dumps(value, ensure_ascii=False) for name, value in manifest.get("facts", {}).items()},
+    }
+    lines = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items()
+    )
+    table = f'<div class="scroll"><table class="facts">{lines}</table></div>'
+    return f'<details><summary>How it was run</summary>{table}<a href="{here}/run.json">the whole manifest</a></details>'
+
+
+def _failures(root: Path, failed: list[tuple[Path, dict[str, Any]]]) -> str:
+    if not failed:
+        return ""
+    lines = []
+    for folder, manifest in sorted(failed, key=lambda pair: str(pair[1]["ended"]), reverse=True):
+        here, error = folder.relative_to(root).as_posix(), manifest.get("error") or {}
+        what = f"{error.get('type', '')}: {error.get('message', '')}"[:300]
+        report = f'<a href="{here}/report.html">report</a> · ' if (folder / "report.html").exists() else ""
+        lines.append(
+            f'<tr><td>{escape(manifest["notebook"])}</td><td class="failed">{escape(manifest["status"])} '
+            f'({manifest["exit_code"]})</td><td>{escape(what)}</td><td>{report}<a href="{here}/stderr.log">log</a></td></tr>'
+        )
+    head = "<tr><th>notebook</th><th>status (exit code)</th><th>what happened</th><th></th></tr>"
+    return (
+        f'<section id="failed"><h2 class="failed">Runs that did not succeed ({len(failed)})</h2>'
+        f'<div class="scroll"><table>{head}{"".join(lines)}</table></div></section>'
+    )
+
+
+def _made_good(failure: dict[str, Any], newest: dict[str, tuple[Path, dict[str, Any]]]) -> bool:
+    """Whether the same notebook has succeeded since; the failed run's folder stays, the page leaves it out."""
+    success = newest.get(failure["notebook"])
+    return success is not None and success[1]["ended"] >= failure["ended"]
+
+
+def _footer(newest: dict[str, tuple[Path, dict[str, Any]]]) -> str:
+    count = len(newest)
+    return f"<footer>{count} notebook{'' if count == 1 else 's'}. Every figure has its table as CSV in the run's folder.</footer>"
+
+
+def _title(folder: Path) -> str:
+    """The notebook's first heading, as text."""
+    cells = _manifest(folder / "notebook.ipynb")["cells"]
+    lines = [
+        line
+        for cell in cells
+        if cell["cell_type"] == "markdown"
+        for line in "".join(cell["source"]).splitlines()
+    ]
+    return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), "")
+
+
+def _made(path: Path) -> tuple[float, str]:
+    return path.stat().st_mtime, path.name
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _markdown(text: str) -> str:
+    return str(mistune.create_markdown(escape=True, plugins=["table", "strikethrough"])(text))

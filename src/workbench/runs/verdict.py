@@ -1,0 +1,107 @@
+"""What became of a run, judged from outside.
+
+A run counts as done when its process says so *and* every code cell has a count *and* no cell shows an error:
+papermill's own marks are wrong after a killed kernel or `sys.exit(0)`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench import errors
+from workbench.errors import Incomplete, KernelDied, NotebookFailed, StoreFailed, WorkbenchError
+from workbench.runs.notebooks import read_notebook, tags
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class TimeLimit(WorkbenchError):
+    """A run that took longer than its limit."""
+
+    exit_code = 124
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run: `error` holds type, message and, where a cell raised, its number, source and traceback."""
+
+    status: str
+    exit_code: int
+    error: dict[str, Any] | None = None
+
+
+def judge(code: int, seen: Mapping[str, Any], executed: Path) -> Outcome:
+    """Decide from the process's end, its own word and the executed notebook, in this order of doubt."""
+    message = seen.get("message", f"the run's own process ended with code {code}; its stderr.log says why")
+    if code < 0:
+        return _died(f"the run's process was ended by signal {-code}")
+    if seen.get("seen") == "dead kernel":
+        return _died(f"the kernel died, perhaps of too little memory, or never answered ({message})")
+    if seen.get("seen") == "disk":
+        return Outcome("failed", 7, {"type": "StoreFailed", "message": message})
+    if "seen" not in seen or not executed.exists():  # it broke down itself; its notebook may be half a file
+        return Outcome("failed", 1, {"type": "NotebookFailed", "message": message})
+    cells = read_notebook(executed).code
+    for cell in cells:
+        for output in cell["outputs"]:
+            if output["output_type"] == "error":
+                return _raised(cell, output)
+    if seen.get("seen") != "end" or code != 0:
+        return Outcome("failed", 1, {"type": "NotebookFailed", "message": message})
+    missing = [cell for cell in cells if _should_have_run(cell) and cell["execution_count"] is None]
+    if missing:
+        told = f"{len(missing)} of {len(cells)} code cells did not run"
+        return Outcome("incomplete", 6, {"type": "Incomplete", "message": told})
+    return Outcome("done", 0)
+
+
+def _should_have_run(cell: Mapping[str, Any]) -> bool:
+    return bool(cell["source"].strip()) and "skip-execution" not in tags(dict(cell))
+
+
+def _died(message: str) -> Outcome:
+    return Outcome("killed", 138, {"type": "KernelDied", "message": message})
+
+
+def _raised(cell: Mapping[str, Any], output: Mapping[str, Any]) -> Outcome:
+    name, value = output["ename"], output["evalue"]
+    facts = {
+        "type": name,
+        "message": value,
+        "cell": cell["execution_count"],
+        "source": cell["source"],
+        "traceback": _COLOUR.sub("", "\n".join(output["traceback"])),
+    }
+    if name == "SystemExit" and value in ("", "0", "None"):
+        return Outcome(
+            "incomplete", 6, facts | {"message": f"cell In [{facts['cell']}] ended the notebook (sys.exit)"}
+        )
+    return Outcome("failed", _class_of(name).exit_code, facts)
+
+
+def _class_of(name: str) -> type[WorkbenchError]:
+    """The workbench error a cell raised, so that its exit code survives; NotebookFailed for any other exception."""
+    found = getattr(errors, name, None)
+    return found if isinstance(found, type) and issubclass(found, WorkbenchError) else NotebookFailed
+
+
+def error_of(notebook: str, outcome: Outcome, kept: Path) -> WorkbenchError:
+    """The exception for a run that did not succeed, with the cell, the traceback's end and the folder kept."""
+    facts = outcome.error or {}
+    by_code: dict[int, type[WorkbenchError]] = {
+        6: Incomplete,
+        7: StoreFailed,
+        124: TimeLimit,
+        138: KernelDied,
+    }
+    kind = by_code.get(outcome.exit_code) or _class_of(facts["type"])
+    text = f"{notebook}: {facts['message']}"
+    if outcome.status == "failed" and "cell" in facts:
+        tail = "\n".join(facts["traceback"].splitlines()[-12:])
+        where = f"cell In [{facts['cell']}] raised {facts['type']}: {facts['message']}"
+        text = (
+            f"{notebook}: {where}\n--- the cell\n{facts['source']}\n--- the end of the traceback\n{tail}\n---"
+        )
+    return kind(f"{text} – what there was is kept in {kept}")

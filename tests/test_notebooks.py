@@ -1,0 +1,177 @@
+"""Laws of the committed notebooks: thin, executed as they stand, honest about what their figures rest on.
+
+`faults` lists what is wrong with a notebook; each rule has a twin below, a small notebook that breaks just that rule.
+"""
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from workbench.figures import BADGES
+from workbench.records import notebook_path
+from workbench.runs import check_committed
+from workbench.runs.notebooks import last_markdown, read_notebook, tags
+from workbench.runs.parameters import cell_fields
+from workbench.runs.schemas import SCHEMAS, Parameters
+
+NOTEBOOKS = sorted(notebook_path().glob("*.ipynb"))
+CLOCK = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d|\b\d\d:\d\d:\d\d\b|\bCPU times\b|\bit/s\b")
+
+
+def faults(path: Path, schemas: dict[str, type[Parameters]] = SCHEMAS) -> list[str]:
+    notebook = read_notebook(path)
+    nbformat.validate(nbformat.read(path, as_version=4))
+    found = check_committed(path)
+    found += [
+        f"cell {i} {what}" for i, cell in enumerate(notebook.code, 1) for what in code_faults(cell["source"])
+    ]
+    found += [f"cell {i} {what}" for i, cell in enumerate(notebook.code, 1) for what in output_faults(cell)]
+    found += ["tag raises-exception"] * any("raises-exception" in tags(cell) for cell in notebook.cells)
+    found += ["more than 25 code cells"] * (len(notebook.code) > 25)
+    found += ["more than 1 MB"] * (path.stat().st_size > 1e6)
+    found += ["no title"] * (not notebook.cells[0]["source"].startswith("# "))
+    found += ["no computed answer at the end"] * (not last_markdown(notebook))
+    schema = schemas.get(path.stem)
+    if schema is None:
+        return [*found, "no model in workbench.runs.schemas"]
+    declared = {name: (plain(field.annotation), field.default) for name, field in schema.model_fields.items()}
+    in_cell = {name: (plain(kind), default) for name, (kind, default) in cell_fields(notebook).items()}
+    return (
+        found
+        if declared == in_cell
+        else [*found, f"parameters differ from their model: {in_cell} / {declared}"]
+    )
+
+
+def plain(kind):
+    """A type without its ranges; a closed choice of texts is written `str` in a cell."""
+    if get_origin(kind) is Literal:
+        return type(get_args(kind)[0])
+    return list[plain(get_args(kind)[0])] if get_origin(kind) is list else getattr(kind, "__origin__", kind)
+
+
+def code_faults(source):
+    if re.search(r"^\s*[%!]", source, re.MULTILINE):
+        yield "uses a magic or the shell"
+        return
+    if len([line for line in source.splitlines() if line.strip()]) > 15:
+        yield "has more than 15 lines"
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield "defines a function or a class"
+        elif isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+            yield "imports a star"
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in (
+            "sys.exit",
+            "exit",
+            "quit",
+            "os._exit",
+        ):
+            yield "ends the notebook"
+
+
+def output_faults(cell):
+    for output in cell["outputs"]:
+        if "image/png" in output.get("data", {}):
+            facts = output["metadata"].get("workbench", {})
+            if facts.get("badge") not in BADGES or not output["metadata"].get("image/png", {}).get("alt"):
+                yield "shows a figure without badge or text alternative"
+        data = output.get("data", {})
+        texts = [output.get("text", ""), data.get("text/plain", ""), data.get("text/markdown", "")]
+        if CLOCK.search(json.dumps(texts)):
+            yield "shows a time"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_committed_notebook_keeps_every_rule(path):
+    assert faults(path) == []
+
+
+def test_every_model_of_parameters_has_its_notebook():
+    assert set(SCHEMAS) == {path.stem for path in NOTEBOOKS}
+
+
+# The twins -------------------------------------------------------------------------------------------------------
+
+
+class Small(Parameters):
+    language: Literal["x-en", "no"] = "no"
+    languages: list[str] = []  # noqa: RUF012  (pydantic copies it)
+    seed: int = 0
+
+
+CELL = 'language: str = "no"  # a code\nlanguages: list[str] = []\nseed: int = 0'
+PNG = new_output(
+    "display_data",
+    {"image/png": "aaaa", "text/plain": "[MEASURED] It rises."},
+    metadata={"image/png": {"alt": "It rises."}, "workbench": {"badge": "MEASURED"}},
+)
+
+
+def write(folder, source="y = 1", *, cell=CELL, outputs=(), digest=None, count=None, tag=None):
+    answer = new_output("display_data", {"text/markdown": "It does."})
+    cells = [
+        new_code_cell(cell, metadata={"tags": ["parameters"]}),
+        new_code_cell(source, outputs=list(outputs), metadata={"tags": [tag]} if tag else {}),
+        new_code_cell("show(text)", outputs=[answer]),
+    ]
+    for number, each in enumerate(cells, 1):
+        each["execution_count"] = count or number
+    path = folder / "00_small.ipynb"
+    book = new_notebook(cells=[new_markdown_cell("# A question?"), *cells])
+    nbformat.write(book, path)
+    book.metadata["workbench"] = {"executed_sources": digest or read_notebook(path).digest}
+    nbformat.write(book, path)
+    return path
+
+
+def test_a_notebook_that_keeps_every_rule_has_no_fault(tmp_path):
+    assert faults(write(tmp_path, outputs=[PNG]), {"00_small": Small}) == []
+
+
+def png(**metadata):
+    return new_output("display_data", {"image/png": "aaaa"}, metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"source": "def f(): pass"}, "defines"),
+        ({"source": "from math import *"}, "star"),
+        ({"source": "%matplotlib inline"}, "magic"),
+        ({"source": "!ls"}, "magic"),
+        ({"source": "import sys\nsys.exit(0)"}, "ends the notebook"),
+        ({"source": "\n".join(["y = 1"] * 16)}, "15 lines"),
+        ({"tag": "raises-exception"}, "raises-exception"),
+        ({"digest": "another"}, "not what was executed"),
+        ({"count": 4}, "in order"),
+        ({"cell": CELL.replace("= 0", "= 1")}, "differ from their model"),
+        ({"cell": CELL.replace("int = 0", "float = 0")}, "differ from their model"),
+        ({"cell": CELL + "\nmore = 1"}, "differ from their model"),
+        ({"outputs": [png()]}, "without badge"),
+        (
+            {"outputs": [png(workbench={"badge": "REAL"}, **{"image/png": {"alt": "It rises."}})]},
+            "without badge",
+        ),
+        ({"outputs": [new_output("stream", name="stdout", text="in /home/me/work")]}, "path of some machine"),
+        ({"outputs": [new_output("stream", name="stdout", text="at 12:30:05")]}, "a time"),
+        ({"outputs": [new_output("stream", name="stderr", text="careful")]}, "a warning"),
+        (
+            {"outputs": [new_output("display_data", {"image/png": "a" * 1_100_000}, metadata=PNG.metadata)]},
+            "1 MB",
+        ),
+    ],
+)
+def test_a_notebook_that_breaks_one_rule_has_that_fault(tmp_path, change, fault):
+    (found,) = faults(write(tmp_path, **change), {"00_small": Small})
+    assert fault in found
+
+
+def test_a_notebook_without_a_model_of_its_parameters_is_at_fault(tmp_path):
+    assert faults(write(tmp_path), {}) == ["no model in workbench.runs.schemas"]

@@ -1,0 +1,425 @@
+"""Laws of runs, with real kernels on tiny notebooks: nothing reports success that is not, nothing is lost."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from workbench import runs
+from workbench.errors import BadInput, Incomplete, KernelDied, NotebookFailed, NotReachable
+from workbench.runs.notebooks import read_notebook
+from workbench.runs.parameters import check
+
+SLEEPS = "import os, time, pathlib\npathlib.Path(os.environ['WORKBENCH_RUN'], 'pid').write_text(str(os.getpid()))\ntime.sleep(120)"
+FIGURE = """
+import pandas as pd
+from workbench.figures import curves, show
+from workbench.records import note, record
+table = pd.DataFrame({"layer": [0, 1], "accuracy": [0.5, 0.7]})
+show(curves(table, x="layer", y="accuracy", title="By layer"), table, name="layers", badge="SYNTHETIC", alt="It rises.")
+record(accuracy=0.7, language=language)
+note(store={"hits": 2, "misses": 1})
+"""
+ANSWER = 'from IPython.display import Markdown, display\ndisplay(Markdown(f"The answer is **{0.7:.1f}**."))'
+
+
+def write(folder, name, *cells, parameters="x = 1"):
+    tagged = [new_code_cell(parameters, metadata={"tags": ["parameters"]})] if parameters is not None else []
+    notebook = new_notebook(cells=[new_markdown_cell(f"# The {name}"), *tagged, *map(new_code_cell, cells)])
+    path = folder / f"{name}.ipynb"
+    nbformat.write(notebook, path)
+    return path
+
+
+def outcome(path, parameters=None, **options):
+    try:
+        return runs.run(path, parameters, **options)
+    except Exception as error:  # noqa: BLE001  (the test looks at what it is)
+        return error
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _the_package_stands_still():
+    """A module edited while the tests run would make each run a new one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("workbench.runs.identity.tree_digest", lambda *_, **__: "0")
+        yield
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def books(tmp_path_factory):
+    """A working notebook, and one for every way to end badly."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    once = "import os, signal, pathlib\nif not list(pathlib.Path(os.environ['WORKBENCH_RUN']).parent.glob('*.failed-1')):\n"
+    return {
+        "good": write(
+            folder, "good", FIGURE, ANSWER, parameters='language = "x-en"  # a code\nseed: int = 3'
+        ),
+        "raises": write(folder, "raises", "y = 2", "1 / (x - 1)", "z = 3"),
+        "unreachable": write(
+            folder, "unreachable", "from workbench.errors import NotReachable\nraise NotReachable('no net')"
+        ),
+        "leaves": write(folder, "leaves", "import sys\nsys.exit(0)", "y = 2"),
+        "killed": write(folder, "killed", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "y = 2"),
+        "slow": write(folder, "slow", SLEEPS),
+        "orphan": write(
+            folder, "orphan", once + "    os.kill(os.getppid(), signal.SIGKILL)", parameters='mark = ""'
+        ),
+        "bare": write(folder, "bare", "y = 2", parameters=None),
+    }
+
+
+@pytest.fixture(scope="module")
+def ended(books, root):
+    """What became of each, all run side by side as a sweep would."""
+    extra = {"good": {"parameters": {"language": "no"}}, "slow": {"limit": 6.0}}
+    names = [name for name in books if name != "bare"]
+    with ThreadPoolExecutor(3) as pool:
+        pending = {
+            name: pool.submit(outcome, books[name], root=root, **extra.get(name, {})) for name in names
+        }
+        return {name: future.result() for name, future in pending.items()}
+
+
+def manifest_of(root, name):
+    (path,) = root.glob(f"{name}/*.failed-1/run.json")
+    return json.loads(path.read_text())
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(pid, seconds=10.0):
+    until = time.monotonic() + seconds
+    while is_alive(pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    return not is_alive(pid)
+
+
+def test_a_good_run_leaves_the_whole_folder_and_its_mark_last(ended):
+    folder = ended["good"].folder
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert names >= {
+        "_SUCCESS", "run.json", "notebook.ipynb", "report.html", "metrics.json", "facts.json", "stdout.log", "stderr.log",
+        "figures/layers.png", "figures/layers.csv", "figures/layers.json",
+    }  # fmt: skip
+    assert not list(folder.parent.glob(".*.part"))
+    mark = (folder / "_SUCCESS").stat()
+    assert mark.st_size == 0
+    assert mark.st_mtime >= max(path.stat().st_mtime for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_manifest_says_what_ran_on_what_and_how_it_went(ended):
+    manifest = ended["good"].manifest
+    assert set(manifest) == {
+        "format", "notebook", "notebook_path", "notebook_sha256", "parameters", "given", "run_id", "code_sha256",
+        "data_sha256", "python", "packages", "digests", "status", "exit_code", "error", "started", "ended", "seconds",
+        "peak_memory_bytes", "seeds", "dtype", "git", "platform", "hardware", "facts", "answer", "files",
+    }  # fmt: skip
+    assert (manifest["status"], manifest["exit_code"], manifest["error"]) == ("done", 0, None)
+    assert manifest["parameters"] == {"language": "no", "seed": 3}
+    assert manifest["facts"] == {"store": {"hits": 2, "misses": 1}}
+    assert manifest["answer"] == "The answer is **0.7**."
+    assert manifest["peak_memory_bytes"] > 10e6
+    assert "figures/layers.png" in manifest["files"]
+
+
+def test_norwegian_stays_norwegian(ended):
+    assert ended["good"].metrics == {"accuracy": 0.7, "language": "no"}
+
+
+def test_the_executed_notebook_shows_the_figure_with_its_badge(ended):
+    cells = read_notebook(ended["good"].folder / "notebook.ipynb").code
+    (output,) = [out for cell in cells for out in cell["outputs"] if "image/png" in out.get("data", {})]
+    assert output["metadata"]["workbench"]["badge"] == "SYNTHETIC"
+    assert output["metadata"]["image/png"]["alt"] == "It rises."
+
+
+def test_a_report_shows_its_figures_and_asks_nothing_of_the_network(ended):
+    page = (ended["good"].folder / "report.html").read_text()
+    assert 'src="data:image/png;base64,' in page
+    assert 'alt="It rises."' in page
+    assert not re.search(r"<script|<link|(src|href)=[\"']?(https?:)?//|@import|url\(", page)
+    assert "default-src 'none'" in page
+
+
+def test_a_cell_that_raises_is_named_with_its_source_and_traceback(ended, root):
+    error = ended["raises"]
+    assert type(error) is NotebookFailed
+    assert error.exit_code == 1
+    assert "In [3] raised ZeroDivisionError" in str(error)
+    facts = manifest_of(root, "raises")["error"]
+    assert (facts["cell"], facts["source"]) == (3, "1 / (x - 1)")
+    assert "ZeroDivisionError" in facts["traceback"]
+    assert "\x1b" not in facts["traceback"]
+
+
+def test_our_own_errors_keep_their_exit_code(ended, root):
+    assert type(ended["unreachable"]) is NotReachable
+    assert manifest_of(root, "unreachable")["exit_code"] == 5
+
+
+def test_a_notebook_that_leaves_early_is_incomplete_although_papermill_is_content(ended, root):
+    assert type(ended["leaves"]) is Incomplete
+    assert manifest_of(root, "leaves")["exit_code"] == 6
+
+
+def test_a_killed_kernel_is_a_death_and_no_success(ended, root):
+    assert type(ended["killed"]) is KernelDied
+    manifest = manifest_of(root, "killed")
+    assert (manifest["status"], manifest["exit_code"]) == ("killed", 138)
+
+
+def test_a_run_over_its_time_is_ended_with_its_kernel(ended, root):
+    assert type(ended["slow"]) is runs.TimeLimit
+    assert manifest_of(root, "slow")["exit_code"] == 124
+    (pid,) = root.glob("slow/*.failed-1/pid")
+    assert gone(int(pid.read_text()))
+
+
+def test_failed_runs_are_kept_and_none_is_marked_a_success(ended, books, root):
+    kept = sorted(path.parent.name for path in root.glob("*/*.failed-1"))
+    assert kept == sorted(name for name, result in ended.items() if isinstance(result, Exception))
+    marks = list(root.glob("*/*/_SUCCESS"))
+    assert [mark.parent for mark in marks] == [ended["good"].folder]
+    assert {path.suffix for path in books["good"].parent.iterdir()} == {".ipynb"}, (
+        "no socket is left where notebooks are"
+    )
+
+
+def test_a_killed_run_can_simply_be_run_again(ended, books, root):
+    assert type(ended["orphan"]) is KernelDied
+    again = runs.run(books["orphan"], root=root)
+    assert (again.folder / "_SUCCESS").exists()
+
+
+def test_the_same_run_again_does_nothing_and_says_so(ended, books, root):
+    before = (ended["good"].folder / "run.json").stat().st_mtime_ns
+    began = time.monotonic()
+    again = runs.run(books["good"], {"language": "no", "seed": 3}, root=root)
+    assert again.reused
+    assert "nothing to do" in again.message
+    assert time.monotonic() - began < 1.0, "no kernel was started"
+    assert (again.folder / "run.json").stat().st_mtime_ns == before
+
+
+def start(path, root):
+    """Run the notebook under a process of its own; return that process and its kernel's id once a cell is busy."""
+    code = (
+        "import workbench.runs.identity as identity\nidentity.tree_digest = lambda *_, **__: '0'\n"
+        f"from workbench import runs\nruns.run({str(path)!r}, root={str(root)!r})"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    until = time.monotonic() + 60
+    while not (written := [path for path in root.glob("slow/.*.part/pid") if path.read_text()]):
+        assert time.monotonic() < until, "no kernel came up"
+        assert parent.poll() is None
+        time.sleep(0.05)
+    return parent, int(written[0].read_text())
+
+
+def test_a_run_killed_with_its_parent_leaves_no_kernel_and_no_success(books, tmp_path):
+    """kill -9 of the process that supervises: the child notices, ends the kernel and itself."""
+    parent, kernel = start(books["slow"], tmp_path)
+    with pytest.raises(BadInput, match="going on in another process"):
+        runs.run(books["slow"], root=tmp_path)
+    parent.kill()
+    parent.communicate()
+    assert gone(kernel)
+    (part,) = tmp_path.glob("slow/.*.part")
+    assert not (part / "_SUCCESS").exists()
+    with pytest.raises(runs.TimeLimit):
+        runs.run(books["slow"], root=tmp_path, limit=0.1)
+    assert len(list(tmp_path.glob("slow/*.failed-*"))) == 2, (
+        "what was cut off is kept apart from the next try"
+    )
+
+
+def test_an_interrupted_run_ends_its_processes_and_is_kept(books, tmp_path):
+    parent, kernel = start(books["slow"], tmp_path)
+    parent.send_signal(signal.SIGINT)
+    _, told = parent.communicate(timeout=20)
+    assert b"KeyboardInterrupt" in told
+    assert gone(kernel)
+    assert manifest_of(tmp_path, "slow")["exit_code"] == 130
+
+
+@pytest.mark.parametrize("cells", [["print('x' * 900_000)", "y = 2"], []])
+def test_a_full_disk_is_exit_code_7_and_no_success(tmp_path, cells):
+    """A limit on the size of files stands in for the full disk: in the child at first, then where there is no folder."""
+    if cells:
+        limited = "import resource, sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))\n"
+        place = tmp_path / "runs"
+    else:
+        limited, place = "import sys\n", tmp_path / "odd.ipynb" / "runs"
+    path = write(tmp_path, "odd", *cells)
+    code = f"""{limited}from workbench import runs
+try:
+    runs.run({str(path)!r}, root={str(place)!r})
+except runs.supervise.StoreFailed as error:
+    print(error)
+    sys.exit(error.exit_code)"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 7, ended.stderr
+    assert "free some space" in ended.stdout or "too large" in ended.stdout
+    assert not list(tmp_path.rglob("_SUCCESS"))
+
+
+def test_the_index_is_one_page_with_every_figure_and_every_failure(ended, root):
+    page = runs.write_index(root).read_text()
+    assert page.count('src="data:image/png;base64,') == 1
+    assert "The answer is <strong>0.7</strong>" in page
+    assert "It rises." in page
+    assert 'class="badge SYNTHETIC"' in page
+    assert "ZeroDivisionError" in page
+    assert not re.search(r"<script|<link|(src|href)=[\"']?(https?:)?//|@import|url\(", page)
+    for link in re.findall(r'href="([^"#]+)"', page):
+        assert (root / link).exists(), link
+
+
+# Before any kernel starts ---------------------------------------------------------------------------------------
+
+
+def refused(path, values, root, match):
+    with pytest.raises(BadInput, match=match):
+        runs.run(path, values, root=root)
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"langauge": "no"}, "did you mean language"),
+        ({"seed": "3"}, r"seed: got '3'.*integer.*default is 3"),
+        ({"seed": True}, "seed: got True"),
+        ({"language": False}, "language: got False"),
+        ({"language": {"a", "b"}}, "must be strings"),
+        ({"seed": float("nan")}, "finite"),
+        ({"hf_token": "x"}, "looks like a secret"),
+        ({"language": "hf_" + "a" * 34}, "looks like a secret"),
+    ],
+)
+def test_bad_parameters_are_refused_before_anything_is_written(books, tmp_path, values, match):
+    refused(books["good"], values, tmp_path, match)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "match"),
+    [
+        (None, "no cells tagged 'parameters'"),
+        ('api_key = ""', "looks like a secret"),
+        ("x = [1", "not Python"),
+        ("import os\nx = 1", "line 1.*'import os'"),
+        ("x = len('a')", "line 1"),
+    ],
+)
+def test_a_notebook_whose_parameters_cannot_be_checked_is_refused(tmp_path, parameters, match):
+    refused(write(tmp_path, "odd", "y = 1", parameters=parameters), {}, tmp_path / "runs", match)
+
+
+@pytest.mark.parametrize("content", [None, "not json", '{"nbformat": 3, "cells": []}'])
+def test_what_is_no_notebook_is_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "odd.ipynb").write_text(content)
+    refused(tmp_path / "odd.ipynb", {}, tmp_path / "runs", "odd.ipynb")
+
+
+TYPED = 'language: str = "x-en"\nlanguages: list[str] = ["x-en"]\nseed: int = 1\nrate = 0.5\nfull: bool = True\nmodel: str | None = None\nsizes = [1]'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("language", "no", "no"), ("language", "0123", "0123"), ("language", "1e5", "1e5"), ("language", "12:30", "12:30"),
+        ("languages", "en,no", ["en", "no"]), ("languages", '["en", "no"]', ["en", "no"]), ("languages", "no", ["no"]),
+        ("seed", "7", 7), ("rate", "1e-3", 0.001), ("rate", "2", 2), ("full", "false", False), ("model", "none", None),
+        ("model", "mini-bloomz", "mini-bloomz"), ("sizes", "1,2", [1, 2]),
+    ],
+)  # fmt: skip
+def test_a_command_lines_text_is_read_by_the_declared_type(tmp_path, name, text, value):
+    notebook = runs.read_notebook(write(tmp_path, "typed", "y = 1", parameters=TYPED))
+    given = runs.parse(notebook, {name: text})
+    assert given == {name: value}
+    assert check(notebook, given)[1] == {name: value}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("seed", "1.5"), ("seed", "true"), ("full", "no"), ("full", "1"), ("sizes", "1,x")]
+)
+def test_text_of_another_type_is_refused(tmp_path, name, text):
+    notebook = runs.read_notebook(write(tmp_path, "typed", "y = 1", parameters=TYPED))
+    with pytest.raises(BadInput, match=f"parameter {name}"):
+        check(notebook, runs.parse(notebook, {name: text}))
+
+
+def test_counting_tokens_is_no_secret(tmp_path):
+    notebook = read_notebook(write(tmp_path, "typed", "y = 1", parameters="max_new_tokens = 20"))
+    assert check(notebook, {"max_new_tokens": 5})[0] == {"max_new_tokens": 5}
+
+
+def test_a_path_is_made_absolute_from_where_the_caller_stands(tmp_path, monkeypatch):
+    notebook = read_notebook(write(tmp_path, "typed", "y = 1", parameters=TYPED))
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert check(notebook, {"model": "models/mine"})[0]["model"] == str(tmp_path / "models" / "mine")
+    assert check(notebook, {"model": "bigscience/bloomz"})[0]["model"] == "bigscience/bloomz"
+
+
+def test_everything_that_can_change_a_result_changes_the_run_id(tmp_path, monkeypatch):
+    from workbench.runs.identity import identity, run_id_of
+
+    def id_of(digest="a", parameters=None, digest_of=None):
+        values = {"model": "mini-bloomz", "rows": str(rows), **(parameters or {})}
+        return run_id_of(identity(digest, values, digest_of), {})
+
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("one")
+    same = id_of()
+    others = [id_of("b"), id_of(parameters={"seed": 1}), id_of(digest_of=lambda name: "retrained")]
+    monkeypatch.setattr("workbench.runs.identity.package_versions", lambda: {"torch": "0"})
+    others.append(id_of())
+    monkeypatch.undo()
+    assert id_of() == same, "the twin: nothing changed, nothing changes"
+    rows.write_text("two")
+    assert len({same, id_of(), *others}) == len(others) + 2
+
+
+# Committed notebooks ---------------------------------------------------------------------------------------------
+
+
+def test_a_committed_copy_is_clean_and_is_known_from_one_that_was_edited(tmp_path):
+    noise = 'import os, sys\nprint("a", flush=True)\nprint("at", os.environ["WORKBENCH_RUN"])\nprint("warned", file=sys.stderr)\nprint(object())\nos.getcwd()'
+    styled = "import pandas as pd\npd.DataFrame({'a': [1]}).style.hide(axis='index')"
+    path = runs.execute_committed(write(tmp_path, "mine", noise, styled))
+    assert runs.check_committed(path) == []
+    text = path.read_text()
+    assert runs.execute_committed(path).read_text() == text, "chance is taken out"
+    assert "papermill" not in text
+    assert "stderr" not in {
+        output.get("name") for cell in read_notebook(path).code for output in cell["outputs"]
+    }
+    assert str(tmp_path) not in text
+    assert not re.search(r"\d{4}-\d\d-\d\dT", text)
+    nbformat.validate(nbformat.read(path, as_version=4))
+    path.write_text(text.replace("os.getcwd()", "os.getcwd() * 2"))
+    assert "is not what was executed" in runs.check_committed(path)[0]
+    path.write_text(text.replace('"a\\n', f'"{os.sep}home/me\\n'))
+    assert "path of some machine" in runs.check_committed(path)[0]
