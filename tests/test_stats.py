@@ -1,0 +1,180 @@
+"""Intervals cover what they promise, nulls are those of chance, and each check has a twin that fails."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats as distributions
+
+from workbench import stats
+from workbench.errors import BadInput
+
+
+def covered(intervals, truth):
+    return np.mean([interval.low <= truth <= interval.high for interval in intervals])
+
+
+def clustered_draw(generator, clusters=40, size=5):
+    """Outcomes whose clusters share their luck: strongly dependent within a question."""
+    luck = np.repeat(generator.beta(1, 1, clusters), size)
+    return (generator.random(clusters * size) < luck).astype(float), np.repeat(np.arange(clusters), size)
+
+
+def test_wilson_agrees_with_scipy():
+    ours = stats.wilson(7, 20)
+    theirs = distributions.binomtest(7, 20).proportion_ci(method="wilson")
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_wilson_covers_about_95_percent_exactly_where_the_normal_interval_does_not():
+    n, truth, z = 30, 0.05, 1.96
+    x = np.arange(n + 1)
+    weight = distributions.binom.pmf(x, n, truth)
+    share = x / n
+    half = z * np.sqrt(share * (1 - share) / n)
+    hit = np.array([covered([stats.wilson(int(k), n)], truth) for k in x])
+    assert weight @ hit > 0.92
+    assert weight @ ((share - half <= truth) & (truth <= share + half)) < 0.85  # the twin: a wrong interval
+
+
+def test_wilson_keeps_its_width_when_all_are_right():
+    assert stats.wilson(20, 20).low == pytest.approx(20 / (20 + 1.96**2), abs=1e-3)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 0), (3, 2), (-1, 5)])
+def test_impossible_counts_are_refused(successes, n):
+    with pytest.raises(BadInput, match="successes"):
+        stats.wilson(successes, n)
+
+
+def test_cluster_bootstrap_covers_and_ignoring_clusters_does_not():
+    generator = np.random.default_rng(1)
+    honest, naive = [], []
+    for seed in range(300):
+        values, clusters = clustered_draw(generator)
+        honest.append(stats.bootstrap(values, clusters, draws=400, seed=seed))
+        naive.append(stats.bootstrap(values, np.arange(len(values)), draws=400, seed=seed))
+    assert 0.91 <= covered(honest, 0.5) <= 0.99
+    assert covered(naive, 0.5) < 0.85
+
+
+def test_widened_tails_keep_coverage_with_few_clusters():
+    generator = np.random.default_rng(2)
+    draws = [clustered_draw(generator, clusters=8) for _ in range(300)]
+    assert covered([stats.bootstrap(*draw, draws=400) for draw in draws], 0.5) > 0.90
+
+
+def test_bootstrap_weighs_clusters_by_their_size():
+    interval = stats.bootstrap([1, 1, 1, 0], ["a", "a", "a", "b"])
+    assert interval.estimate == 0.75
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_does_not():
+    values, clusters = clustered_draw(np.random.default_rng(3))
+    assert stats.bootstrap(values, clusters, seed=4) == stats.bootstrap(values, clusters, seed=4)
+    assert stats.bootstrap(values, clusters, seed=4) != stats.bootstrap(values, clusters, seed=5)
+
+
+def test_the_number_of_draws_is_what_was_asked(monkeypatch):
+    made = []
+    real = stats._resampled_means
+    monkeypatch.setattr(stats, "_resampled_means", lambda *given: made.append(real(*given)) or made[-1])
+    stats.bootstrap([0, 1, 1], [1, 2, 3], draws=1234)
+    assert sum(map(len, made)) == 1234
+
+
+@pytest.mark.parametrize(
+    ("values", "clusters", "match"),
+    [([1, 0], ["a", "a"], "1 cluster"), ([1, np.nan], [1, 2], "finite"), ([1, 0], [1, 2, 3], "label")],
+)
+def test_bootstrap_refuses_what_it_cannot_resample(values, clusters, match):
+    with pytest.raises(BadInput, match=match):
+        stats.bootstrap(values, clusters)
+
+
+def test_pairing_is_narrower_than_two_separate_intervals():
+    generator = np.random.default_rng(5)
+    first, clusters = clustered_draw(generator)
+    second = np.where(generator.random(first.size) < 0.1, 1.0, first)
+    paired = stats.paired_difference(first, second, clusters)
+    alone = stats.bootstrap(second, clusters)
+    assert paired.estimate == pytest.approx(second.mean() - first.mean())
+    assert paired.high - paired.low < 0.5 * (alone.high - alone.low)
+
+
+def test_mcnemar_counts_only_discordant_pairs():
+    first = [1] * 50 + [1] * 2 + [0] * 10
+    second = [1] * 50 + [0] * 2 + [1] * 10
+    result = stats.mcnemar(first, second)
+    assert (result.only_first, result.only_second) == (2, 10)
+    assert result.p_value == pytest.approx(2 * distributions.binom.cdf(2, 12, 0.5))
+    assert stats.mcnemar(first, first).p_value == 1.0
+
+
+def test_the_binomial_null_is_what_counting_every_outcome_gives():
+    n, p, k = 3, 0.3, 3
+    mass = distributions.binom.pmf(np.arange(n + 1), n, p)
+    outcomes = list(itertools.product(range(n + 1), repeat=k))
+    weights = np.array([np.prod(mass[list(counts)]) for counts in outcomes])
+    ranges = np.array([max(counts) - min(counts) for counts in outcomes])
+    null = stats.binomial_spread(n, p, k)
+    assert null.mean == pytest.approx(weights @ ranges / n)
+    assert weights[ranges <= null.high * n].sum() >= 0.95 > weights[ranges < null.high * n].sum()
+
+
+def test_the_binomial_null_agrees_with_simulation_at_published_sizes():
+    draws = np.random.default_rng(6).binomial(100, 0.55, size=(20_000, 5))
+    assert stats.binomial_spread(100, 0.55, 5).mean == pytest.approx(
+        np.ptp(draws, axis=1).mean() / 100, rel=0.02
+    )
+    assert stats.binomial_spread(100, 0.55, 5).mean > 2 * stats.binomial_spread(2490, 0.55, 5).mean
+
+
+def test_shared_items_make_the_true_null_smaller_than_the_binomial_one():
+    generator = np.random.default_rng(7)
+    difficulty = np.repeat(generator.beta(0.3, 0.3, 200)[:, None], 5, axis=1)
+    outcomes = generator.random((200, 5)) < difficulty
+    shared = stats.permutation_spread(outcomes, permutations=300).null_mean
+    assert shared < 0.8 * stats.binomial_spread(200, float(outcomes.mean()), 5).mean
+
+
+def test_permutation_p_values_are_uniform_without_an_effect_and_small_with_one():
+    generator = np.random.default_rng(8)
+    null, effect = [], []
+    for seed in range(200):
+        easy = generator.random((40, 1)) < 0.6
+        outcomes = np.where(generator.random((40, 4)) < 0.3, generator.random((40, 4)) < 0.5, easy).astype(
+            float
+        )
+        null.append(stats.permutation_spread(outcomes, permutations=99, seed=seed).p_value)
+        outcomes[:, 0] *= generator.random(40) < 0.4
+        effect.append(stats.permutation_spread(outcomes, permutations=99, seed=seed).p_value)
+    assert np.mean(np.array(null) <= 0.05) < 0.09
+    assert np.mean(np.array(effect) <= 0.05) > 0.8
+
+
+def test_excess_spread_is_spread_minus_its_null():
+    test = stats.permutation_spread(np.eye(4)[:, :3], permutations=50)
+    assert test.excess == pytest.approx(test.spread - test.null_mean)
+
+
+def test_cochran_q_with_two_templates_is_mcnemar_without_correction():
+    generator = np.random.default_rng(9)
+    table = (generator.random((60, 2)) < [0.5, 0.7]).astype(int)
+    pair = stats.mcnemar(table[:, 0], table[:, 1])
+    expected = (pair.only_first - pair.only_second) ** 2 / (pair.only_first + pair.only_second)
+    assert stats.cochran_q(table).statistic == pytest.approx(expected)
+
+
+def test_cochran_q_matches_a_worked_example():
+    """Column sums 6, 4, 2 and row sums 3 3 2 2 1 1 0 0, by hand: Q = 2 (3·56 - 12²) / (3·12 - 28) = 6."""
+    table = [[1, 1, 1], [1, 1, 1], [1, 1, 0], [1, 1, 0], [1, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0]]
+    result = stats.cochran_q(table)
+    assert (result.statistic, result.degrees) == (pytest.approx(6.0), 2)
+    assert result.p_value == pytest.approx(np.exp(-3.0))  # chi-squared with two degrees: exp(-Q / 2)
+
+
+def test_cochran_q_of_templates_that_always_agree_is_nothing():
+    assert stats.cochran_q([[1, 1, 1], [0, 0, 0]]).p_value == 1.0
+    with pytest.raises(BadInput, match="right/wrong"):
+        stats.cochran_q([[0.5, 1]])
