@@ -386,17 +386,21 @@ def test_a_path_is_made_absolute_from_where_the_caller_stands(tmp_path, monkeypa
 def test_everything_that_can_change_a_result_changes_the_run_id(tmp_path, monkeypatch):
     from workbench.runs.identity import identity, run_id_of
 
-    def id_of(digest="a", parameters=None, digest_of=None):
+    def id_of(digest="a", parameters=None):
         values = {"model": "mini-bloomz", "rows": str(rows), **(parameters or {})}
-        return run_id_of(identity(digest, values, digest_of), {})
+        return run_id_of(identity(digest, values), {})
 
     rows = tmp_path / "rows.jsonl"
     rows.write_text("one")
     same = id_of()
-    others = [id_of("b"), id_of(parameters={"seed": 1}), id_of(digest_of=lambda name: "retrained")]
-    monkeypatch.setattr("workbench.runs.identity.package_versions", lambda: {"torch": "0"})
-    others.append(id_of())
-    monkeypatch.undo()
+    others = [id_of("b"), id_of(parameters={"seed": 1})]
+    for part, value in (
+        ("package_versions", lambda: {"torch": "0"}),
+        ("digest_of", lambda name: "retrained"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"workbench.runs.identity.{part}", value)
+            others.append(id_of())
     assert id_of() == same, "the twin: nothing changed, nothing changes"
     rows.write_text("two")
     assert len({same, id_of(), *others}) == len(others) + 2

@@ -108,9 +108,7 @@ def run(
     for path in notebooks:
         try:
             values = workbench.runs.parse(workbench.runs.read_notebook(path), parameters)
-            done = workbench.runs.run(
-                path, values, root=root, force=force, limit=limit, digest_of=workbench.models.digest_of
-            )
+            done = workbench.runs.run(path, values, root=root, force=force, limit=limit)
         except WorkbenchError as error:
             if not run_all:
                 raise

@@ -1,8 +1,9 @@
 """Executed notebooks that can be committed: outputs kept, whatever differs from machine to machine taken out."""
 
+import base64
 import json
 import re
-from collections.abc import Callable
+import sys
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,22 +20,21 @@ MACHINE_PATH = re.compile(
 _PAPERMILLS = {"injected-parameters", "papermill-error-cell-tag"}
 
 
-def execute_committed(
-    path: Path | str, *, root: Path | str | None = None, digest_of: Callable[[str], str | None] | None = None
-) -> Path:
+def execute_committed(path: Path | str, *, root: Path | str | None = None) -> Path:
     """Run a notebook with its default parameters and write the executed copy back in its place.
+
+    Its first figure goes to `figures/<notebook>.png` beside it, for pages that show one.
 
     Args:
         path: The notebook.
         root: Where its run is kept (and found, if the same run is there); None keeps none.
-        digest_of: As for `run`.
 
     Raises:
         WorkbenchError: what `run` raises; the file is then as it was.
     """
     path = Path(path).absolute()
     with TemporaryDirectory(prefix="workbench-") as temporary:
-        folder = run(path, root=root or temporary, digest_of=digest_of).folder
+        folder = run(path, root=root or temporary).folder
         executed = read_notebook(folder / "notebook.ipynb")
     here = {
         str(folder.with_name(f".{folder.name}.part")): "run",
@@ -60,7 +60,16 @@ def execute_committed(
         "workbench": {"executed_sources": executed.digest},
     }
     write_atomically(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    _show_first_figure(content["cells"], path.parent / "figures" / f"{path.stem}.png")
     return path
+
+
+def _show_first_figure(cells: list[dict[str, Any]], target: Path) -> None:
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    pictures = [output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+    if pictures:
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(base64.b64decode(pictures[0]))
 
 
 def check_committed(path: Path | str) -> list[str]:
@@ -118,3 +127,8 @@ def _steady(value: Any, number: int, places: dict[str, str]) -> Any:
 
 def _texts(output: dict[str, Any]) -> dict[str, Any]:
     return {kind: value for kind, value in output.get("data", {}).items() if not kind.startswith("image/")}
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        print(execute_committed(argument))

@@ -10,12 +10,13 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from workbench.models import digest_of
 from workbench.records import PACKAGE, data_path
 
 PINS = (
@@ -53,16 +54,16 @@ def tree_digest(root: Path, *, but: tuple[str, ...] = ()) -> str:
 
 
 def named_digests(
-    parameters: Mapping[str, Any], digest_of: Callable[[str], str | None] | None
+    parameters: Mapping[str, Any],
 ) -> dict[str, str]:
     """Digest of each model and each local file or folder that the parameters name.
 
-    `digest_of` is asked for values of parameters called model, base, encoder_decoder and the like. Of a folder that is no model, names,
+    A model is looked for in the values of parameters called model, base, encoder_decoder and the like. Of a folder that is no model, names,
     sizes and times count: reading gigabytes to find out that nothing changed would be worse than running again.
     """
     digests = {}
     for name, text in _strings(parameters):
-        found = digest_of(text) if digest_of is not None and _MODEL.search(name) else None
+        found = digest_of(text) if _MODEL.search(name) else None
         path = Path(text)
         if found is None and path.is_absolute() and path.is_file():
             found = sha256(path.read_bytes()).hexdigest()
@@ -86,9 +87,7 @@ def run_id_of(spec: Mapping[str, Any], unusual: Mapping[str, Any]) -> str:
     return f"{slug}-{sha256(json.dumps(spec, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:12]}"
 
 
-def identity(
-    notebook_digest: str, parameters: Mapping[str, Any], digest_of: Callable[[str], str | None] | None
-) -> dict[str, Any]:
+def identity(notebook_digest: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """All that `run_id` hashes, field by field."""
     return {
         "notebook_sha256": notebook_digest,
@@ -97,7 +96,7 @@ def identity(
         "data_sha256": tree_digest(data_path(), but=("expected",)),
         "python": platform.python_version(),
         "packages": package_versions(),
-        "digests": named_digests(parameters, digest_of),
+        "digests": named_digests(parameters),
     }
 
 

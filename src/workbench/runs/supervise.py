@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -73,7 +73,6 @@ def run(
     root: Path | str = Path("runs"),
     force: bool = False,
     limit: float | None = None,
-    digest_of: Callable[[str], str | None] | None = None,
 ) -> Run:
     """Execute a notebook with parameters and keep what came out in `root/<notebook>/<run_id>/`.
 
@@ -83,7 +82,6 @@ def run(
         root: Where runs are kept.
         force: Run again even if the same run is there; it is replaced once the new one has succeeded.
         limit: Seconds until the run is ended.
-        digest_of: Gives the digest of a model's name, or None.
 
     Raises:
         BadInput: before anything starts: unknown or mistyped parameters, no `parameters` cell, the same run going on.
@@ -93,7 +91,7 @@ def run(
     """
     source = read_notebook(Path(notebook).expanduser().absolute())
     checked, given = check(source, parameters or {})
-    spec = identity(source.digest, checked, digest_of)
+    spec = identity(source.digest, checked)
     usual = check(source, {})[0]
     run_id = run_id_of(spec, {name: value for name, value in checked.items() if value != usual[name]})
     place = Path(root).expanduser().absolute() / source.path.stem
