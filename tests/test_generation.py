@@ -252,3 +252,15 @@ def test_any_batch_of_any_texts_equals_one_by_one(model, prompts):
     for place, request in enumerate(requests):
         [(_, [alone])] = model.engine.generate([request], Decoding(5), 1)
         assert together[place] == alone
+
+
+def test_answers_of_another_device_are_counted_and_can_be_refused(model):
+    """As if a GPU had answered before."""
+    generate(model, PROMPTS, max_new_tokens=4)
+    model.store._open().execute("UPDATE answers SET device = 'cuda'")
+    taking = load(model.name, device="cpu", store=model.store)
+    generate(taking, PROMPTS, max_new_tokens=4)
+    assert taking.hits_by_device == {"cuda": len(PROMPTS)}
+    refusing = load(model.name, device="cpu", store=model.store, same_device=True)
+    generate(refusing, PROMPTS, max_new_tokens=4)
+    assert (refusing.hits, refusing.misses) == (0, len(PROMPTS))

@@ -13,6 +13,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from workbench import runs
 from workbench.figures import BADGES
 from workbench.records import notebook_path
 from workbench.runs import check_committed
@@ -175,3 +176,16 @@ def test_a_notebook_that_breaks_one_rule_has_that_fault(tmp_path, change, fault)
 
 def test_a_notebook_without_a_model_of_its_parameters_is_at_fault(tmp_path):
     assert faults(write(tmp_path), {}) == ["no model in workbench.runs.schemas"]
+
+
+def test_a_notebook_runs_on_any_checkpoint_in_a_folder(checkpoints, tmp_path, monkeypatch):
+    """Random weights of the real classes: nothing in the notebook depends on the miniatures, and the badge says so."""
+    monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store.sqlite"))
+    models = {"model": str(checkpoints["bloom"]), "encoder_decoder": str(checkpoints["mt5"])}
+    done = runs.run(notebook_path("03_probing.ipynb"), {**models, "sentences": 12, "folds": 2}, root=tmp_path / "runs")
+    figures = [json.loads(path.read_text()) for path in (done.folder / "figures").glob("*.json")]
+    assert {figure["badge"] for figure in figures} == {"MEASURED"}
+    assert set(done.manifest["digests"]) == set(models.values())
+    facts = done.manifest["facts"]["models"]
+    assert all(fact["store_misses"] > 0 for fact in facts.values())
+    assert "MEASURED" in done.manifest["answer"]

@@ -27,12 +27,12 @@ class PromptSensitivity(Parameters):
 
     model: Name = "mini-bloomz"
     partner_model: Name = "mini-mt0"
-    tasks: Names = ["who", "sentiment"]
+    tasks: Names = ["what", "sentiment"]
     languages: Names = ["x-en", "x-fr", "x-es", "x-id"]
     prompt_language: Name = "x-en"
     limit: Count = 40
     open_task: Name = "translation"
-    open_languages: Names = ["x-fr", "x-es"]
+    open_languages: Names = ["x-fr", "x-en30"]
     open_wordings: Names = ["to", "from_to"]
     seed: Seed = 0
 
@@ -42,10 +42,10 @@ class LanguageTransfer(Parameters):
 
     models: Names = ["mini-bloomz", "mini-mt0"]
     bases: Names = ["mini-bloom", "mini-mt5"]
-    tasks: Names = ["who", "how_many", "sentiment"]
+    tasks: Names = ["what", "where", "sentiment"]
     finetuned: Names = ["x-en", "x-fr", "x-en30"]
     left_out: Names = ["x-es", "x-id", "x-en00", "x-en00r"]
-    wordings: Names = ["ask", "labelled"]
+    wordings: Names = ["ask", "tell"]
     limit: Count = 60
 
 
