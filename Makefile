@@ -35,7 +35,7 @@ lab: $(READY)
 	$(BIN)/jupyter lab notebooks
 
 notebooks: $(READY)
-	$(BIN)/python -m workbench.runs.committed notebooks/[0-9]*.ipynb
+	$(BIN)/python -m workbench.runs notebooks/[0-9]*.ipynb
 
 clean:
 	rm -rf runs

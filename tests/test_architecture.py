@@ -40,17 +40,25 @@ def room(name):
 
 def imports(tree):
     """(module, inside a function?) of every import."""
-    inside = {child for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for child in ast.walk(node)}
+    inside = {
+        child for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for child in ast.walk(node)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node in inside) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            names = [f"workbench.{a.name}" for a in node.names] if node.module == "workbench" else [node.module]
+            names = (
+                [f"workbench.{a.name}" for a in node.names] if node.module == "workbench" else [node.module]
+            )
             yield from ((name, node in inside) for name in names)
 
 
 def type_checking_only(tree):
-    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    blocks = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
     return {child for block in blocks for child in ast.walk(block)}
 
 
@@ -97,7 +105,11 @@ def test_the_check_sees_a_climb_a_sidestep_torch_and_a_hidden_import(name, text)
 @pytest.mark.parametrize("name", modules())
 def test_no_broad_except(name):
     tree = ast.parse((SOURCE / name).read_text(encoding="utf-8"))
-    handlers = [ast.unparse(node.type) if node.type else "" for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)]
+    handlers = [
+        ast.unparse(node.type) if node.type else ""
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler)
+    ]
     broad = {"", "Exception", "BaseException"} & set(handlers)
     if name == "store.py":
         broad.discard("BaseException")  # rolls back, then raises on

@@ -182,7 +182,9 @@ def test_a_notebook_runs_on_any_checkpoint_in_a_folder(checkpoints, tmp_path, mo
     """Random weights of the real classes: nothing in the notebook depends on the miniatures, and the badge says so."""
     monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store.sqlite"))
     models = {"model": str(checkpoints["bloom"]), "encoder_decoder": str(checkpoints["mt5"])}
-    done = runs.run(notebook_path("03_probing.ipynb"), {**models, "sentences": 12, "folds": 2}, root=tmp_path / "runs")
+    done = runs.run(
+        notebook_path("03_probing.ipynb"), {**models, "sentences": 12, "folds": 2}, root=tmp_path / "runs"
+    )
     figures = [json.loads(path.read_text()) for path in (done.folder / "figures").glob("*.json")]
     assert {figure["badge"] for figure in figures} == {"MEASURED"}
     assert set(done.manifest["digests"]) == set(models.values())

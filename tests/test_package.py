@@ -17,7 +17,18 @@ ROOT = Path(__file__).parents[1]
 def unpacked(tmp_path_factory):
     """The wheel's content, as pip would lay it out."""
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT]
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        folder,
+        ROOT,
+    ]
     subprocess.run(build, check=True, capture_output=True)
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
         wheel.extractall(folder / "site")
@@ -34,7 +45,11 @@ def test_the_wheel_finds_its_data_notebooks_and_weights_and_answers(unpacked, tm
         "assert len(shipped_miniatures()) >= 4\n"
         "print(generate(load('mini-bloomz'), ['Anna smiles. Is Anna happy?'], max_new_tokens=3)[0].text)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(unpacked), "WORKBENCH_STORE": str(tmp_path / "store.sqlite")}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(unpacked),
+        "WORKBENCH_STORE": str(tmp_path / "store.sqlite"),
+    }
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=tmp_path)
 
 
@@ -55,7 +70,9 @@ def test_constraints_pin_every_dependency_within_its_range():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     pins = dict(
-        line.split("==") for line in (ROOT / "constraints.txt").read_text().lower().splitlines() if "==" in line
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text().lower().splitlines()
+        if "==" in line
     )
     names = [re.match(r"[\w-]+", each).group().lower() for each in declared]
     missing = [name for name in names if name not in pins and name.replace("-", "_") not in pins]
@@ -67,8 +84,17 @@ def test_constraints_pin_every_dependency_within_its_range():
 def test_the_readmes_map_names_every_room_and_no_other():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     table = readme.split("## The rooms")[1].split("\n## ")[0]
-    named = {name for row in table.splitlines() if row.startswith("| `") for name in re.findall(r"`(\w+)`", row.split("|")[1] + (row.split("(")[1] if "(`" in row else ""))}
-    rooms = {path.stem for path in (ROOT / "src/workbench").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    named = {
+        name
+        for row in table.splitlines()
+        if row.startswith("| `")
+        for name in re.findall(r"`(\w+)`", row.split("|")[1] + (row.split("(")[1] if "(`" in row else ""))
+    }
+    rooms = {
+        path.stem
+        for path in (ROOT / "src/workbench").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
     assert named == rooms - {"__init__"}
 
 
@@ -84,3 +110,15 @@ def test_the_readmes_python_runs():
     [code] = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip()
+
+
+def test_the_readmes_figures_are_those_of_the_published_scores():
+    from workbench.published import CROSSLINGUAL_TASKS, differences, results, seen_means
+
+    median = results(tasks=CROSSLINGUAL_TASKS, statistic="median", prompt_language="en")
+    gain = seen_means(differences(median, {"bloomz": "bloom"}), by=["model"]).set_index("seen")["mean"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert (
+        f"{gain[True]:.1f} points in languages the model saw and {gain[False]:.1f} in languages it did not"
+        in readme
+    )

@@ -81,7 +81,7 @@ def probe(
         fitted_on = train if train_on is None else train[languages[train] == train_on]
         for layer in range(examples.states.shape[1]):
             features = examples.states[:, layer]
-            linear = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500))
+            linear = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500, tol=1e-3))
             predicted = linear.fit(features[fitted_on], labels[fitted_on]).predict(features[test])
             tables.append(
                 pd.DataFrame(

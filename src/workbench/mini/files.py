@@ -21,7 +21,7 @@ from workbench.records import data_path, write_atomically
 from workbench.templates import read_templates
 
 MEANINGS = 80  # evaluation meanings per task
-SENTENCES = 210  # single sentences; a third of each kind
+SENTENCES = 420  # single sentences of three kinds
 WORD = re.compile(r"[^\W\d_]+|\d", re.UNICODE)
 
 

@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import sys
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -127,8 +126,3 @@ def _steady(value: Any, number: int, places: dict[str, str]) -> Any:
 
 def _texts(output: dict[str, Any]) -> dict[str, Any]:
     return {kind: value for kind, value in output.get("data", {}).items() if not kind.startswith("image/")}
-
-
-if __name__ == "__main__":
-    for argument in sys.argv[1:]:
-        print(execute_committed(argument))

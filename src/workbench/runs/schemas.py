@@ -57,7 +57,7 @@ class Probing(Parameters):
     attribute: Name = "object"
     pivot: Name = "x-en"
     languages: list[Name] = []
-    sentences: Count = 120
+    sentences: Count = 300
     folds: Annotated[int, Field(ge=2)] = 3
     seed: Seed = 0
 
