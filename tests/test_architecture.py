@@ -24,7 +24,10 @@ FLOORS = [
 ]
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 TORCH = {"torch", "transformers", "accelerate"}
-MAY_TORCH = {"models/transformers_engine.py", "models/convert.py", "finetuning.py"}
+MAY_TORCH = {
+    *(f"models/{name}.py" for name in ("loading", "sampling", "transformers_engine", "convert")),
+    "finetuning.py",
+}
 LAZY = {"__init__.py", "models/__init__.py"}  # the two places that import on first use
 BROAD = {"models/convert.py"}  # what a hostile pickle makes torch raise
 

@@ -1,34 +1,20 @@
 """The transformers engine: weights in memory that generate, score and show hidden states.
 
-The one file where `from_pretrained` stands. Both architectures pass through the same doors; where they differ
+Both architectures pass through the same doors; where they differ
 (where the prompt is read, where the scored tokens' logits come from) two short functions stand side by side. Answers
 do not depend on the batch beyond float32's rounding: padding is masked, and sampling draws its noise per row.
 """
 
-import contextlib
-import logging
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
-from typing import Any
 
 import numpy as np
 import torch
-import transformers
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSeq2SeqLM,
-    AutoTokenizer,
-    LogitsProcessor,
-    LogitsProcessorList,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
 
 from workbench.errors import BadInput
 from workbench.models.identity import Identity
+from workbench.models.loading import quiet, read_weights
 from workbench.models.requests import Decoded, Decoding, ScoringRule, ToGenerate, TokenScores, ToRead, ToScore
+from workbench.models.sampling import samplers
 
 
 class TransformersEngine:
@@ -43,41 +29,19 @@ class TransformersEngine:
         self, identity: Identity, *, dtype: str, device: str = "auto", random_seed: int | None = None
     ) -> None:
         self.identity = identity
-        folder = str(identity.folder)
-        with _quiet():
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            self.is_encoder_decoder = bool(config.is_encoder_decoder)
-            kind = AutoModelForSeq2SeqLM if self.is_encoder_decoder else AutoModelForCausalLM
-            self.model: Any  # transformers' own type knows neither generate nor the architectures' heads
-            if random_seed is None:
-                self.model = kind.from_pretrained(
-                    folder,
-                    dtype=getattr(torch, dtype),
-                    use_safetensors=True,
-                    local_files_only=True,
-                    **_placement(device),
-                )
-            else:
-                with torch.random.fork_rng():
-                    torch.manual_seed(random_seed)
-                    self.model = kind.from_config(config, dtype=getattr(torch, dtype)).to(
-                        _single_device(device)
-                    )
-        self.model.eval()
+        self.is_encoder_decoder = identity.is_encoder_decoder
+        self.model, self.tokenizer = read_weights(identity, dtype, device, random_seed)
         self.device_family = self.model.device.type
         ends = self.model.generation_config.eos_token_id
-        if ends is None:
-            ends = config.eos_token_id
+        ends = self.model.config.eos_token_id if ends is None else ends
         self._ends = frozenset([ends] if isinstance(ends, int) else ends or [])
-        self._pad = next(
-            (
-                i
-                for i in (self.tokenizer.pad_token_id, getattr(config, "pad_token_id", None))
-                if i is not None
-            ),
-            min(self._ends, default=0),
+        pads = (
+            self.tokenizer.pad_token_id,
+            getattr(self.model.config, "pad_token_id", None),
+            *sorted(self._ends),
+            0,
         )
+        self._pad = next(pad for pad in pads if pad is not None)
 
     # ---- generation ------------------------------------------------------------------------------------------
 
@@ -106,8 +70,8 @@ class TransformersEngine:
         self, prompts: list[list[int]], rows: list[ToGenerate], decoding: Decoding
     ) -> list[Decoded]:
         ids, mask = self._pad_batch(prompts, left=not self.is_encoder_decoder)
-        processors = LogitsProcessorList(self._samplers(rows, decoding) if decoding.do_sample else [])
-        with _quiet():
+        processors = samplers([f"{decoding.seed}|{row.sample}|{row.prompt}" for row in rows], decoding)
+        with quiet():
             output = self.model.generate(
                 input_ids=ids,
                 attention_mask=mask,
@@ -115,7 +79,7 @@ class TransformersEngine:
                 min_new_tokens=decoding.min_new_tokens,
                 num_beams=decoding.num_beams,
                 repetition_penalty=decoding.repetition_penalty,
-                do_sample=False,  # sampling is greedy decoding of noisy logits, see _RowNoise
+                do_sample=False,  # sampling is greedy decoding of noisy logits, see `sampling`
                 temperature=None,
                 top_k=None,
                 top_p=None,
@@ -130,16 +94,6 @@ class TransformersEngine:
         kept = ids[:end]
         text = str(self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False))
         return Decoded(text, len(kept), end is not None)
-
-    def _samplers(self, rows: list[ToGenerate], decoding: Decoding) -> list[LogitsProcessor]:
-        samplers: list[LogitsProcessor] = []
-        if decoding.temperature != 1.0:
-            samplers.append(TemperatureLogitsWarper(decoding.temperature))
-        if decoding.top_k:
-            samplers.append(TopKLogitsWarper(decoding.top_k))
-        if decoding.top_p < 1.0:
-            samplers.append(TopPLogitsWarper(decoding.top_p))
-        return [*samplers, _RowNoise([f"{decoding.seed}|{row.sample}|{row.prompt}" for row in rows])]
 
     # ---- scoring ---------------------------------------------------------------------------------------------
 
@@ -277,24 +231,6 @@ class TransformersEngine:
         return ids.to(self.model.device), mask.to(self.model.device)
 
 
-class _RowNoise(LogitsProcessor):
-    """Gumbel noise on the logits: their largest is then a sample of the softmax (Gumbel-max).
-
-    Each row draws from a generator of its own, seeded by its text, so a sample does not depend on the batch.
-    """
-
-    def __init__(self, seeds: list[str]) -> None:
-        numbers = [
-            int.from_bytes(blake2b(seed.encode(), digest_size=8).digest(), "big") >> 1 for seed in seeds
-        ]
-        self.generators = [torch.Generator().manual_seed(number) for number in numbers]
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        draws = torch.stack([torch.rand(scores.shape[-1], generator=g) for g in self.generators])
-        noise = -torch.log(-torch.log(draws.clamp(1e-20, 1 - 1e-7)))
-        return scores.float() + noise.to(scores.device)
-
-
 def _batches(lengths: list[int], batch_size: int) -> Iterator[list[int]]:
     """Positions sorted by length, longest first: little padding, and what runs out of memory does so at once."""
     order = sorted(range(len(lengths)), key=lambda position: (-lengths[position], position))
@@ -316,36 +252,6 @@ def _pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tenso
         return states[torch.arange(len(states), device=states.device), last]
     weights = mask.float() if pooling == "mean" else mask.float().cumsum(1) * mask
     return (states * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
-
-
-def _placement(device: str) -> dict[str, object]:
-    """Where `from_pretrained` puts the weights: accelerate spreads them over all GPUs under "auto"."""
-    if device == "auto":
-        return {"device_map": "auto"} if torch.cuda.is_available() else {}
-    return {} if device == "cpu" else {"device_map": {"": _single_device(device)}}
-
-
-def _single_device(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise BadInput(f"device={device!r}, but torch sees no GPU here; use device='cpu' or 'auto'")
-    return device
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence loading bars and notices (mT5's untied head, generation flags) without touching the user's settings."""
-    level = transformers.logging.get_verbosity()
-    bars = transformers.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity(logging.ERROR)
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(level)
-        if bars:
-            transformers.logging.enable_progress_bar()
 
 
 def _short(text: str) -> str:
