@@ -19,7 +19,7 @@ from workbench.finetuning import (
     pairs_batch,
     train,
 )
-from workbench.mini.recipe import new_model
+from workbench.mini.architectures import new_model
 
 VOCABULARY = 40
 PAIRS = [([5, 6, 7], [8, 3]), ([9, 10], [11, 12, 13, 3]), ([14], [15, 3])]

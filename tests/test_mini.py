@@ -8,10 +8,11 @@ import shutil
 
 import pytest
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, MT5Config, MT5ForConditionalGeneration
 
 from workbench.errors import BadInput, UnknownName
 from workbench.mini import clones, recipe
+from workbench.mini.architectures import load_float32
 from workbench.mini.corpus import Dials, scene_sentences
 from workbench.mini.files import write_files
 from workbench.mini.items import FINETUNED, RANKED, TASKS, Mixture, draw_pair, draw_story, draw_text
@@ -293,7 +294,7 @@ def test_twin_a_tied_configuration_gives_one_tensor_for_both(quick, tmp_path):
     tied = tmp_path / "tied"
     shutil.copytree(quick / "mini-mt5", tied)
     config = json.loads((tied / "config.json").read_text())
-    model = recipe.MT5ForConditionalGeneration(recipe.MT5Config(**{**config, "tie_word_embeddings": True}))
+    model = MT5ForConditionalGeneration(MT5Config(**{**config, "tie_word_embeddings": True}))
     assert torch.equal(model.lm_head.weight, model.shared.weight)
 
 
@@ -335,7 +336,7 @@ def test_a_shipped_member_is_small_whole_and_says_what_it_is(name):
     assert "no\nevidence about BLOOMZ" in (folder / "README.md").read_text(encoding="utf-8")
     record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     assert record["recipe"] == recipe.recipe_hash(recipe.member(name), record["seed"])
-    assert recipe.load_float32(folder).config.vocab_size == len(AutoTokenizer.from_pretrained(folder))
+    assert load_float32(folder).config.vocab_size == len(AutoTokenizer.from_pretrained(folder))
     assert FINETUNED[0] == PIVOT
 
 

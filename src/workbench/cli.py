@@ -159,7 +159,9 @@ def mini_train(
     seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = 0,
 ) -> None:
     """Train the miniature family from its recipe; stopped and started again, it goes on."""
-    import_module("workbench.mini.recipe").train(members or None, folder, seed)
+    for trained in import_module("workbench.mini.recipe").train(members or None, folder, seed):
+        import_module("workbench.mini.card").write_card(trained)
+        typer.echo(f"{trained.name}: {trained} (card: README.md)")
 
 
 @app.command()

@@ -17,21 +17,13 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSeq2SeqLM,
-    AutoTokenizer,
-    BloomConfig,
-    BloomForCausalLM,
-    MT5Config,
-    MT5ForConditionalGeneration,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from workbench.errors import BadInput, UnknownName
 from workbench.finetuning import Batch, Plan, corrupt, draw_spans, loss_of, next_token_batch, pairs_batch
 from workbench.finetuning import train as run_plan
+from workbench.mini.architectures import load_float32, new_model
 from workbench.mini.corpus import Dials, document
 from workbench.mini.items import Mixture, draw_pair, training_wordings
 from workbench.mini.tokenizer import SENTINELS, build
@@ -265,52 +257,6 @@ def finetuning_batch(one: Member, kit: Kit, tokenizer: Any, rng: random.Random) 
 
 def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     return [found.ids for found in tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)]
-
-
-def new_model(architecture: str, vocabulary: int) -> Any:
-    """A fresh model: BLOOM with its tied head, or mT5 with a head of its own, initialised small (first loss ≈ ln V)."""
-    if architecture == "bloom":
-        return BloomForCausalLM(
-            BloomConfig(
-                vocab_size=vocabulary,
-                hidden_size=192,
-                n_layer=3,
-                n_head=6,
-                hidden_dropout=0.0,
-                attention_dropout=0.0,
-                bos_token_id=1,
-                eos_token_id=2,
-                pad_token_id=3,
-            )
-        )
-    config = MT5Config(
-        vocab_size=vocabulary,
-        d_model=128,
-        d_kv=32,
-        d_ff=256,
-        num_layers=3,
-        num_decoder_layers=3,
-        num_heads=4,
-        dropout_rate=0.0,
-        pad_token_id=0,
-        eos_token_id=1,
-        decoder_start_token_id=0,
-    )
-    return untie(MT5ForConditionalGeneration(config))
-
-
-def untie(model: Any, spread: float = 0.02) -> Any:
-    """Give an mT5 a head of its own, as the published checkpoints have (its config class ties by force)."""
-    model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.shared.weight) * spread)
-    model.config.tie_word_embeddings = False
-    return model
-
-
-def load_float32(folder: Path) -> Any:
-    """Read a saved member to compute in float32 (mT5-side weights must not compute in float16)."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    kind = AutoModelForSeq2SeqLM if config.get("is_encoder_decoder") else AutoModelForCausalLM
-    return kind.from_pretrained(folder, dtype=torch.float32)
 
 
 def _curve(losses: list[float]) -> dict[str, Any]:

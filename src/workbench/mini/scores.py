@@ -15,8 +15,8 @@ from torch.nn import functional
 from transformers import AutoTokenizer
 
 from workbench.finetuning import IGNORED, pairs_batch
+from workbench.mini.architectures import load_float32
 from workbench.mini.items import RANKED
-from workbench.mini.recipe import load_float32
 from workbench.tasks import Item, make_items, read_rows, task_templates
 
 ROWS_AT_ONCE = 128
