@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -50,7 +51,7 @@ def ask(model: Model, kind: Kind, requests: Sequence[Any], *, batch_size: int, p
     model.count([answer.device for answer in stored if answer is not None], len(missing))
     if missing:
         todo = [asked[question] for question in missing]
-        with _bar(len(missing), f"{kind.name} {model.name}", progress) as bar:
+        with _bar(len(missing), f"{kind.name} {Path(model.name).name}", progress) as bar:
             for positions, answers in kind.compute(todo):
                 pairs = [(missing[p], kind.encode(a)) for p, a in zip(positions, answers, strict=True)]
                 model.store.put(context, pairs, device=model.engine.device_family, batch_size=batch_size)

@@ -36,7 +36,7 @@ label[for=show-code]::after { content:"Show code" } #show-code:checked + label::
 main.notebook { max-width:54rem; background:var(--paper); border:1px solid var(--line); border-radius:10px; margin:1rem auto 2rem; padding:1.2rem 2.2rem }
 .prompt, .anchor-link { display:none } .output_png img { max-width:100%; height:auto } .output_html { overflow-x:auto }
 .output_stderr pre { color:var(--soft) } .output_error pre { background:#fdf1f1; border-left:4px solid var(--bad) } .output_area { margin:.5rem 0 }
-.notebook table { border:0 } .notebook th,.notebook td { border-width:0 0 1px; border-color:var(--line); text-align:left !important; padding-right:1.1rem }
+.notebook table { border:0 } .notebook th,.notebook td { border-width:0 0 1px; border-color:var(--line); text-align:left !important; padding-right:1.1rem; overflow-wrap:normal }
 .notebook tbody tr:nth-child(even) { background:#fafbfc } .notebook thead th { border-bottom:2px solid #c9d0d7 }
 .highlight .k,.highlight .kn,.highlight .ow,.highlight .kc { color:#7a2c9c } .highlight .s1,.highlight .s2,.highlight .sa { color:#0b6b50 }
 .highlight .c1 { color:#6b7680; font-style:italic } .highlight .mi,.highlight .mf { color:#a8430b } .highlight .nb { color:#1f4e8c }
