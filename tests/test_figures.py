@@ -146,3 +146,14 @@ def test_outside_a_run_showing_writes_nothing(table, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     show(bars(table), table, name="spread", badge="MEASURED", alt="What it says.")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_miniatures_never_share_a_figure_with_other_checkpoints(checkpoints):
+    from workbench.figures import badge_for
+    from workbench.models import load
+
+    mini, other = load("mini-bloomz"), load(str(checkpoints["bloom"]))
+    assert badge_for(mini, load("mini-mt0")) == "SYNTHETIC"
+    assert badge_for(other) == "MEASURED"
+    with pytest.raises(BadInput, match="all model parameters"):
+        badge_for(mini, other)

@@ -64,3 +64,12 @@ def test_random_weights_give_other_states(model):
 def test_bad_texts_are_refused(model, texts):
     with pytest.raises(BadInput):
         hidden_states(model, texts)
+
+
+def test_an_unknown_pooling_side_or_a_bare_string_is_refused(model):
+    with pytest.raises(BadInput, match="pooling is one of"):
+        hidden_states(model, TEXTS, pooling="max")
+    with pytest.raises(BadInput, match="side one of"):
+        hidden_states(model, TEXTS, side="middle")
+    with pytest.raises(BadInput, match="list of texts"):
+        hidden_states(model, TEXTS[0])

@@ -1,5 +1,7 @@
 """Ranking: equals the slow loop and the published rules on both sides, whatever the batch; cached = fresh."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -20,15 +22,16 @@ def slow_sum(engine, prompt, choice):
     """The published rules in a few lines, no batch: t-zero's for BLOOM (space, no end), for mT5 (end token, no space)."""
     tokenize = lambda text, special: engine.tokenizer(text, add_special_tokens=special)["input_ids"]  # noqa: E731
     ids = tokenize(prompt, False)
+    longest = min(512 if engine.is_encoder_decoder else 2048, engine.identity.context_length)
     with torch.inference_mode():
         if engine.is_encoder_decoder:
             target = tokenize(choice, True)
             logits = engine.model(
-                input_ids=torch.tensor([ids[:512]]), decoder_input_ids=torch.tensor([[0, *target[:-1]]])
+                input_ids=torch.tensor([ids[:longest]]), decoder_input_ids=torch.tensor([[0, *target[:-1]]])
             ).logits[0]
         else:
             target = tokenize(" " + choice, False)
-            logits = engine.model(input_ids=torch.tensor([ids[:2048] + target])).logits[
+            logits = engine.model(input_ids=torch.tensor([ids[:longest] + target])).logits[
                 0, -len(target) - 1 : -1
             ]
     return torch.log_softmax(logits.float(), -1)[range(len(target)), target].sum().item()
@@ -121,21 +124,31 @@ def test_normalisation_is_by_scored_tokens(model):
         assert a.scores == pytest.approx([s / n for s, n in zip(b.scores, b.tokens, strict=True)])
 
 
-def test_the_published_protocol_cuts_long_prompts_and_counts_them_and_the_other_refuses(checkpoints, store):
+@pytest.mark.parametrize(
+    "context", [128, 4096]
+)  # what the model was made for: below and above the protocol's 512
+def test_the_published_protocol_cuts_long_prompts_and_counts_them_and_the_other_refuses(
+    checkpoints, store, context
+):
     model = load(str(checkpoints["mt5"]), device="cpu", store=store)
+    model.identity = replace(model.identity, context_length=context)
     long = Item("long", "word " * 700, ("yes", "no"), 0)
     table = rank(model, [long, ITEMS[0]])
     assert table["truncated"].tolist() == [True, False]
     assert table["scores"][0] == pytest.approx(
         [slow_sum(model.engine, long.prompt, c) for c in long.choices], abs=1e-3
     )
-    with pytest.raises(BadInput, match="shorten"):
-        rank(model, [long], protocol="per-token")
+    if context == 128:
+        with pytest.raises(BadInput, match="shorten"):
+            rank(model, [long], protocol="per-token")
+    else:
+        assert not rank(model, [long], protocol="per-token")["truncated"].any()
 
 
 @pytest.mark.parametrize(
     ("item", "message"),
     [
+        (Item("x", "p", "books", 0), "'books' as choices"),
         (Item("x", "p", ("only",), 0), "at least two"),
         (Item("x", "p", ("a", " "), 0), "empty choice"),
         (Item("x", " ", ("a", "b"), 0), "empty prompt"),
@@ -201,3 +214,14 @@ def collect(batches):
         p: answer for positions, answers in batches for p, answer in zip(positions, answers, strict=True)
     }
     return [found[place] for place in sorted(found)]
+
+
+def test_what_is_no_list_item_or_model_is_refused_in_a_sentence(model):
+    with pytest.raises(BadInput, match="no Item"):
+        rank(model, ["hello"])
+    with pytest.raises(BadInput, match="a list of texts"):
+        score(model, "Anna")
+    with pytest.raises(BadInput, match="load"):
+        score(model.name, ["Anna"])
+    with pytest.raises(BadInput, match="batch_size"):
+        rank(model, ITEMS, batch_size=0)

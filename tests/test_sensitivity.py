@@ -168,16 +168,23 @@ def test_continuations_are_what_follows_the_last_word_elsewhere():
 
 def test_continuing_is_starting_with_a_continuation_or_a_mark():
     texts = ["in the park", ". Ben", "Ben is in", "le parc", ""]
-    assert sensitivity.continued(texts, ["Ben"] * 5, [["on it", "in the garden"]] * 5) == [
+    assert sensitivity.continued(texts, ["Ben"] * 5, [["on it", "in the garden"]] * 5, [False] * 5) == [
         True,
         True,
         False,
         False,
         False,
     ]
-    assert sensitivity.continued(["in"], ["in Rome"], [["in the garden"]]) == [
+    assert sensitivity.continued(["in"], ["in Rome"], [["in the garden"]], [False]) == [
         False
     ]  # the answer starts so too
+
+
+def test_a_mark_goes_on_with_an_open_prompt_only():
+    """A model that answers "....." to a closed prompt does not continue it."""
+    way = [["in the garden"]]
+    assert sensitivity.continued(["....."], ["Ben"], way, [False]) == [True]
+    assert sensitivity.continued(["....."], ["Ben"], way, [True]) == [False]
 
 
 def test_a_planted_effect_of_the_mark_is_found_and_none_is_not():

@@ -153,6 +153,31 @@ def test_a_read_only_store_can_be_read_and_says_so_when_written(tmp_path):
     assert store.get(CONTEXT, [question("a")])[0].value == 1
 
 
+READER = """
+import sys
+from workbench.store import Store, canonical
+print(Store(sys.argv[1]).get(sys.argv[2], [canonical({"prompt": "a"})])[0].value)
+"""
+
+
+def test_a_store_in_a_read_only_folder_still_answers(tmp_path):
+    folder = tmp_path / "given"
+    store = Store(folder / "store.sqlite")
+    store.put(CONTEXT, [(question("a"), 41)], device="cpu")
+    store.close()
+    store.path.chmod(0o444)
+    folder.chmod(0o555)
+    drop = (
+        ["setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-dac_override"]
+        if os.getuid() == 0
+        else []
+    )
+    command = [*drop, sys.executable, "-c", READER, store.path, CONTEXT]
+    done = subprocess.run(command, capture_output=True, text=True)
+    folder.chmod(0o755)
+    assert done.stdout == "41\n", done.stderr
+
+
 def test_two_writers_share_one_store(tmp_path):
     path = tmp_path / "store.sqlite"
     writers = [start_writer(path, first) for first in (0, 1_000_000)]

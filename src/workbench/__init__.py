@@ -30,6 +30,7 @@ _ROOM_OF = {
     "rank": "ranking",
     "score": "ranking",
     "hidden_states": "hidden",
+    "Item": "tasks",
     "record": "records",
 }
 

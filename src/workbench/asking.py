@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.auto import tqdm as tqdm_widget
 
+from workbench.errors import BadInput
 from workbench.models import Model
 from workbench.store import canonical
 
@@ -39,6 +40,8 @@ def ask(model: Model, kind: Kind, requests: Sequence[Any], *, batch_size: int, p
     Raises:
         BadInput, NotReachable, StoreFailed: as the caller's docstring says; batches finished before are kept.
     """
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise BadInput(f"batch_size={batch_size!r}; give a whole number of at least 1")
     context = canonical({"kind": kind.name, **kind.settings, **model.fingerprint()})
     asked = {canonical(asdict(request)): request for request in requests}
     questions = list(asked)
@@ -65,5 +68,6 @@ def _bar(total: int, text: str, progress: bool) -> Any:
     """A widget in a notebook, a line in a terminal, nothing in a batch run or for a single batch of work."""
     if not progress or os.environ.get("WORKBENCH_BATCH") or total < 2:
         return tqdm(disable=True)
-    in_notebook = "ipykernel" in sys.modules
-    return (tqdm_widget if in_notebook else tqdm)(total=total, desc=text, leave=False, unit="answer")
+    if "ipykernel" in sys.modules:
+        return tqdm_widget(total=total, desc=text, leave=False, unit="answer")
+    return tqdm(total=total, desc=text, leave=False, unit="answer", disable=None)  # None: only on a terminal

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from workbench.asking import Kind, ask
 from workbench.errors import BadInput
-from workbench.models import Model
+from workbench.models import Model, expect_model
 from workbench.models.requests import Decoded, Decoding, ToGenerate
 
 
@@ -54,6 +54,7 @@ def generate(
         NotReachable: an answer is missing and the weights are not to be had.
         StoreFailed: the store is damaged, full or read-only.
     """
+    expect_model(model)
     prompts = _checked(prompts)
     decoding = Decoding(
         max_new_tokens,
@@ -93,6 +94,8 @@ def _checked(prompts: Sequence[str]) -> list[str]:
 
 
 def _check(decoding: Decoding, samples: int) -> None:
+    if not isinstance(decoding.max_new_tokens, int):
+        raise BadInput(f"max_new_tokens={decoding.max_new_tokens!r}; give a whole number")
     if (
         decoding.max_new_tokens < 1
         or decoding.min_new_tokens > decoding.max_new_tokens

@@ -8,13 +8,16 @@ the decoder at its start token with the text in the encoder.
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import get_args
 
 import numpy as np
 
 from workbench.asking import Kind, ask
 from workbench.errors import BadInput
-from workbench.models import Model
+from workbench.models import Model, expect_model
 from workbench.models.requests import Pooling, Side, ToRead
+
+POOLINGS, SIDES = get_args(Pooling), get_args(Side)
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,15 @@ def hidden_states(
     Raises:
         BadInput: an empty text, one beyond the context, or the encoder of a decoder-only model.
     """
+    expect_model(model)
     reads = "encoder" if model.is_encoder_decoder else "decoder"
     reading = ToRead(side or reads, pooling)  # type: ignore[arg-type]
     if reading.side == "encoder" and not model.is_encoder_decoder:
         raise BadInput(f"{model.name} is decoder-only and has no encoder; use side='decoder'")
+    if isinstance(texts, str):
+        raise BadInput("texts is one string; give a list of texts")
+    if pooling not in POOLINGS or reading.side not in SIDES:
+        raise BadInput(f"pooling is one of {', '.join(POOLINGS)}, side one of {', '.join(SIDES)}")
     if not texts or not all(text.strip() for text in texts):
         raise BadInput("hidden_states needs at least one text, and no empty ones")
     kind = Kind(

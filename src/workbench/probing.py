@@ -79,6 +79,10 @@ def probe(
     tables = []
     for train, test in GroupKFold(folds, shuffle=True, random_state=seed).split(meanings, groups=meanings):
         fitted_on = train if train_on is None else train[languages[train] == train_on]
+        if len(set(labels[fitted_on])) < 2:
+            raise BadInput(
+                f"a fold's training part has only the label {labels[fitted_on][:1]}; give more texts"
+            )
         for layer in range(examples.states.shape[1]):
             features = examples.states[:, layer]
             linear = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500, tol=1e-3))

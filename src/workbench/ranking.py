@@ -14,7 +14,7 @@ import pandas as pd
 
 from workbench.asking import Kind, ask
 from workbench.errors import BadInput, UnknownName
-from workbench.models import Model
+from workbench.models import Model, expect_model
 from workbench.models.requests import ScoringRule, TokenScores, ToScore
 from workbench.tasks import Item
 
@@ -85,6 +85,7 @@ def rank(
             protocols than xmtf) a prompt beyond the context.
         NotReachable, StoreFailed: as for `generate`.
     """
+    expect_model(model)
     chosen = protocol_for(model, protocol)
     for item in items:
         _check(item)
@@ -115,6 +116,7 @@ def score(
     Raises:
         BadInput: an empty text, as many prompts as texts not given, or a text beyond the context.
     """
+    expect_model(model)
     if prompts is not None and len(prompts) != len(texts):
         raise BadInput(
             f"{len(texts)} texts came with {len(prompts)} prompts; give one prompt per text, or none"
@@ -122,6 +124,8 @@ def score(
     requests = [
         ToScore(prompt, text) for prompt, text in zip(prompts or [""] * len(texts), texts, strict=True)
     ]
+    if isinstance(texts, str):
+        raise BadInput("texts is one string; give a list of texts")
     for request in requests:
         if not request.text:
             raise BadInput("an empty text has no tokens to score")
@@ -166,6 +170,12 @@ def _row(item: Item, answers: list[TokenScores], protocol: Protocol, near: float
 
 
 def _check(item: Item) -> None:
+    if not isinstance(item, Item):
+        raise BadInput(
+            f"{item!r} is no Item; `from workbench import Item` and give Item(id, prompt, choices)"
+        )
+    if not isinstance(item.choices, tuple | list):
+        raise BadInput(f"item {item.id!r} has {item.choices!r} as choices; give a tuple of choices")
     if not item.prompt.strip():
         raise BadInput(f"item {item.id!r} has an empty prompt")
     if len(item.choices) < 2:

@@ -200,16 +200,20 @@ def continuations(texts: Sequence[str], languages: Sequence[str]) -> list[list[s
     return found
 
 
-def continued(texts: Iterable[str], targets: Iterable[str], goes_on: Iterable[Sequence[str]]) -> list[bool]:
+def continued(
+    texts: Iterable[str], targets: Iterable[str], goes_on: Iterable[Sequence[str]], closed: Iterable[bool]
+) -> list[bool]:
     """Say for each output whether it starts by going on with the prompt.
 
-    It does if it begins with a closing mark, or with the first word of a continuation where the target does not.
+    It does if it begins with the mark that the prompt lacked (not where the prompt was `closed`), or with the first word
+    of a continuation where the target does not.
     """
     verdicts = []
-    for text, target, ways in zip(texts, targets, goes_on, strict=True):
+    for text, target, ways, is_closed in zip(texts, targets, goes_on, closed, strict=True):
         first = _first_word(text)
         starts = {_first_word(way) for way in ways} - {_first_word(target), ""}
-        verdicts.append(first in starts or text.lstrip().startswith(tuple(MARKS)))
+        marks = not is_closed and text.lstrip().startswith(tuple(MARKS))
+        verdicts.append(first in starts or marks)
     return verdicts
 
 

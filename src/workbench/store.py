@@ -214,9 +214,20 @@ class Store:
                 raise StoreFailed(
                     f"cannot make the folder of the store {self.path}: {error}; {_ELSEWHERE}"
                 ) from error
-            self._connection = self._prepare(sqlite3.connect(self.path, timeout=60, isolation_level=None))
+            self._connection = self._connect()
             self._owner = os.getpid()
         return self._connection
+
+    def _connect(self) -> sqlite3.Connection:
+        if self.path.exists() and not os.access(self.path.parent, os.W_OK):
+            log = self.path.with_name(self.path.name + "-wal")
+            if log.exists() and log.stat().st_size:
+                raise StoreFailed(
+                    f"{self.path} is in a read-only folder with answers still in {log.name}; {_ELSEWHERE}"
+                )
+            address = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
+            return self._prepare(sqlite3.connect(address, uri=True, isolation_level=None))
+        return self._prepare(sqlite3.connect(self.path, timeout=60, isolation_level=None))
 
     def _prepare(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         mark = connection.execute("PRAGMA application_id").fetchone()[0]

@@ -184,9 +184,11 @@ def curves(
             if low is not None and high is not None and kind == 0:
                 axes.fill_between(places, part[low], part[high], color=colour, alpha=0.15, linewidth=0)
             dash = DASHES[(kind if variant else number) % len(DASHES)]
+            inside = "white" if variant and kind else colour
             axes.plot(
-                places, part[y], color=colour, marker=marker, linestyle=dash, markersize=4.5, label=label
-            )
+                places, part[y], color=colour, marker=marker, linestyle=dash, markersize=4.5, label=label,
+                markerfacecolor=inside,
+            )  # fmt: skip
         if reference is not None:
             axes.axhline(
                 reference,

@@ -13,10 +13,26 @@ from matplotlib.figure import Figure
 
 from workbench.errors import BadInput, StoreFailed
 from workbench.figures.style import DPI, GREY, style, wrap
+from workbench.models import Model
 from workbench.records import run_folder, write_atomically
 
 Badge = Literal["PUBLISHED", "MEASURED", "SYNTHETIC"]
 BADGES = {"PUBLISHED": "#1f4e8c", "MEASURED": "#0b6b50", "SYNTHETIC": "#a8430b"}
+
+
+def badge_for(*models: Model) -> Badge:
+    """Say what results of these models rest on: SYNTHETIC for miniatures, MEASURED for any other checkpoint.
+
+    Raises:
+        BadInput: miniatures beside other checkpoints, which never share a figure.
+    """
+    small = [model.name for model in models if model.is_miniature]
+    if 0 < len(small) < len(models):
+        raise BadInput(
+            f"{', '.join(small)} beside {', '.join(m.name for m in models if m.name not in small)}: miniatures never share a "
+            "figure with other checkpoints; set all model parameters of the notebook, not only one"
+        )
+    return "SYNTHETIC" if small else "MEASURED"
 
 
 def show(figure: Figure, table: pd.DataFrame, *, name: str, badge: Badge, alt: str, note: str = "") -> None:

@@ -37,6 +37,7 @@ STYLE: dict[Any, Any] = {
     "figure.titlesize": 11.5,
     "figure.titleweight": "bold",
     "legend.frameon": False,
+    "legend.handlelength": 3.4,
     "lines.linewidth": 1.8,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",

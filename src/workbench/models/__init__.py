@@ -174,6 +174,16 @@ def load(
     return Model(name, dtype, device, revision, store or Store(), same_device, random_seed)
 
 
+def expect_model(model: object) -> None:
+    """Refuse what is no handle, such as a name.
+
+    Raises:
+        BadInput: anything but what `load` gives.
+    """
+    if not isinstance(model, Model):
+        raise BadInput(f"{model!r} is no model; ask the handle that `load(name)` gives")
+
+
 def digest_of(name: str, store: Store | None = None) -> str | None:
     """The digest of a model's weights and tokenizer if it can be told without a network, else None."""
     try:

@@ -59,7 +59,7 @@ class TransformersEngine:
             if len(ids) > room:
                 raise BadInput(
                     f"the prompt {_short(request.prompt)!r} has {len(ids)} tokens; with "
-                    f"max_new_tokens={decoding.max_new_tokens} {self.identity.name} has room for {room}: shorten one of them"
+                    f"max_new_tokens={decoding.max_new_tokens} {self.identity.name} has room for {max(room, 0)}: shorten one of them"
                 )
         for positions in _batches([len(ids) for ids in prompts], batch_size):
             rows = [requests[position] for position in positions]
@@ -110,8 +110,11 @@ class TransformersEngine:
         texts = self._encode([space + request.text for request in requests], special_tokens=False)
         if rule.score_end:
             texts = [[*ids, min(self._ends)] for ids in texts]
-        cut = [rule.max_prompt_tokens is not None and len(ids) > rule.max_prompt_tokens for ids in prompts]
-        prompts = [ids[: rule.max_prompt_tokens] for ids in prompts]
+        cut = [False] * len(prompts)
+        if rule.max_prompt_tokens is not None:  # what the protocol allows and the model was made for
+            longest = min(rule.max_prompt_tokens, self.identity.context_length)
+            cut = [len(ids) > longest for ids in prompts]
+            prompts = [ids[:longest] for ids in prompts]
         for request, prompt, text in zip(requests, prompts, texts, strict=True):
             self._check_fit(request, prompt, text, rule)
         score_batch = self._score_after_encoder if self.is_encoder_decoder else self._score_after_prefix

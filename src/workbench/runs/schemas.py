@@ -4,13 +4,14 @@ A test keeps each model equal to the notebook's cell tagged `parameters` (names,
 say stands here: ranges, closed choices, what a value means. To add a notebook, add its model and its line in SCHEMAS.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
+Meanings = Annotated[int, Field(ge=8, le=80)]  # as many as the task files hold
 Seed = Annotated[int, Field(ge=0)]
 
 
@@ -30,7 +31,7 @@ class PromptSensitivity(Parameters):
     tasks: Names = ["what", "sentiment"]
     languages: Names = ["x-en", "x-fr", "x-es", "x-id"]
     prompt_language: Name = "x-en"
-    limit: Count = 40
+    limit: Meanings = 40
     open_task: Name = "translation"
     open_languages: Names = ["x-fr", "x-en30"]
     open_wordings: Names = ["to", "from_to"]
@@ -46,7 +47,19 @@ class LanguageTransfer(Parameters):
     finetuned: Names = ["x-en", "x-fr", "x-en30"]
     left_out: Names = ["x-es", "x-id", "x-en00", "x-en00r"]
     wordings: Names = ["ask", "tell"]
-    limit: Count = 60
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if len(self.models) != len(self.bases):
+            raise ValueError(
+                f"{len(self.models)} models came with {len(self.bases)} bases; give each model its base"
+            )
+        both = set(self.finetuned) & set(self.left_out)
+        if both:
+            raise ValueError(f"{', '.join(sorted(both))} cannot be both finetuned and left out")
+        return self
+
+    limit: Meanings = 60
 
 
 class Probing(Parameters):
@@ -54,10 +67,10 @@ class Probing(Parameters):
 
     model: Name = "mini-bloomz"
     encoder_decoder: Name = "mini-mt0"
-    attribute: Name = "object"
+    attribute: Literal["object", "place", "verb", "polarity"] = "object"
     pivot: Name = "x-en"
     languages: list[Name] = []
-    sentences: Count = 300
+    sentences: Annotated[int, Field(ge=30, le=420)] = 300
     folds: Annotated[int, Field(ge=2)] = 3
     seed: Seed = 0
 

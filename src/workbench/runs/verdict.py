@@ -101,7 +101,7 @@ def error_of(notebook: str, outcome: Outcome, kept: Path) -> WorkbenchError:
     if outcome.status == "failed" and "cell" in facts:
         tail = "\n".join(facts["traceback"].splitlines()[-12:])
         where = f"cell In [{facts['cell']}] raised {facts['type']}: {facts['message']}"
-        text = (
-            f"{notebook}: {where}\n--- the cell\n{facts['source']}\n--- the end of the traceback\n{tail}\n---"
-        )
+        text = f"{notebook}, cell In [{facts['cell']}]: {facts['message']}"
+        if kind is NotebookFailed:
+            text = f"{notebook}: {where}\n--- the cell\n{facts['source']}\n--- the end of the traceback\n{tail}\n---"
     return kind(f"{text} – what there was is kept in {kept}")
