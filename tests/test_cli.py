@@ -83,6 +83,7 @@ def test_a_cut_answer_says_so(call, checkpoints):
         (["generate", "bloomz-560m", "hello"], 5, "hf download"),
         (["generate", "some-one/some-model", "hello"], 5, "network"),
         (["run", "99_nothing"], 2, "99_nothing"),
+        (["run", "03_probing", "-p", "model", "mini-blom"], 2, "nearest: mini-bloom"),
         (["run", "03_probing", "-p", "sentences"], 2, "-p NAME VALUE"),
         (["store", "fold"], 2, "fold"),
         ([], 2, ""),

@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
-from workbench.errors import BadInput, UnknownName
+from workbench.errors import BadInput
 from workbench.models.identity import Identity, identify, locate, randomized, recall
 from workbench.records import data_path, note
 from workbench.store import Store
@@ -185,11 +185,12 @@ def expect_model(model: object) -> None:
 
 
 def digest_of(name: str, store: Store | None = None) -> str | None:
-    """The digest of a model's weights and tokenizer if it can be told without a network, else None."""
-    try:
-        known = recall(name, None, store or Store())
-    except UnknownName:
-        return None
+    """The digest of a model's weights and tokenizer if it can be told without a network, else None.
+
+    Raises:
+        UnknownName: no such model; the message lists the nearest names.
+    """
+    known = recall(name, None, store or Store())
     return f"{known.weights}-{known.tokenizer}" if known is not None else None
 
 
