@@ -1,5 +1,6 @@
 """Generation: batch = single = transformers, padding changes nothing, cached = fresh, every setting is in the key."""
 
+import json
 import math
 import subprocess
 import sys
@@ -264,3 +265,14 @@ def test_answers_of_another_device_are_counted_and_can_be_refused(model):
     refusing = load(model.name, device="cpu", store=model.store, same_device=True)
     generate(refusing, PROMPTS, max_new_tokens=4)
     assert (refusing.hits, refusing.misses) == (0, len(PROMPTS))
+
+
+def test_a_run_notes_the_hits_and_misses_of_all_handles_of_a_model(model, tmp_path, monkeypatch):
+    """The manifest once showed only the last handle's."""
+    monkeypatch.setenv("WORKBENCH_RUN", str(tmp_path))
+    monkeypatch.setattr("workbench.models._TALLIES", {})
+    for prompts in (PROMPTS[:2], PROMPTS[:3]):
+        generate(load(model.name, device="cpu", store=model.store), prompts, max_new_tokens=3)
+    [facts] = json.loads((tmp_path / "facts.json").read_text())["models"].values()
+    assert (facts["store_hits"], facts["store_misses"]) == (2, 3)
+    assert facts["hits_by_device"] == {"cpu": 2}

@@ -6,6 +6,7 @@ torch-free side of the door: torch is imported with the engine, in one place bel
 
 import re
 import warnings
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import version
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "bfloat16", "float16")
 Dtype = Literal["float32", "bfloat16", "float16"]
 _OVERFLOWS = ("t5", "mt5", "umt5")  # activations beyond 65,504: transformers issues 5651, 9295, 10819
+_TALLIES: dict[tuple[str, str], Counter[str]] = {}  # of this process, by weights and dtype
 _NAMES_A_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -110,21 +112,24 @@ class Model:
         }
 
     def count(self, device_of_hits: list[str], misses: int) -> None:
-        """Keep the tally of hits and misses, and note it for the run's manifest."""
+        """Keep the tally of hits and misses, and note that of all handles of this model for the run's manifest."""
         self.hits += len(device_of_hits)
         self.misses += misses
         for device in device_of_hits:
             self.hits_by_device[device] = self.hits_by_device.get(device, 0) + 1
         identity = self.identity
+        tally = _TALLIES.setdefault((identity.weights, self.dtype), Counter())
+        tally.update(hits=len(device_of_hits), misses=misses)
+        tally.update(f"from {device}" for device in device_of_hits)
         facts = {
             "weights_digest": identity.weights,
             "tokenizer_digest": identity.tokenizer,
             "hub_id": identity.hub_id,
             "commit": identity.commit,
             "dtype": self.dtype,
-            "store_hits": self.hits,
-            "store_misses": self.misses,
-            "hits_by_device": self.hits_by_device,
+            "store_hits": tally["hits"],
+            "store_misses": tally["misses"],
+            "hits_by_device": {k[5:]: n for k, n in tally.items() if k.startswith("from ")},
         }
         note(models={identity.name: facts})
 
