@@ -10,15 +10,13 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from workbench.errors import BadInput
 from workbench.models.identity import Identity, identify, locate, randomized, recall
+from workbench.models.requests import Engine
 from workbench.records import data_path, note
 from workbench.store import Store
-
-if TYPE_CHECKING:
-    from workbench.models.transformers_engine import TransformersEngine
 
 DTYPES = ("float32", "bfloat16", "float16")
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -79,7 +77,7 @@ class Model:
         return self.name.startswith("mini-")
 
     @cached_property
-    def engine(self) -> "TransformersEngine":
+    def engine(self) -> Engine:
         """The engine, with its weights read; importing it imports torch."""
         from workbench.models.transformers_engine import TransformersEngine  # noqa: PLC0415  the one lazy import
 
