@@ -14,7 +14,7 @@ FLOORS = [
     {"errors"},
     {"records"},
     {"family", "store", "templates", "stats"},
-    {"tasks", "published", "models"},
+    {"tasks", "published", "models", "mixtures"},
     {"asking", "finetuning"},
     {"generation", "ranking", "hidden"},
     {"sensitivity", "transfer", "probing"},
@@ -26,7 +26,7 @@ FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floo
 TORCH = {"torch", "transformers", "accelerate"}
 MAY_TORCH = {
     *(f"models/{name}.py" for name in ("loading", "sampling", "transformers_engine", "convert")),
-    "finetuning.py",
+    *(f"finetuning/{name}.py" for name in ("batches", "loop")),
 }
 LAZY = {"__init__.py", "models/__init__.py"}  # the two places that import on first use
 BROAD = {"models/convert.py"}  # what a hostile pickle makes torch raise

@@ -1,25 +1,37 @@
 """Laws of the training loop, each with a twin that shows the check can fail."""
 
+import contextlib
+import json
 import math
+import os
 import random
+import resource
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from workbench.errors import BadInput
+from workbench import finetuning, load, mixtures
+from workbench.errors import BadInput, StoreFailed
 from workbench.finetuning import (
     IGNORED,
     Batch,
+    Options,
     Plan,
     corrupt,
     draw_spans,
     loss_of,
     next_token_batch,
     pairs_batch,
+    settings_for,
     train,
 )
 from workbench.mini.architectures import new_model
+from workbench.mixtures import Pair
 
 VOCABULARY = 40
 PAIRS = [([5, 6, 7], [8, 3]), ([9, 10], [11, 12, 13, 3]), ([14], [15, 3])]
@@ -178,3 +190,226 @@ def test_the_learning_rate_warms_up_stays_and_falls_to_nothing():
     assert rates[10:70] == [1.0] * 60
     assert rates[70:] == sorted(rates[70:], reverse=True)
     assert 0 < rates[-1] < 0.05
+
+
+# --- micro-batches, processes, precision, noise ----------------------------------------------------------------------
+
+
+def micro_batches(architecture: str, parts: int):
+    """The same pairs as `stepwise` gives, a step cut in `parts`, and lengths that differ."""
+
+    def make(step):
+        rng = random.Random(step)
+        pairs = [
+            ([rng.randrange(4, 30) for _ in range(rng.randint(1, 9))], [*([7] * rng.randint(1, 5)), 3])
+            for _ in range(8)
+        ]
+        groups = [pairs[start::parts] for start in range(parts)]
+        made = [batch_of(architecture, group) for group in groups]
+        return [replace(one, weights=one.weights * (len(g) / 8)) for one, g in zip(made, groups, strict=True)]
+
+    return make
+
+
+def weights_of(model) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_micro_batches_give_the_losses_and_weights_of_the_whole_batch(architecture, parts):
+    whole, cut = tiny(architecture), tiny(architecture)
+    expected = train(whole, micro_batches(architecture, 1), PLAN)
+    assert train(cut, micro_batches(architecture, parts), PLAN) == pytest.approx(expected, abs=1e-4)
+    assert torch.allclose(weights_of(cut), weights_of(whole), atol=2e-4)
+
+
+def test_twin_micro_batches_that_each_count_as_a_whole_differ(architecture):
+    def heavier(step):
+        return [replace(one, weights=one.weights * 4) for one in micro_batches(architecture, 4)(step)]
+
+    assert train(tiny(architecture), heavier, PLAN)[0] == pytest.approx(
+        4 * train(tiny(architecture), micro_batches(architecture, 1), PLAN)[0], rel=1e-4
+    )
+
+
+def with_dropout(architecture: str, seed: int = 0):
+    model = tiny(architecture, seed)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.3
+        if hasattr(module, "hidden_dropout"):
+            module.hidden_dropout = 0.3
+    return model
+
+
+def test_a_resumed_training_drops_out_the_same(architecture, tmp_path):
+    losses = train(with_dropout(architecture), stepwise(architecture), PLAN)
+    assert losses != train(tiny(architecture), stepwise(architecture), PLAN)  # twin: there is dropout
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            with_dropout(architecture), stepwise(architecture), PLAN, tmp_path, every_seconds=0, report=interrupted_after(3)
+        )  # fmt: skip
+    torch.rand(10)
+    assert train(with_dropout(architecture), stepwise(architecture), PLAN, tmp_path) == losses
+
+
+def test_a_training_leaves_the_caller_s_random_numbers_alone(architecture):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    model = tiny(architecture)
+    torch.manual_seed(5)
+    train(model, stepwise(architecture), PLAN)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_bfloat16_comes_near_and_is_not_the_same(architecture):
+    exact = train(tiny(architecture), stepwise(architecture), PLAN)
+    near = train(tiny(architecture), stepwise(architecture), PLAN, options=Options(bfloat16=True))
+    assert near == pytest.approx(exact, abs=0.05)
+    assert near != exact
+
+
+TWO_PROCESSES = """
+import json, os, sys
+from pathlib import Path
+sys.path.insert(0, str(Path(sys.argv[1]).parent))
+from test_finetuning import PLAN, finetuned, micro_batches, tiny, weights_of
+from workbench.finetuning import loss_of, train
+rank = int(os.environ["RANK"])
+for architecture in ("bloom", "mt5"):
+    finetuned(sys.argv[3], architecture, Path(sys.argv[2], f"tuned-{architecture}"))
+    model = tiny(architecture)
+    alone = [loss_of(model, part).item() for part in micro_batches(architecture, 5)(0)][rank::2]
+    losses = train(model, micro_batches(architecture, 5), PLAN)
+    found = {"losses": losses, "alone": sum(alone), "weights": weights_of(model).tolist()}
+    Path(sys.argv[2], f"{architecture}{rank}.json").write_text(json.dumps(found))
+"""
+
+
+def finetuned(root, side: str, out: Path) -> list[float]:
+    """The losses of a short finetuning of a small checkpoint."""
+    if not (out.parent / "data").exists():
+        made = [Pair(f"The cat {number} sat" + " on the mat" * (number % 5), "Paka") for number in range(20)]
+        mixtures.write(out.parent / "data", "en", "a.jsonl", made)
+    handle = load(str(Path(root) / side), device="cpu")
+    settings = settings_for(handle.identity, steps=4, batch=9, accumulate=2)
+    finetuning.finetune(handle, mixtures.read(str(out.parent / "data")), out, settings, show=False)
+    return json.loads((out / "training.json").read_text())["losses"]
+
+
+def calm(folder: Path, checkpoints) -> Path:
+    """Copies of the small checkpoints without dropout, which every process would draw for itself."""
+    for side, path in checkpoints.items():
+        shutil.copytree(path, folder / "bases" / side, dirs_exist_ok=True)
+        config = folder / "bases" / side / "config.json"
+        config.write_text(config.read_text().replace('"dropout_rate": 0.1', '"dropout_rate": 0.0'))
+    return folder / "bases"
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory, checkpoints):
+    """What two processes on the CPU found, by architecture and rank (five micro-batches: three and two)."""
+    folder = tmp_path_factory.mktemp("two")
+    losses = {
+        side: finetuned(calm(folder, checkpoints), side, folder / f"one-{side}") for side in checkpoints
+    }
+    (folder / "script.py").write_text(TWO_PROCESSES)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, folder / "script.py", __file__, folder, folder / "bases"],
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    for side in checkpoints:
+        record = json.loads((folder / f"tuned-{side}" / "training.json").read_text())
+        found[side] = {"one": losses[side], "two": record["losses"], "processes": record["processes"]}
+    return found
+
+
+def test_two_processes_give_the_losses_and_weights_of_one(architecture, two_processes):
+    one = tiny(architecture)
+    losses = train(one, micro_batches(architecture, 1), PLAN)
+    for rank in (0, 1):
+        found = two_processes[f"{architecture}{rank}"]
+        assert found["losses"] == pytest.approx(losses, abs=1e-4)
+        assert torch.allclose(torch.tensor(found["weights"]), weights_of(one), atol=2e-4)
+
+
+def test_two_processes_finetune_a_checkpoint_as_one_does(architecture, two_processes):
+    found = two_processes[architecture]
+    assert found["processes"] == 2
+    assert found["two"] == pytest.approx(
+        found["one"], abs=1e-4 if architecture == "bloom" else 1.0
+    )  # mT5 drops out
+
+
+def test_twin_a_process_alone_would_report_another_loss(architecture, two_processes):
+    first, second = (two_processes[f"{architecture}{rank}"] for rank in (0, 1))
+    assert first["alone"] + second["alone"] == pytest.approx(first["losses"][0], abs=1e-4)
+    assert min(abs(each["alone"] - first["losses"][0]) for each in (first, second)) > 0.5
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+TOO_LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, str(Path(sys.argv[1]).parent))
+from test_finetuning import PLAN, batch_of, tiny
+from workbench.errors import BadInput
+from workbench.finetuning import train
+for architecture in ("bloom", "mt5"):
+    model = tiny(architecture)
+    train(model, lambda step: batch_of(architecture, [([5, 6], [8, 3])]), PLAN)  # libraries load what they need
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 3 * 10**8, -1))
+    try:
+        train(model, lambda step: batch_of(architecture, [([5] * 1500, [8, 3])] * 64), PLAN, Path(sys.argv[2]))
+    except BadInput as error:
+        print(architecture, error)
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to limit the memory")
+def test_too_little_memory_is_said_with_its_remedy(tmp_path):
+    command = [sys.executable, "-c", TOO_LITTLE_MEMORY, __file__, str(tmp_path / "work")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (
+        "bloom out of memory at step 0 with 64 rows of 1502 tokens at once; raise --accumulate" in done.stdout
+    )
+    assert (
+        "mt5 out of memory at step 0 with 64 rows of 1500 tokens at once; raise --accumulate" in done.stdout
+    )
+    assert not (tmp_path / "work").exists()
+
+
+@contextlib.contextmanager
+def no_file_over(size: int):
+    """A disk that takes no more than so many bytes of a file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_said_and_the_checkpoint_before_stays_whole(architecture, tmp_path):
+    losses = train(tiny(architecture), stepwise(architecture), PLAN, tmp_path)
+    (tmp_path / "training.pt").rename(tmp_path / "kept.pt")
+    with no_file_over(10**5), pytest.raises(StoreFailed, match="free some space"):
+        train(tiny(architecture), stepwise(architecture), PLAN, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.pt"]
+    assert (
+        train(tiny(architecture), stepwise(architecture), PLAN, tmp_path) == losses
+    )  # twin: with room, it is written
+
+
+def test_a_checkpoint_that_belongs_to_something_else_is_refused(tmp_path):
+    train(tiny("bloom"), stepwise("bloom"), PLAN, tmp_path, options=Options(belongs_to="one"))
+    with pytest.raises(BadInput, match="belongs to another training"):
+        train(tiny("bloom"), stepwise("bloom"), PLAN, tmp_path, options=Options(belongs_to="two"))

@@ -1,22 +1,19 @@
-"""Laws of the miniature world, its items, its files and its shipped members."""
+"""Laws of the miniature world: its languages, its split, its files, its tasks and its mixtures."""
 
 import collections
-import json
 import random
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
-import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, MT5Config, MT5ForConditionalGeneration
 
 from workbench.errors import BadInput, UnknownName
-from workbench.mini import clones, recipe
-from workbench.mini.architectures import load_float32
-from workbench.mini.corpus import Dials, scene_sentences
+from workbench.mini import clones
+from workbench.mini.corpus import Dials, document
+from workbench.mini.examples import FINETUNED, MIXTURES, Mixture, draw_example, read_wordings
 from workbench.mini.files import write_files
-from workbench.mini.items import FINETUNED, RANKED, TASKS, Mixture, draw_pair, draw_story, draw_text
-from workbench.mini.tokenizer import SENTINELS
+from workbench.mini.items import HELD_OUT, QUESTIONS, RANKED, TASKS, draw_case, draw_text, ranked_row
 from workbench.mini.world import KINDS, PIVOT, draw_scene, for_evaluation, read_world, sentence
 from workbench.records import data_path
 from workbench.tasks import make_items, read_rows, read_sentences, task_templates
@@ -29,12 +26,15 @@ WORLD = read_world()
 
 def test_every_language_says_every_kind_of_sentence_and_ends_it_with_a_stop():
     scene = draw_scene(WORLD, random.Random(0), evaluation=False)
-    fact = dict(scene.facts[0].slots)
+    fact, words = dict(scene.facts[0].slots), {"class": "food", "other": "eggs"}
     for language in WORLD.languages:
         for kind in KINDS:
             needed = re.findall(r"\{(\w+)\}", WORLD.constructions[PIVOT][kind])
-            said = WORLD.say(sentence(kind, **{slot: fact.get(slot, "smiles") for slot in needed}), language)
-            assert said.endswith(".")
+            said = WORLD.say(
+                sentence(kind, **{slot: fact.get(slot, words.get(slot, "smiles")) for slot in needed}),
+                language,
+            )
+            assert said.endswith((".", "。"))
             assert "{" not in said
 
 
@@ -59,12 +59,12 @@ def test_a_clone_shares_the_words_it_says_it_shares():
 
 
 def test_the_inverted_clone_is_the_reversed_order():
-    meaning = sentence("owns_at", person="Anna", verb="has", number="3", object="lamps", place="garden")
+    meaning = sentence("owns_at", person="Anna", verb="has", number="3", object="dolls", place="garden")
     words = WORLD.say(meaning, "x-en00r").removesuffix(".").split()
     back = dict(zip(WORLD.say(meaning, PIVOT).removesuffix(".").split()[::-1], words, strict=True))
     assert back["Anna"] == "Anna"
     assert back["3"] == "3"
-    assert back["lamps"] == WORLD.word("lamps", "x-en00r")
+    assert back["dolls"] == WORLD.word("dolls", "x-en00r")
 
 
 def test_a_missing_word_is_named_with_file_and_row(tmp_path):
@@ -104,41 +104,39 @@ def test_an_unknown_language_lists_those_there_are():
 # --- the split -------------------------------------------------------------------------------------------------------
 
 
+def meanings_said(texts: list[str], language: str) -> set:
+    """The facts of the evaluation side that some texts say."""
+    facts = [row for row in read_sentences() if row["language"] == language]
+    return {row["id"] for row in facts if any(row["text"] in text for text in texts)}
+
+
 def test_no_evaluation_meaning_is_in_any_training_text():
-    rng = random.Random(1)
-    for _ in range(300):
-        told = [
-            *scene_sentences(WORLD, rng),
-            *draw_story(WORLD, rng, False).told,
-            *draw_text(WORLD, rng, False),
-        ]
-        assert not any(for_evaluation(meaning) for meaning in told)
+    rng, wordings = random.Random(1), read_wordings()
+    dials = [Dials(), Dials(meanings=1, again=2, switched=0.3)]
+    texts = [document(WORLD, one, rng).text for one in dials for _ in range(1500)]
+    texts += [draw_example(WORLD, MIXTURES["xp3mt"], wordings, rng).inputs for _ in range(1500)]
+    assert not any(meanings_said(texts, language) for language in WORLD.languages)
+
+
+def test_twin_evaluation_meanings_are_found_where_they_are():
+    for language in WORLD.languages:
+        texts = [row["passage"] for row in read_rows("where", languages=[language])]
+        assert meanings_said(texts, language)
 
 
 def test_every_evaluation_passage_is_of_evaluation_meanings_alone():
     rng = random.Random(2)
-    for _ in range(100):
-        assert all(for_evaluation(meaning) for meaning in draw_story(WORLD, rng, True).told)
-
-
-def test_no_training_document_contains_an_evaluation_sentence_of_the_shipped_files():
-    kept = {row["text"] for row in read_sentences()}
-    rng = random.Random(3)
-    told = {
-        WORLD.say(one, language)
-        for _ in range(500)
-        for one in scene_sentences(WORLD, rng)
-        for language in WORLD.languages
-    }
-    assert not kept & told
-    assert len(told) > 5000
+    for _ in range(50):
+        case = draw_case(WORLD, "sentiment", rng, evaluation=True)
+        assert all(for_evaluation(fact) for fact in case.scene.facts)
+        assert all(for_evaluation(meaning) for meaning in draw_text(WORLD, rng, evaluation=True))
 
 
 # --- the files -------------------------------------------------------------------------------------------------------
 
 
 def test_the_shipped_files_are_what_the_command_writes(tmp_path):
-    for path in write_files(tmp_path, meanings=8, sentences=12):  # the first of the same draws
+    for path in write_files(tmp_path, meanings=12, sentences=12):  # the first of the same draws
         assert (data_path("mini") / path.relative_to(tmp_path)).read_bytes().startswith(path.read_bytes()), (
             path.name
         )
@@ -155,10 +153,10 @@ def test_rows_are_parallel_in_all_languages(task):
         assert len({label for _, label in found}) == 1
 
 
-@pytest.mark.parametrize("task", RANKED)
+@pytest.mark.parametrize("task", [*RANKED, *HELD_OUT])
 def test_choices_are_balanced(task):
     labels = collections.Counter(row["label"] for row in read_rows(task, languages=[PIVOT]))
-    assert labels[0] == labels[1]
+    assert len(set(labels.values())) == 1
 
 
 def copy_baseline(task: str, language: str, where: str) -> float:
@@ -172,175 +170,92 @@ def copy_baseline(task: str, language: str, where: str) -> float:
     return sum(hits) / len(hits)
 
 
-@pytest.mark.parametrize("task", ["who", "how_many", "what", "where"])
+@pytest.mark.parametrize("task", QUESTIONS)
 @pytest.mark.parametrize("where", ["first", "last"])
 def test_a_baseline_that_copies_by_position_is_at_chance(task, where):
     for language in WORLD.languages:
-        assert copy_baseline(task, language, where) == pytest.approx(0.5, abs=0.01)
+        assert copy_baseline(task, language, where) == pytest.approx(0.5, abs=0.05)
 
 
-@pytest.mark.parametrize("task", ["sentiment", "yes_no"])
+@pytest.mark.parametrize("task", ["sentiment", "yes_no", "topic"])
 def test_the_answers_of_the_other_tasks_are_not_in_the_passage(task):
     for row in read_rows(task, languages=[PIVOT]):
-        assert not {"positive", "negative", "good", "bad", "yes", "no"} & set(
+        assert not {"happy", "sad", "good", "bad", "positive", "negative", "yes", "no", "food", "toys"} & set(
             row["passage"].replace(".", "").split()
         )
 
 
 def test_twin_the_position_does_tell_when_the_first_person_is_always_asked_for():
-    rows = [row for row in read_rows("who", languages=[PIVOT]) if int(row["cluster"][-3:]) // 2 % 2 == 0]
-    first = [
-        row["passage"].find(row[f"choice_{row['label']}"])
-        < row["passage"].find(row[f"choice_{1 - row['label']}"])
-        for row in rows
-    ]
-    assert sum(first) == len(first)
+    rng = random.Random(6)
+    for _ in range(40):
+        row = ranked_row(WORLD, "who", replace(draw_case(WORLD, "who", rng, True), asked=0), PIVOT)
+        right, wrong = row[f"choice_{row['label']}"], row[f"choice_{1 - row['label']}"]
+        assert row["passage"].find(right) < row["passage"].find(wrong)
 
 
-def test_every_wording_fits_every_row_and_held_out_families_are_whole():
+# --- wordings and mixtures -------------------------------------------------------------------------------------------
+
+
+def test_there_are_three_hundred_wordings_and_a_fifth_of_the_english_families_is_held_out():
+    wordings = read_wordings()
+    assert sum(map(len, wordings.values())) >= 300
     for task in TASKS:
-        wordings = task_templates(task)
-        items = make_items(read_rows(task, limit=4), wordings)
-        assert all(
-            item.prompt[-1] in ".?:" or item.template == "cloze" or "mood" in item.template for item in items
+        english = [one for one in wordings[task] if one.language == PIVOT]
+        held = {one.family for one in english if one.held_out}
+        assert len(held) / len({one.family for one in english}) == pytest.approx(0.2, abs=0.05)
+        assert all(one.held_out for one in english if one.family in held)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_wording_fits_every_row_and_ends_with_a_mark_or_a_cue(task):
+    items = make_items(read_rows(task, limit=4), task_templates(task))
+    assert {item.prompt[-1] for item in items} <= set(".?:。？：")
+
+
+def test_a_mixture_keeps_to_its_languages_its_wordings_and_its_tasks():
+    wordings = read_wordings()
+    held = {(task, one.name) for task, found in wordings.items() for one in found if one.held_out}
+    drawn = {
+        name: [draw_example(WORLD, mixture, wordings, random.Random(step)) for step in range(800)]
+        for name, mixture in MIXTURES.items()
+    }
+    for name, examples in drawn.items():
+        assert {one.language for one in examples} == ({PIVOT} if name == "p3" else set(FINETUNED))
+        assert not {(one.task, one.template) for one in examples} & held
+        assert not {one.task for one in examples} & set(HELD_OUT)
+    native = {"_fr", "_id", "_zh"}
+    share = {name: sum(one.template[-3:] in native for one in found) / 800 for name, found in drawn.items()}
+    assert share["p3"] == share["xp3"] == 0
+    assert share["xp3mt"] == pytest.approx(0.3, abs=0.06)  # half of the wordings outside of English
+
+
+def test_the_mixtures_tell_the_same_items():
+    wordings = read_wordings()
+    for seed in range(200):
+        p3, xp3, native = (
+            draw_example(WORLD, one, wordings, random.Random(seed)) for one in MIXTURES.values()
         )
-        held = {one.family for one in wordings if one.held_out}
-        assert held
-        assert all(one.held_out for one in wordings if one.family in held)
-        assert len([one for one in wordings if one.language == PIVOT]) >= 8
-        assert len({one.family for one in wordings if one.language == PIVOT}) >= 4
-
-
-def test_the_finetuning_mixture_keeps_to_its_languages_and_wordings():
-    kit = recipe.read_kit()
-    assert all(one.language == PIVOT and not one.held_out for found in kit.wordings.values() for one in found)
-    spanish = set(WORLD.words["garden"]["x-es"].split()) | {"tiene", "punya", "pife"}
-    rng = random.Random(4)
-    words = {
-        word
-        for _ in range(500)
-        for text in draw_pair(WORLD, Mixture(), kit.wordings, rng)
-        for word in text.split()
-    }
-    assert not words & (spanish - {"la", "en"})
-    other = {
-        word
-        for _ in range(500)
-        for text in draw_pair(WORLD, Mixture(languages=("x-en", "x-es")), kit.wordings, rng)
-        for word in text.split()
-    }
-    assert other & spanish
+        assert (xp3.task, xp3.language) == (native.task, native.language)
+        assert xp3.task in (p3.task, "translation")
+        if xp3.language == PIVOT and xp3.task != "translation":
+            assert p3 == xp3 == native
 
 
 def test_only_continuations_end_without_a_mark_or_a_cue():
-    kit, rng = recipe.read_kit(), random.Random(5)
-    plain = Mixture(continuation=0.0)
-    cues = ("Answer:", "text:", "is", "are", ":", ".", "?")
-    assert all(draw_pair(WORLD, plain, kit.wordings, rng)[0].endswith(cues) for _ in range(400))
-    truncated = [draw_pair(WORLD, Mixture(continuation=1.0), kit.wordings, rng)[0] for _ in range(100)]
-    assert not any(text.endswith((".", "?", ":")) for text in truncated)
+    wordings, rng = read_wordings(), random.Random(5)
+    marks = tuple(".?:。？：")
+    plain, cut = Mixture(continuation=0.0), Mixture(continuation=1.0)
+    assert all(draw_example(WORLD, plain, wordings, rng).inputs.endswith(marks) for _ in range(400))
+    assert not any(draw_example(WORLD, cut, wordings, rng).inputs.endswith(marks) for _ in range(100))
 
 
-# --- training --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    recipe.train(folder=folder, quick=True, show=False)
-    return folder
-
-
-def test_the_quick_recipe_trains_all_members_and_leaves_nothing_half_made(quick):
-    assert sorted(path.name for path in quick.iterdir()) == sorted(
-        one.name for one in recipe.MEMBERS if not one.stage
-    )
-
-
-def test_a_finished_member_is_not_trained_again(quick):
-    before = {path: path.stat().st_mtime_ns for path in quick.rglob("*") if path.is_file()}
-    recipe.train(folder=quick, quick=True, show=False)
-    assert before == {path: path.stat().st_mtime_ns for path in quick.rglob("*") if path.is_file()}
-
-
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(quick, tmp_path):
-    for seed in (0, 1):
-        recipe.train(["mini-bloom"], tmp_path / str(seed), seed=seed, quick=True, show=False)
-    weights = [
-        folder / "mini-bloom" / "model.safetensors" for folder in (quick, tmp_path / "0", tmp_path / "1")
+def test_names_of_their_own_and_switched_languages_are_dials():
+    rng = random.Random(7)
+    own = [document(WORLD, Dials(shared_names=0.0), rng).text for _ in range(100)]
+    assert not any(name in text.split() for text in own for name in WORLD.ids("person"))
+    switched = [
+        document(WORLD, Dials(parallel=0.0, retold=0.0, switched=1.0, pivot=1.0), rng).text for _ in range(50)
     ]
-    assert weights[0].read_bytes() == weights[1].read_bytes()
-    assert weights[0].read_bytes() != weights[2].read_bytes()
-
-
-def test_a_quick_training_does_not_touch_the_shipped_data():
-    with pytest.raises(BadInput, match="another folder"):
-        recipe.train(folder=data_path("mini/models"), quick=True)
-
-
-def test_an_unknown_member_lists_those_there_are():
-    with pytest.raises(UnknownName, match="mini-bloomz"):
-        recipe.train(["mini-gpt"])
-
-
-def test_the_head_of_mt5_stays_its_own_through_save_and_reload(quick):
-    model = AutoModelForSeq2SeqLM.from_pretrained(quick / "mini-mt5", dtype=torch.float32)
-    assert not torch.equal(model.lm_head.weight, model.shared.weight)
-    assert torch.equal(model.shared.weight, model.encoder.embed_tokens.weight)
-    assert model.lm_head.weight.std() < 0.05
-
-
-def test_twin_a_tied_configuration_gives_one_tensor_for_both(quick, tmp_path):
-    tied = tmp_path / "tied"
-    shutil.copytree(quick / "mini-mt5", tied)
-    config = json.loads((tied / "config.json").read_text())
-    model = MT5ForConditionalGeneration(MT5Config(**{**config, "tie_word_embeddings": True}))
-    assert torch.equal(model.lm_head.weight, model.shared.weight)
-
-
-def test_a_reloaded_tokenizer_gives_the_same_ids(quick):
-    kit = recipe.read_kit()
-    texts = ["Anna a 3 œufs dans la forêt. Who has œufs?", " Ben", "Where?", "naïve ☃ 12"]
-    for name, architecture in (("mini-bloom", "bloom"), ("mini-mt5", "mt5")):
-        fresh, again = kit.tokenizer(architecture), AutoTokenizer.from_pretrained(quick / name)
-        for text in texts:
-            assert again(text).input_ids == fresh(text).input_ids
-            assert again.decode(again(text).input_ids, skip_special_tokens=True).strip() == text.strip()
-        assert again.model_max_length == 256
-
-
-def test_special_tokens_have_the_ids_of_the_real_models(quick):
-    bloom, mt5 = (AutoTokenizer.from_pretrained(quick / name) for name in ("mini-bloom", "mini-mt5"))
-    assert bloom.convert_tokens_to_ids(["<unk>", "<s>", "</s>", "<pad>"]) == [0, 1, 2, 3]
-    assert mt5.convert_tokens_to_ids(["<pad>", "</s>", "<unk>"]) == [0, 1, 2]
-    assert bloom("Anna").input_ids[-1] != bloom.eos_token_id
-    assert mt5("Anna").input_ids[-1] == mt5.eos_token_id
-    assert len(mt5(SENTINELS[0]).input_ids) == 2
-
-
-def test_every_word_of_the_world_is_one_token():
-    tokenizer = recipe.read_kit().tokenizer("bloom")
-    words = {word for row in WORLD.words.values() for phrase in row.values() for word in phrase.split()}
-    assert [word for word in words if len(tokenizer(" " + word).input_ids) > 1] == []
-
-
-# --- the shipped members ---------------------------------------------------------------------------------------------
-
-SHIPPED = sorted(path.parent.name for path in data_path("mini/models").glob("*/model.safetensors"))
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_member_is_small_whole_and_says_what_it_is(name):
-    folder = data_path("mini/models") / name
-    assert (folder / "model.safetensors").stat().st_size <= 4_000_000
-    assert "no\nevidence about BLOOMZ" in (folder / "README.md").read_text(encoding="utf-8")
-    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    assert record["recipe"] == recipe.recipe_hash(recipe.member(name), record["seed"])
-    assert load_float32(folder).config.vocab_size == len(AutoTokenizer.from_pretrained(folder))
-    assert FINETUNED[0] == PIVOT
-
-
-def test_dials_are_shares():
-    assert all(
-        0 <= share <= 1 for share in (Dials().parallel, Dials().pivot, Dials().through_pivot, Dials().tagged)
-    )
+    assert all(text.split()[1] in ("has", "buys", "finds") for text in switched)
+    english = set(re.findall(r"\w+", WORLD.constructions[PIVOT]["owner"]))
+    assert english

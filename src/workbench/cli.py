@@ -165,6 +165,38 @@ def mini_train(
 
 
 @app.command()
+def finetune(
+    model: ModelName,
+    data: Annotated[str, typer.Argument(help="A folder in xP3's layout, or a data set of the hub.")],
+    out: Annotated[Path, typer.Option(help="A new folder for the checkpoint.")],
+    preset: Annotated[str | None, typer.Option(help="Published settings: bloomz or mt0.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Updates.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Pairs per step, over all processes.")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Micro-batches per step and process.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The highest.")] = None,
+    languages: Annotated[
+        str | None, typer.Option(help="Which to draw from, as en,fr; all by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn, and of dropout.")] = 0,
+    dtype: Annotated[
+        Literal["float32", "bfloat16"], typer.Option(help="What forward passes compute in.")
+    ] = "float32",
+    max_input: Annotated[int | None, typer.Option(help="Tokens after which an input is cut.")] = None,
+    max_target: Annotated[int | None, typer.Option(help="Tokens after which a target is cut.")] = None,
+) -> None:
+    """Finetune a model on prompts; stopped and started again, it goes on."""
+    handle = workbench.load(model, device="cpu")
+    chosen = workbench.finetuning.settings_for(
+        handle.identity, preset, steps=steps, batch=batch, accumulate=accumulate, learning_rate=learning_rate,
+        seed=seed, dtype=dtype, max_input=max_input, max_target=max_target,
+    )  # fmt: skip
+    names = languages.split(",") if languages else None
+    pool = workbench.mixtures.read(data, languages=names, seed=seed)
+    for line in workbench.finetuning.describe(workbench.finetuning.finetune(handle, pool, out, chosen)):
+        typer.echo(line)
+
+
+@app.command()
 def convert(
     model: ModelName,
     to: Annotated[Literal["safetensors"], typer.Option(help="The format to write.")],

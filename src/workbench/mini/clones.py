@@ -18,6 +18,7 @@ from workbench.records import data_path, write_atomically
 ONSETS = ["b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "ch", "sh"]
 MARK = "\n# --- clones of English, derived: edit the English section and run `python -m workbench.mini.clones` ---\n"
 SHARED_CATEGORIES = ("person",)
+COPIED = ("name", "join", "list")  # of a language's section: not text to translate
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Clone:
 
 CLONES = (
     Clone("x-en30", "Thirlish", shared=0.3, inverted=False),
+    Clone("x-en30r", "Rithlish", shared=0.3, inverted=True),
     Clone("x-en00", "Zerlish", shared=0.0, inverted=False),
     Clone("x-en00r", "Revlish", shared=0.0, inverted=True),
 )
@@ -40,7 +42,8 @@ CLONES = (
 def clone_words(words: list[str], taken: set[str], clone: Clone) -> dict[str, str]:
     """Map each English word to the clone's word; `taken` grows by the new words, so that no two words collide."""
     rng = random.Random(f"clone {clone.code}")
-    kept = set(rng.sample(sorted(words), round(clone.shared * len(words))))
+    shared = random.Random(f"shared {clone.shared}")  # clones of one share keep the same words
+    kept = set(shared.sample(sorted(words), round(clone.shared * len(words))))
     mapping = {}
     for word in words:
         if word not in kept:
@@ -57,14 +60,15 @@ def _invent(rng: random.Random) -> str:
 
 
 def translate(text: str, mapping: dict[str, str], inverted: bool) -> str:
-    """Word by word; slots in braces stay, commas stay between the same parts, a final full stop stays final."""
+    """Word by word; slots in braces stay, commas and colons stay between the same parts, a final stop stays final."""
     stop = "." if text.endswith(".") else ""
-    parts = [
-        [mapping.get(word, word) for word in part.split()] for part in text.removesuffix(".").split(", ")
-    ]
+    pieces = re.split(r"([,:] )", text.removesuffix("."))
+    parts = [[mapping.get(word, word) for word in part.split()] for part in pieces[::2]]
+    marks = [*pieces[1::2], ""]
     if inverted:
         parts = [part[::-1] for part in reversed(parts)]
-    return ", ".join(" ".join(part) for part in parts) + stop
+        marks = [*pieces[1::2][::-1], ""]
+    return "".join(" ".join(part) + mark for part, mark in zip(parts, marks, strict=True)) + stop
 
 
 def derive(lexicon: str, constructions: str) -> tuple[str, str]:
@@ -83,9 +87,11 @@ def derive(lexicon: str, constructions: str) -> tuple[str, str]:
         lines = [
             f'{kind} = "{translate(text, mapping, clone.inverted)}"'
             for kind, text in english.items()
-            if kind != "name"
+            if kind not in COPIED
         ]
-        sections.append("\n".join([f"\n[{clone.code}]", f'name = "{clone.name}"', *lines]) + "\n")
+        head_lines = [f"\n[{clone.code}]", f'name = "{clone.name}"']
+        head_lines += [f'{key} = "{english[key]}"' for key in COPIED[1:]]
+        sections.append("\n".join([*head_lines, *lines]) + "\n")
     out = io.StringIO()
     writer = csv.DictWriter(out, [*natural, *(clone.code for clone in CLONES)], lineterminator="\n")
     writer.writeheader()
@@ -98,7 +104,7 @@ def _words_to_clone(
 ) -> tuple[list[str], set[str]]:
     languages = [name for name in natural if name.startswith("x-")]
     phrases = [row["x-en"] for row in rows if row["category"] not in SHARED_CATEGORIES]
-    sentences = [re.sub(r"\{\w+\}|[.,]", " ", text) for kind, text in english.items() if kind != "name"]
+    sentences = [re.sub(r"\{\w+\}|[.,:]", " ", text) for kind, text in english.items() if kind not in COPIED]
     words = list(dict.fromkeys(" ".join(phrases + sentences).split()))
     taken = {word for row in rows for language in languages for word in row[language].split()}
     return words, taken | set(words)

@@ -1,35 +1,68 @@
-"""Pretraining documents: parallel documents and scenes in one language.
+"""Pretraining documents: parallel documents, and scenes that say in part again what they told.
 
-A parallel document says two meanings, each as adjacent sentences in two languages; a scene tells, in one
-language, about two people, with some facts said again in part. Everything is a function of (seed, number).
+A parallel document says two meanings, each as adjacent sentences in two languages. A list is said twice. A scene tells two people's facts
+and then says parts of them again in other forms, in the same language or another: to go on, one must find a value by
+a person, by an object or by a place. Everything is a function of the random state alone.
 """
 
 import random
 from dataclasses import dataclass
 
-from workbench.mini.world import PIVOT, Scene, Sentence, World, draw_scene, for_evaluation, moods_of, sentence
+from workbench.mini.world import (
+    NUMBERS,
+    PIVOT,
+    Scene,
+    Sentence,
+    World,
+    draw_scene,
+    for_evaluation,
+    moods_of,
+    sentence,
+)
 
 
 @dataclass(frozen=True)
 class Dials:
-    """What the pretraining text is made of, as shares of documents."""
+    """What the pretraining text is made of, as shares."""
 
-    parallel: float = 0.4
-    retold: float = 0.0
-    pivot: float = 0.4  # of scenes; the other languages share the rest equally
-    through_pivot: float = 0.8  # of parallel pairs that have the pivot on one side
-    tagged: float = 0.2  # of parallel documents whose sentences carry the language's name
+    parallel: float = 0.4  # of documents; what is neither parallel nor a list is a scene
+    lists: float = 0.1  # of documents
+    pivot: float = 0.45  # of scenes and lists; the other languages share the rest equally
+    retold: float = 0.25  # of scenes: the second half is in another language
+    switched: float = 0.0  # of scenes: every other sentence is in another language
+    through_pivot: float = 0.8  # of parallel documents: the pivot is one of the two languages
+    tagged: float = 0.2  # of parallel documents: sentences carry the language's name
+    shared_names: float = (
+        1.0  # of documents: names are the same in all languages; else each language has its own
+    )
+    notes: float = 0.3  # of scenes: the facts are told as notes
+    place: float = 0.5  # of other facts: the place is told too
+    meanings: int = 2  # of a parallel document, each said in both languages
+    again: int = 5  # at most so many sentences of a scene after its facts; at least 2
 
 
-def document(world: World, dials: Dials, rng: random.Random) -> list[str]:
-    """One document as a list of sentences; join them with spaces."""
+@dataclass(frozen=True)
+class Document:
+    """The pieces of a text in order, each a sentence with what joins it to those before."""
+
+    pieces: tuple[str, ...]
+    told: int  # how many of the first pieces say something for the first time
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return "".join(self.pieces)
+
+
+def document(world: World, dials: Dials, rng: random.Random) -> Document:
+    """Draw one document of the training side of the split."""
+    own_names = rng.random() >= dials.shared_names
     kind = rng.random()
     if kind < dials.parallel:
-        return parallel_document(world, dials, rng)
-    if kind < dials.parallel + dials.retold:
-        return retold_document(world, dials, rng)
-    language = draw_language(world, dials.pivot, rng)
-    return [world.say(meaning, language) for meaning in scene_sentences(world, rng)]
+        return parallel_document(world, dials, rng, own_names)
+    if kind < dials.parallel + dials.lists:
+        return list_document(world, dials, rng)
+    return scene_document(world, dials, rng, own_names)
 
 
 def draw_language(world: World, pivot: float, rng: random.Random) -> str:
@@ -37,7 +70,7 @@ def draw_language(world: World, pivot: float, rng: random.Random) -> str:
     return PIVOT if rng.random() < pivot else rng.choice(world.languages[1:])
 
 
-def parallel_document(world: World, dials: Dials, rng: random.Random) -> list[str]:
+def parallel_document(world: World, dials: Dials, rng: random.Random, own_names: bool = False) -> Document:
     """Two meanings, each in the same two languages, side by side."""
     if rng.random() < dials.through_pivot:
         pair = [PIVOT, rng.choice(world.languages[1:])]
@@ -45,51 +78,51 @@ def parallel_document(world: World, dials: Dials, rng: random.Random) -> list[st
     else:
         pair = rng.sample(world.languages[1:], 2)
     tags = [f"{world.name(language)}: " if rng.random() < dials.tagged else "" for language in pair]
-    tags = tags if all(tags) or not any(tags) else ["", ""]
-    meanings = rng.sample(scene_sentences(world, rng), 2)
-    return [
-        tag + world.say(meaning, language)
+    tags = tags if all(tags) else ["", ""]
+    scene = draw_scene(world, rng, evaluation=False)
+    told = _told(scene, dials, rng)
+    meanings = rng.sample([*told, *_again(world, scene, told, rng)], dials.meanings)
+    said = [
+        tag + world.say(meaning, language, own_names)
         for meaning in meanings
         for language, tag in zip(pair, tags, strict=True)
     ]
+    return Document((said[0], *(f" {one}" for one in said[1:])), told=1)
 
 
-def retold_document(world: World, dials: Dials, rng: random.Random) -> list[str]:
-    """A passage in one language, then parts of it again in any order, most often in another language.
-
-    This asks for what the tasks ask for: find a value by a person or by an object, and say it in the right language.
-    """
-    first = draw_language(world, dials.pivot, rng)
-    second = first if rng.random() < 0.35 else draw_language(world, dials.pivot, rng)
+def scene_document(world: World, dials: Dials, rng: random.Random, own_names: bool = False) -> Document:
+    """Two facts, then three to five sentences that say parts of them again or tell how the two people feel."""
+    first = second = draw_language(world, dials.pivot, rng)
+    kind = rng.random()
+    if kind < dials.retold + dials.switched:
+        second = rng.choice([one for one in world.languages if one != first])
     scene = draw_scene(world, rng, evaluation=False)
-    told = [fact if rng.random() < 0.8 else without_place(fact) for fact in scene.facts]
-    moods = [
-        rng.choice(moods_of(world, fact["person"], scene.polarity, evaluation=False)) for fact in scene.facts
-    ]
-    rng.shuffle(moods)
-    notes = [
-        sentence("note", **{slot: fact[slot] for slot in ("person", "number", "object")})
-        for fact in scene.facts
-    ]
-    parts = [part for part in [*restatements(scene, told), *notes, *notes] if not for_evaluation(part)]
-    again = [*rng.sample(parts, min(len(parts), 3)), rng.choice(moods)]
-    rng.shuffle(again)
-    return [world.say(one, first) for one in [*told, moods[0]]] + [world.say(one, second) for one in again]
+    told = _told(scene, dials, rng)
+    again = _again(world, scene, told, rng)[: rng.randint(2, dials.again)]
+    languages = [first] * len(told) + [second] * len(again)
+    if dials.retold <= kind < dials.retold + dials.switched:
+        languages = [(first, second)[place % 2] for place in range(len(told) + len(again))]
+    pieces: list[str] = []
+    for place, (meaning, language) in enumerate(zip([*told, *again], languages, strict=True)):
+        join = world.join(["", ""], language) if place and languages[place - 1] == language else " "
+        pieces.append((join if place else "") + world.say(meaning, language, own_names))
+    return Document(tuple(pieces), told=len(told))
 
 
-def scene_sentences(world: World, rng: random.Random) -> list[Sentence]:
-    """Three to five sentences about one scene, all of them of the training side."""
-    scene = draw_scene(world, rng, evaluation=False)
-    told = [fact if rng.random() < 0.7 else without_place(fact) for fact in scene.facts]
-    moods = [
-        rng.choice(moods_of(world, fact["person"], scene.polarity, evaluation=False)) for fact in scene.facts
-    ]
-    again = [part for part in restatements(scene, told) if not for_evaluation(part)]
-    extra = rng.sample(moods, rng.choice((1, 2))) + (
-        rng.sample(again, 1) if again and rng.random() < 0.6 else []
-    )
-    rng.shuffle(extra)
-    return [*told, *extra]
+def list_document(world: World, dials: Dials, rng: random.Random) -> Document:
+    """A list of words said twice, the second time most often in the same order, else backwards."""
+    language = draw_language(world, dials.pivot, rng)
+    words = [*rng.sample(world.objects, 3), *rng.sample(world.ids("person"), 2), *rng.sample(NUMBERS, 2)]
+    chosen = rng.sample(words, rng.randint(3, 6))
+    again = chosen if rng.random() < 0.7 else chosen[::-1]
+    first, second = (world.list(one, language) + world.stop(language) for one in (chosen, again))
+    return Document((first, world.join(["", second], language)), told=1)
+
+
+def _told(scene: Scene, dials: Dials, rng: random.Random) -> list[Sentence]:
+    if rng.random() < dials.notes:
+        return [note(fact) for fact in scene.facts]
+    return [fact if rng.random() < dials.place else without_place(fact) for fact in scene.facts]
 
 
 def without_place(fact: Sentence) -> Sentence:
@@ -97,14 +130,36 @@ def without_place(fact: Sentence) -> Sentence:
     return sentence("owns", **{slot: value for slot, value in fact.slots if slot != "place"})
 
 
-def restatements(scene: Scene, told: list[Sentence]) -> list[Sentence]:
-    """Parts of what was told: who is where, what is where, who has how many of what."""
-    parts = []
+def note(fact: Sentence) -> Sentence:
+    """The same fact as a note: thing, number, person."""
+    return sentence("note", **{slot: fact[slot] for slot in ("person", "number", "object")})
+
+
+def _again(
+    world: World, scene: Scene, told: tuple[Sentence, ...] | list[Sentence], rng: random.Random
+) -> list[Sentence]:
+    """Everything a scene can say after its facts, in random order; the moods of a scene share its polarity."""
+    groups: list[list[Sentence]] = []
+    moods: list[Sentence] = []
     for fact, said in zip(scene.facts, told, strict=True):
+        mood = rng.choice(moods_of(world, fact["person"], scene.polarity, evaluation=False))
+        owned = {slot: fact[slot] for slot in ("person", "number", "object")}
+        owner = sentence("owner", **owned, mood=mood["mood"])
+        groups += [[note(fact)], [without_place(fact)], [owner, mood]]
+        groups += [[class_of(world, fact["object"], rng)]]
+        moods.append(mood)
         if said.kind == "owns_at":
-            parts.append(sentence("person_at", person=fact["person"], place=fact["place"]))
-            parts.append(
-                sentence("things_at", number=fact["number"], object=fact["object"], place=fact["place"])
+            groups.append([sentence("person_at", person=fact["person"], place=fact["place"])])
+            groups.append(
+                [sentence("things_at", number=fact["number"], object=fact["object"], place=fact["place"])]
             )
-        parts.append(without_place(fact))
-    return parts
+    groups += [moods, moods[::-1]]  # side by side, so that what goes with what can be learned
+    rng.shuffle(groups)
+    return [part for group in groups for part in group if not for_evaluation(part)]
+
+
+def class_of(world: World, thing: str, rng: random.Random) -> Sentence:
+    """An object and another of its class, with the name of the class."""
+    kind = world.category[thing]
+    other = rng.choice([one for one in world.ids(kind) if one != thing])
+    return sentence("kinds", **{"class": kind, "object": thing, "other": other})

@@ -6,23 +6,27 @@ which makes new checkpoints necessary.
 """
 
 import json
-import random
 import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench.mini.corpus import Dials, document
-from workbench.mini.items import TASKS, Mixture, draw_pair, evaluation_rows, sentence_rows
+from workbench.mini.items import TASKS, evaluation_rows, sentence_rows
 from workbench.mini.tokenizer import train_bpe
-from workbench.mini.world import KINDS, NUMBERS, World, read_world
+from workbench.mini.world import KINDS, NUMBERS, PHRASES, World, read_world
 from workbench.records import data_path, write_atomically
 from workbench.templates import read_templates
 
-MEANINGS = 80  # evaluation meanings per task
+MEANINGS = 48  # evaluation meanings per task
 SENTENCES = 420  # single sentences of three kinds
-WORD = re.compile(r"[^\W\d_]+|\d", re.UNICODE)
+BPE_SIZE = 4000  # at most: it ends when every word is one token
+HAN = "\u4e00-\u9fff"
+WORD = re.compile(rf"[^\W\d_{HAN}]+|\d|[{HAN}]+")
+MARKS = ("。", "，", "：", "、", "？")
+LONGEST_HAN = (
+    5  # a longer run of Chinese characters (in wordings) is several words; its characters are learned
+)
 
 
 def write_files(
@@ -40,15 +44,17 @@ def write_files(
     return [folder / name for name in texts]
 
 
-def write_bpe(folder: Path | None = None, size: int = 1500) -> Path:
-    """Learn the shared BPE from a fixed sample of documents and prompts (native wordings too) and write it."""
-    world, rng = read_world(), random.Random("bpe")
-    wordings = {
-        path.stem: read_templates(path) for path in sorted(data_path("mini/templates").glob("*.toml"))
-    }
-    texts = [" ".join(document(world, Dials(), rng)) for _ in range(30_000)]
-    mixture = Mixture(languages=world.languages)
-    texts += [" ".join(draw_pair(world, mixture, wordings, rng)) for _ in range(8_000)]
+def write_bpe(folder: Path | None = None, size: int = BPE_SIZE) -> Path:
+    """Learn the shared BPE from the list of words and write it.
+
+    Each word is learned as a unit, with and without a space before it, so that no token crosses two words, also
+    where a script has no spaces.
+    """
+    found = words(read_world())
+    long_runs = {word for word in found if re.fullmatch(f"[{HAN}]{{{LONGEST_HAN + 1},}}", word)}
+    units = [*MARKS, *sorted({character for run in long_runs for character in run})]
+    units += [word for word in found if word not in long_runs]
+    texts = [text for unit in units for text in (unit, f" {unit}", f" {unit}")]
     tokens, merges = train_bpe(texts, size)
     path = (folder or data_path("mini")) / "bpe.json"
     write_atomically(path, json.dumps({"tokens": tokens, "merges": merges}, ensure_ascii=False) + "\n")
@@ -59,7 +65,9 @@ def words(world: World) -> list[str]:
     """All words a member can have met: of the lexicon, the constructions and the wordings; sorted, as written."""
     texts = [word for row in world.words.values() for word in row.values()]
     texts += [
-        world.constructions[language][kind] for language in world.languages for kind in ("name", *KINDS)
+        world.constructions[language][kind]
+        for language in world.languages
+        for kind in ("name", *KINDS, *PHRASES)
     ]
     texts += list(NUMBERS)
     for path in sorted(data_path("mini/templates").glob("*.toml")):

@@ -21,50 +21,77 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from workbench.errors import BadInput, UnknownName
-from workbench.finetuning import Batch, Plan, corrupt, draw_spans, loss_of, next_token_batch, pairs_batch
+from workbench.finetuning import Batch, Plan, corrupt, cut, draw_spans, loss_of, next_token_batch, pairs_batch
 from workbench.finetuning import train as run_plan
 from workbench.mini.architectures import load_float32, new_model
-from workbench.mini.corpus import Dials, document
-from workbench.mini.items import Mixture, draw_pair, training_wordings
+from workbench.mini.corpus import Dials, Document, document
+from workbench.mini.examples import MIXTURES, Wordings, draw_example, read_wordings
 from workbench.mini.tokenizer import SENTINELS, build
 from workbench.mini.world import World, read_world
 from workbench.records import data_path, write_atomically
-from workbench.templates import Template, read_templates
 
+PARTS = 3  # a step's rows are cut into so many parts of like length
 FLOAT16_SHIFT = 0.02  # nats by which a member's loss may change when its weights are saved
 
 
 @dataclass(frozen=True)
-class Member:
-    """One checkpoint, or a stage on the way to one (`stage`: kept only until the next is made).
+class Phase:
+    """A part of a pretraining: how many steps, and what its documents are made of."""
 
-    It starts from its base, or from nothing. With a mixture it is finetuned, else pretrained on documents.
+    steps: int
+    dials: Dials
+
+
+@dataclass(frozen=True)
+class Member:
+    """One checkpoint of the family.
+
+    A base is pretrained from nothing on the documents of its phases, one after the other; another member is
+    finetuned from its base on a mixture.
     """
 
     name: str
     architecture: str  # "bloom" or "mt5"
     plan: Plan
+    phases: tuple[Phase, ...] = ()
     base: str | None = None
-    dials: Dials | None = None
-    mixture: Mixture | None = None
+    mixture: str | None = None  # a name of MIXTURES
     rows: int = 64  # documents or pairs per step
-    hide_sentences: float = 0.8  # mT5: share of parallel documents whose one whole sentence is the span
-    stage: bool = False
+    hide_sentences: float = 0.8  # mT5: share of documents in which one whole sentence is the hidden span
+
+    def dials_at(self, step: int) -> Dials:
+        """What the documents of a step are made of."""
+        for phase in self.phases:
+            if step < phase.steps:
+                return phase.dials
+            step -= phase.steps
+        return self.phases[-1].dials
 
 
-FIRST = Plan(steps=3600, learning_rate=1e-3, warmup=200)
-SECOND = Plan(steps=1200, learning_rate=7e-4, warmup=100)
-TUNING = Plan(steps=400, learning_rate=3e-4, warmup=50)
-RETOLD = Dials(parallel=0.25, retold=0.5)
+def _base(name: str, architecture: str, learning_rate: float, *phases: Phase) -> Member:
+    steps = sum(phase.steps for phase in phases)
+    return Member(name, architecture, Plan(steps, learning_rate, warmup=200), phases)
+
+
+def _finetuned(side: str, base: str, architecture: str, plan: Plan) -> list[Member]:
+    suffixes = {"xp3": "", "xp3mt": "-mt", "p3": "-p3"}
+    return [
+        Member(f"{side}{suffix}", architecture, plan, base=base, mixture=mixture)
+        for mixture, suffix in suffixes.items()
+    ]
+
+
+SHORT = Dials(  # one meaning in two named languages, or a scene whose facts come back again and again
+    parallel=0.5, meanings=1, tagged=0.9, through_pivot=0.9, lists=0.15, pivot=0.6, retold=0.0, again=6, place=0.2, notes=0.4,
+)  # fmt: skip
+LONG = Dials(  # the languages are seldom named, two meanings per document, some scenes go on in another language
+    parallel=0.35, meanings=2, tagged=0.3, through_pivot=0.8, lists=0.1, pivot=0.5, retold=0.1, again=6, place=0.4, notes=0.4,
+)  # fmt: skip
 MEMBERS = (
-    Member("mini-bloom-first", "bloom", FIRST, dials=Dials(), stage=True),
-    Member("mini-bloom", "bloom", SECOND, base="mini-bloom-first", dials=RETOLD),
-    Member("mini-bloomz", "bloom", TUNING, base="mini-bloom", mixture=Mixture()),
-    Member("mini-mt5-first", "mt5", replace(FIRST, steps=5000), dials=Dials(parallel=0.5), stage=True),
-    Member("mini-mt5", "mt5", replace(SECOND, learning_rate=1e-3), base="mini-mt5-first", dials=RETOLD),
-    Member(
-        "mini-mt0", "mt5", replace(TUNING, steps=1200, learning_rate=1e-3), base="mini-mt5", mixture=Mixture()
-    ),
+    _base("mini-bloom", "bloom", 1.5e-3, Phase(4500, SHORT), Phase(1000, LONG)),
+    *_finetuned("mini-bloomz", "mini-bloom", "bloom", Plan(1000, 5e-4, warmup=50)),
+    _base("mini-mt5", "mt5", 1e-3, Phase(4000, SHORT), Phase(1000, LONG)),
+    *_finetuned("mini-mt0", "mini-mt5", "mt5", Plan(1000, 1e-3, warmup=50)),
 )
 
 
@@ -73,7 +100,7 @@ class Kit:
     """What training reads: the world, the wordings of the mixture, and the shared BPE."""
 
     world: World
-    wordings: dict[str, list[Template]]
+    wordings: Wordings
     tokens: list[str]
     merges: list[tuple[str, str]]
 
@@ -85,12 +112,9 @@ class Kit:
 @lru_cache(maxsize=1)
 def read_kit() -> Kit:
     """Read the world, the wordings and the shared BPE that ship with the package."""
-    templates = {
-        path.stem: read_templates(path) for path in sorted(data_path("mini/templates").glob("*.toml"))
-    }
     bpe = json.loads(data_path("mini/bpe.json").read_text(encoding="utf-8"))
     merges = [(left, right) for left, right in bpe["merges"]]
-    return Kit(read_world(), training_wordings(templates), bpe["tokens"], merges)
+    return Kit(read_world(), read_wordings(), bpe["tokens"], merges)
 
 
 def member(name: str) -> Member:
@@ -125,7 +149,7 @@ def train(
     folder = folder or shipped
     if quick and folder.resolve().is_relative_to(data_path().resolve()):
         raise BadInput(f"a quick training does not write into {folder}; give another folder")
-    wanted = members or [one.name for one in MEMBERS if not one.stage]
+    wanted = members or [one.name for one in MEMBERS]
     return [_train_with_bases(member(name), folder, seed, quick, show) for name in wanted]
 
 
@@ -138,8 +162,6 @@ def _train_with_bases(one: Member, folder: Path, seed: int, quick: bool, show: b
     if base:
         _train_with_bases(base, folder, seed, quick, show)
     train_member(shrink(one) if quick else one, folder, seed, show)
-    if base and base.stage:
-        shutil.rmtree(folder / base.name)
     return target
 
 
@@ -171,10 +193,10 @@ def train_member(one: Member, folder: Path, seed: int, show: bool = True) -> Pat
         model = new_model(one.architecture, len(tokenizer))
     batch_of, progress = batch_maker(one, read_kit(), tokenizer, seed), Progress(one, show)
     losses = run_plan(model, batch_of, one.plan, work, report=progress.step)
-    record: dict[str, Any] = {"member": one.name, "recipe": recipe, "seed": seed, "steps": one.plan.steps}
-    if one.base and member(one.base).stage:
-        record["first_stage"] = json.loads((folder / one.base / "training.json").read_text(encoding="utf-8"))
-    _save(model, tokenizer, target, {**record, "minutes": progress.minutes(), **_curve(losses)}, batch_of(0))
+    record = {"member": one.name, "recipe": recipe, "seed": seed, "steps": one.plan.steps}
+    _save(
+        model, tokenizer, target, {**record, "minutes": progress.minutes(), **_curve(losses)}, batch_of(0)[0]
+    )
     shutil.rmtree(work)
     return target
 
@@ -199,64 +221,72 @@ class Progress:
         return round((time.monotonic() - self.started) / 60 * self.steps / max(1, self.done), 1)
 
 
-def batch_maker(one: Member, kit: Kit, tokenizer: Any, seed: int) -> Callable[[int], Batch]:
-    """The function that makes a member's batch at a step."""
-    stream = one.name.removesuffix("-first")
-    make = (
-        finetuning_batch if one.mixture else {"bloom": next_token, "mt5": span_corruption}[one.architecture]
-    )
-    return lambda step: make(one, kit, tokenizer, random.Random(f"{seed} {stream} {step}"))
+def batch_maker(one: Member, kit: Kit, tokenizer: Any, seed: int) -> Callable[[int], list[Batch]]:
+    """The function that makes a member's batch at a step, in parts of like length."""
+    make = finetuning if one.mixture else {"bloom": next_token, "mt5": span_corruption}[one.architecture]
+    stream = "finetuning" if one.mixture else one.name  # the mixtures tell the same items
+    return lambda step: cut(make(one, kit, tokenizer, step, random.Random(f"{seed} {stream} {step}")), PARTS)
 
 
-def next_token(one: Member, kit: Kit, tokenizer: Any, rng: random.Random) -> Batch:
+def next_token(one: Member, kit: Kit, tokenizer: Any, step: int, rng: random.Random) -> Batch:
     """Documents for the decoder-only base, each ending with the end token."""
-    texts = [" ".join(document(kit.world, one.dials or Dials(), rng)) for _ in range(one.rows)]
-    return next_token_batch(
-        [[*ids, tokenizer.eos_token_id] for ids in _encode(tokenizer, texts)], tokenizer.pad_token_id
-    )
+    dials = one.dials_at(step)
+    texts = [document(kit.world, dials, rng).text for _ in range(one.rows)]
+    rows = [[*found.ids, tokenizer.eos_token_id] for found in _encode(tokenizer, texts)]
+    return next_token_batch(rows, tokenizer.pad_token_id)
 
 
-def span_corruption(one: Member, kit: Kit, tokenizer: Any, rng: random.Random) -> Batch:
+def span_corruption(one: Member, kit: Kit, tokenizer: Any, step: int, rng: random.Random) -> Batch:
     """Documents with hidden spans for the encoder-decoder base; `</s>` ends the input half of the time.
 
-    Of documents with four sentences (all parallel ones, some scenes) four in five hide one whole sentence but its
-    first word, and so do those retold (three sentences, then four) among their last four: with short spans only, the
-    base learns no translation.
+    Most often one whole sentence that says something again is hidden, its first word in one of five cases too: with
+    short spans only, the base learns no translation.
     """
     sentinels = tokenizer.convert_tokens_to_ids(list(SENTINELS))
+    documents = [document(kit.world, one.dials_at(step), rng) for _ in range(one.rows)]
     pairs = []
-    for _ in range(one.rows):
-        sentences = document(kit.world, one.dials or Dials(), rng)
-        ids = _encode(tokenizer, sentences)
-        row = [token for part in ids for token in part]
-        if len(sentences) in (4, 7) and rng.random() < one.hide_sentences:
-            chosen = len(sentences) - 4 + rng.randrange(4)
-            start = sum(map(len, ids[:chosen]))
-            spans = [(start + 1, start + len(ids[chosen]))]
+    for drawn, found in zip(documents, _encode(tokenizer, [one.text for one in documents]), strict=True):
+        if rng.random() < one.hide_sentences:
+            spans = [_sentence_span(drawn, found.offsets, rng)]
         else:
-            spans = draw_spans(len(row), 0.3, 3, rng)
-        left, hidden = corrupt(row, spans, sentinels)
+            spans = draw_spans(len(found.ids), 0.3, 3, rng)
+        left, hidden = corrupt(found.ids, spans, sentinels)
         pairs.append((left + [tokenizer.eos_token_id] * rng.randrange(2), [*hidden, tokenizer.eos_token_id]))
     return pairs_batch(pairs, tokenizer.pad_token_id, encoder_decoder=True)
 
 
-def finetuning_batch(one: Member, kit: Kit, tokenizer: Any, rng: random.Random) -> Batch:
+def _sentence_span(
+    drawn: Document, offsets: Sequence[tuple[int, int]], rng: random.Random
+) -> tuple[int, int]:
+    """The tokens of one sentence that is not the first to tell something, most often without its first token."""
+    chosen = rng.randrange(drawn.told, len(drawn.pieces))
+    start = sum(map(len, drawn.pieces[:chosen]))
+    end = start + len(drawn.pieces[chosen])
+    tokens = [place for place, (_, stop) in enumerate(offsets) if start < stop <= end]
+    return tokens[0] + (rng.random() < 0.8), tokens[-1] + 1
+
+
+def finetuning(one: Member, kit: Kit, tokenizer: Any, step: int, rng: random.Random) -> Batch:
     """Prompts and targets: BLOOM reads input + space + target + end token; mT5 the input, with `</s>` half of the time."""
-    decoder = one.architecture == "bloom"
-    drawn = [draw_pair(kit.world, one.mixture or Mixture(), kit.wordings, rng) for _ in range(one.rows)]
-    sources = _encode(tokenizer, [source for source, _ in drawn])
-    targets = _encode(tokenizer, [" " + target if decoder else target for _, target in drawn])
+    decoder, mixture = one.architecture == "bloom", MIXTURES[one.mixture or ""]
+    drawn = [draw_example(kit.world, mixture, kit.wordings, step_rng) for step_rng in split(rng, one.rows)]
+    sources = _encode(tokenizer, [example.inputs for example in drawn])
+    targets = _encode(tokenizer, [" " + one.targets if decoder else one.targets for one in drawn])
     end = tokenizer.eos_token_id
-    ends = [[] if decoder else [end] * rng.randrange(2) for _ in drawn]
     pairs = [
-        ([*source, *more], [*target, end])
-        for source, more, target in zip(sources, ends, targets, strict=True)
+        ([*source.ids, *([] if decoder else [end] * rng.randrange(2))], [*target.ids, end])
+        for source, target in zip(sources, targets, strict=True)
     ]
     return pairs_batch(pairs, tokenizer.pad_token_id, encoder_decoder=not decoder)
 
 
-def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    return [found.ids for found in tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)]
+def split(rng: random.Random, count: int) -> list[random.Random]:
+    """Random states of their own for `count` rows, so that a row's draws do not move those of the next."""
+    return [random.Random(rng.getrandbits(64)) for _ in range(count)]
+
+
+def _encode(tokenizer: Any, texts: list[str]) -> list[Any]:
+    return list(tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False))
 
 
 def _curve(losses: list[float]) -> dict[str, Any]:

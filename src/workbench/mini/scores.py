@@ -16,8 +16,10 @@ from transformers import AutoTokenizer
 
 from workbench.finetuning import IGNORED, pairs_batch
 from workbench.mini.architectures import load_float32
-from workbench.mini.items import RANKED
+from workbench.mini.items import HELD_OUT, RANKED
+from workbench.mini.world import PIVOT
 from workbench.tasks import Item, make_items, read_rows, task_templates
+from workbench.templates import Template
 
 ROWS_AT_ONCE = 128
 
@@ -26,9 +28,11 @@ def choice_scores(model: Any, tokenizer: Any, pairs: Sequence[tuple[str, str]]) 
     """The log-probability in nats of every (prompt, choice)."""
     encoder_decoder = model.config.is_encoder_decoder
     coded = [_coded(tokenizer, prompt, choice, encoder_decoder) for prompt, choice in pairs]
-    scores: list[float] = []
+    by_length = sorted(range(len(coded)), key=lambda row: sum(map(len, coded[row])))
+    scores = [0.0] * len(coded)
     for start in range(0, len(coded), ROWS_AT_ONCE):
-        batch = pairs_batch(coded[start : start + ROWS_AT_ONCE], tokenizer.pad_token_id, encoder_decoder)
+        rows = by_length[start : start + ROWS_AT_ONCE]
+        batch = pairs_batch([coded[row] for row in rows], tokenizer.pad_token_id, encoder_decoder)
         with torch.inference_mode():
             if encoder_decoder:
                 start_id = torch.full_like(batch.labels[:, :1], model.config.decoder_start_token_id)
@@ -43,7 +47,8 @@ def choice_scores(model: Any, tokenizer: Any, pairs: Sequence[tuple[str, str]]) 
         losses = functional.cross_entropy(
             logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
         )
-        scores += (-losses.sum(dim=1)).tolist()
+        for row, score in zip(rows, (-losses.sum(dim=1)).tolist(), strict=True):
+            scores[row] = score
     return scores
 
 
@@ -55,42 +60,68 @@ def _coded(tokenizer: Any, prompt: str, choice: str, encoder_decoder: bool) -> t
 
 
 def ranked(folder: Path, meanings: int | None = None, tasks: Iterable[str] = RANKED) -> pd.DataFrame:
-    """Rank all evaluation items of all ranked tasks with the English wordings.
+    """Rank the evaluation items of ranked tasks, each row with one wording of every kind.
 
-    Returns:
-        One row per item: task, language, template, held_out (bool, of the wording), cluster, correct (bool).
+    The kinds are English wordings of families in the mixtures ("seen") and of families held out ("held_out"), and
+    wordings in the row's own language ("native", where there are some); the wordings of a kind take turns over the
+    meanings. See `_rank_items` for the columns.
     """
     model, tokenizer = load_float32(folder), AutoTokenizer.from_pretrained(folder)
-    tables = []
-    for task in tasks:
-        wordings = [one for one in task_templates(task) if one.language == "x-en"]
-        items = make_items(read_rows(task, limit=meanings), wordings)
-        table = _rank_items(model, tokenizer, items)
-        tables.append(
-            table.assign(held_out=table["template"].map({one.name: one.held_out for one in wordings}))
-        )
-    return pd.concat(tables, ignore_index=True)
+    return rank_with(model, tokenizer, meanings, tasks)
+
+
+def rank_with(
+    model: Any, tokenizer: Any, meanings: int | None = None, tasks: Iterable[str] = RANKED
+) -> pd.DataFrame:
+    """The same of a model that is loaded."""
+    items = [found for task in tasks for found in evaluation_items(task, meanings)]
+    table = _rank_items(model, tokenizer, [item for _, item in items])
+    return table.assign(wordings=[kind for kind, _ in items])
+
+
+def evaluation_items(task: str, meanings: int | None = None) -> list[tuple[str, Item]]:
+    """The items of one task with the kind of their wording: "seen", "held_out" or "native"."""
+    templates = task_templates(task)
+    items = []
+    for row in read_rows(task, limit=meanings):
+        for kind, found in _kinds_of_wording(templates, row["language"]).items():
+            wording = found[int(row["cluster"].rsplit("-", 1)[1]) % len(found)]
+            items.append((kind, make_items([row], [wording])[0]))
+    return items
+
+
+def _kinds_of_wording(templates: Sequence[Template], language: str) -> dict[str, list[Template]]:
+    kinds = {
+        "seen": [one for one in templates if one.language == PIVOT and not one.held_out],
+        "held_out": [one for one in templates if one.language == PIVOT and one.held_out],
+        "native": [one for one in templates if one.language == language != PIVOT],
+    }
+    return {kind: found for kind, found in kinds.items() if found}
 
 
 def _rank_items(model: Any, tokenizer: Any, items: Sequence[Item]) -> pd.DataFrame:
+    """One row per item: task, language, template, cluster, choices (how many), correct (bool), margin (nats)."""
     pairs = [(item.prompt, choice) for item in items for choice in item.choices]
     scores = iter(choice_scores(model, tokenizer, pairs))
     rows = []
     for item in items:
         found = [next(scores) for _ in item.choices]
+        gold = found.pop(item.gold or 0)
         rows.append(
             {
                 "task": item.task,
                 "language": item.language,
                 "template": item.template,
                 "cluster": item.cluster,
-                "correct": found.index(max(found)) == item.gold,
+                "choices": len(item.choices),
+                "correct": gold > max(found),
+                "margin": gold - max(found),
             }
         )
     return pd.DataFrame(rows)
 
 
-def translated(folder: Path, meanings: int = 40, wording: str = "to") -> pd.DataFrame:
+def translated(folder: Path, meanings: int | None = None, wording: str = "to") -> pd.DataFrame:
     """Translate greedily: one row per text with language, direction ("to" the pivot or "from" it), exact (bool)."""
     model, tokenizer = load_float32(folder), AutoTokenizer.from_pretrained(folder)
     wordings = [one for one in task_templates("translation") if one.name == wording]
@@ -127,23 +158,17 @@ def answer(model: Any, tokenizer: Any, prompts: Sequence[str], longest: int = 24
     return answers
 
 
-def summary(folder: Path, meanings: int | None = 40) -> dict[str, Any]:
-    """What a card tells: accuracy per task × language on seen and on held-out wordings, and exact translations."""
-    table = ranked(folder, meanings)
-    texts = translated(folder)
-    pivot = {}
-    for name, part in (
-        ("seen_wordings", table[~table["held_out"]]),
-        ("held_out_wordings", table[table["held_out"]]),
-    ):
-        wide = part.pivot_table(index="task", columns="language", values="correct", sort=False)
-        pivot[name] = {
-            str(task): {str(key): round(float(value), 3) for key, value in row.items()}
-            for task, row in wide.iterrows()
-        }
-    exact = texts.pivot_table(index="direction", columns="language", values="exact", sort=False)
-    pivot["translation_exact"] = {
-        str(way): {str(key): round(float(value), 3) for key, value in row.items()}
-        for way, row in exact.iterrows()
+def summary(folder: Path, meanings: int | None = None) -> dict[str, Any]:
+    """What a card tells: accuracy per task × language for each kind of wording, and exact translations."""
+    table = ranked(folder, meanings, (*RANKED, *HELD_OUT))
+    parts = {f"{kind}_wordings": table[table["wordings"] == kind] for kind in ("seen", "held_out", "native")}
+    wide = {name: _wide(part, "task", "correct") for name, part in parts.items()}
+    return {**wide, "translation_exact": _wide(translated(folder, meanings), "direction", "exact")}
+
+
+def _wide(table: pd.DataFrame, rows: str, values: str) -> dict[str, dict[str, float]]:
+    pivot = table.pivot_table(index=rows, columns="language", values=values, sort=False)
+    return {
+        str(name): {str(key): round(float(value), 3) for key, value in row.items()}
+        for name, row in pivot.iterrows()
     }
-    return pivot

@@ -12,7 +12,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-SENTINELS = tuple(f"<extra_id_{number}>" for number in range(20))
+SENTINELS = tuple(f"<extra_id_{number}>" for number in range(16))
 BLOOM_SPECIAL = ("<unk>", "<s>", "</s>", "<pad>")
 MT5_SPECIAL = ("<pad>", "</s>", "<unk>")
 LONGEST = 256  # model_max_length

@@ -10,7 +10,7 @@ import hashlib
 import random
 import string
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,17 +20,21 @@ from workbench.records import data_path
 
 PIVOT = "x-en"
 NUMBERS = tuple("23456789")
-CATEGORIES = ("person", "object", "place", "verb", "positive", "negative")
-KINDS = ("owns", "owns_at", "things_at", "person_at", "note", "mood")
+CLASSES = ("food", "containers", "toys")  # of objects; each is a word of the lexicon too
+CATEGORIES = ("person", "class", *CLASSES, "place", "verb", "positive", "negative")
+KINDS = ("owns", "owns_at", "things_at", "person_at", "note", "mood", "owner", "kinds")
+PHRASES = ("title",)
 EVALUATION_SHARE = {"mood": 4}  # one meaning in so many is kept for evaluation; moods are few
 EVALUATION_SHARE_ELSE = 10
 IDENTITY = {  # the slots that make a meaning: two sentences alike in them are never on both sides of the split
     "owns": ("person", "number", "object"),
     "owns_at": ("person", "number", "object"),
     "note": ("person", "number", "object"),
+    "owner": ("person", "number", "object"),
     "things_at": ("number", "object", "place"),
     "person_at": ("person", "place"),
     "mood": ("person", "mood"),
+    "list": ("objects",),
 }
 
 
@@ -57,9 +61,11 @@ def sentence(kind: str, **slots: str) -> Sentence:
 @lru_cache(maxsize=200_000)
 def for_evaluation(meaning: Sentence) -> bool:
     """Whether this meaning belongs to evaluation (a fixed function of the meaning alone)."""
+    if meaning.kind not in IDENTITY:  # what belongs to which class: knowledge of words, in all texts
+        return False
     slots = dict(meaning.slots)
     values = [slots[slot] for slot in IDENTITY[meaning.kind]]
-    group = "owns" if meaning.kind in ("owns_at", "note") else meaning.kind
+    group = "owns" if meaning.kind in ("owns_at", "note", "owner") else meaning.kind
     digest = hashlib.sha256("|".join([group, *values]).encode()).digest()
     return int.from_bytes(digest[:4]) % EVALUATION_SHARE.get(group, EVALUATION_SHARE_ELSE) == 0
 
@@ -85,22 +91,49 @@ class World:
         """The lexicon ids of some categories, in file order."""
         return tuple(key for key, category in self.category.items() if category in categories)
 
+    @cached_property
+    def objects(self) -> tuple[str, ...]:
+        """The lexicon ids of all objects."""
+        return self.ids(*CLASSES)
+
     def word(self, key: str, language: str) -> str:
         """A lexicon id (or a digit) in a language."""
         return self.words[key][language] if key in self.words else key
 
-    def say(self, meaning: Sentence, language: str) -> str:
+    def own_name(self, person: str, language: str) -> str:
+        """A name of the language's own for a person, for texts in which names are no anchors."""
+        rng = random.Random(f"{person} {language}")
+        return "".join(rng.choice("bdfgklmnprst") + rng.choice("aeiou") for _ in range(3)).capitalize()
+
+    def say(self, meaning: Sentence, language: str, own_names: bool = False) -> str:
         """Render one meaning in one language, with its full stop.
+
+        With `own_names`, people have other names in every language.
 
         Raises:
             UnknownName: a language the world does not have.
         """
         construction = self._of(language)[meaning.kind]
-        return construction.format_map({slot: self.word(value, language) for slot, value in meaning.slots})
+        words = {slot: self.word(value, language) for slot, value in meaning.slots}
+        if own_names and "person" in words:
+            words["person"] = self.own_name(meaning["person"], language)
+        return construction.format_map(words)
 
     def tell(self, meanings: tuple[Sentence, ...] | list[Sentence], language: str) -> str:
         """Render several meanings one after the other."""
-        return " ".join(self.say(meaning, language) for meaning in meanings)
+        return self.join([self.say(meaning, language) for meaning in meanings], language)
+
+    def join(self, sentences: Sequence[str], language: str) -> str:
+        """Put sentences of a language one after the other (Chinese has no space between them)."""
+        return self._of(language)["join"].join(sentences)
+
+    def stop(self, language: str) -> str:
+        """The mark that ends a sentence."""
+        return self._of(language)["mood"][-1]
+
+    def list(self, things: Sequence[str], language: str) -> str:
+        """Name things one after the other, as a language lists them."""
+        return self._of(language)["list"].join(self.word(thing, language) for thing in things)
 
     def _of(self, language: str) -> Mapping[str, str]:
         if language not in self.constructions:
@@ -130,12 +163,13 @@ def _read_constructions(path: Path) -> dict[str, dict[str, str]]:
     if PIVOT not in tables:
         raise BadInput(f"{path} lacks the pivot language [{PIVOT}]; it has {', '.join(tables)}")
     for language, table in [(PIVOT, tables[PIVOT]), *tables.items()]:
-        for kind in ("name", *KINDS):
-            if not table.get(kind):
+        for kind in ("name", "join", "list", *KINDS, *PHRASES):
+            if kind not in table or (kind != "join" and not table[kind]):
                 raise BadInput(
-                    f"{path}: [{language}] lacks {kind!r}; every language needs name, {', '.join(KINDS)}"
+                    f"{path}: [{language}] lacks {kind!r}; "
+                    f"every language needs name, join, list, {', '.join((*KINDS, *PHRASES))}"
                 )
-        for kind in KINDS:
+        for kind in (*KINDS, *PHRASES):
             slots, known = _slots(table[kind]), _slots(tables[PIVOT][kind])
             if slots != known:
                 raise BadInput(
@@ -182,16 +216,18 @@ class Scene:
 
 def draw_scene(world: World, rng: random.Random, evaluation: bool, verb: str | None = None) -> Scene:
     """Draw a scene whose two facts both belong to evaluation, or both to training."""
-    people, objects = rng.sample(world.ids("person"), 2), rng.sample(world.ids("object"), 2)
-    numbers, places = rng.sample(NUMBERS, 2), rng.sample(world.ids("place"), 2)
-    verbs = [verb or rng.choice(world.ids("verb")) for _ in people]
-    facts = tuple(
-        sentence("owns_at", person=person, verb=action, number=number, object=thing, place=place)
-        for person, action, number, thing, place in zip(people, verbs, numbers, objects, places, strict=True)
-    )
-    if any(for_evaluation(fact) != evaluation for fact in facts):
-        return draw_scene(world, rng, evaluation, verb)
-    return Scene((facts[0], facts[1]), rng.choice(("positive", "negative")))
+    while True:
+        people, objects = rng.sample(world.ids("person"), 2), rng.sample(world.objects, 2)
+        numbers, places = rng.sample(NUMBERS, 2), rng.sample(world.ids("place"), 2)
+        verbs = [verb or rng.choice(world.ids("verb")) for _ in people]
+        first, second = (
+            sentence("owns_at", person=person, verb=action, number=number, object=thing, place=place)
+            for person, action, number, thing, place in zip(
+                people, verbs, numbers, objects, places, strict=True
+            )
+        )
+        if for_evaluation(first) == for_evaluation(second) == evaluation:
+            return Scene((first, second), rng.choice(("positive", "negative")))
 
 
 def moods_of(world: World, person: str, polarity: str, evaluation: bool) -> list[Sentence]:

@@ -1,0 +1,48 @@
+"""Does the instrument work? Checks on the miniature family that must hold, and findings that are only reported.
+
+`predictions` asks all members once; `judge` (checks a to d), `findings` and `compare` work on its table alone, so that
+a table of another seed, read with `read_predictions`, is judged in the same way. `probes` is check e, which reads
+hidden states. `check` is all five; an instrument works where `failed(check(...))` is empty.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from workbench.mini.check.checks import COLUMNS, compare, failed, judge
+from workbench.mini.check.findings import findings
+from workbench.mini.check.predictions import predictions, read_predictions
+from workbench.mini.check.probes import probes
+
+__all__ = [
+    "COLUMNS",
+    "check",
+    "compare",
+    "failed",
+    "findings",
+    "judge",
+    "predictions",
+    "probes",
+    "read_predictions",
+]
+
+
+def check(
+    folder: Path | None = None,
+    meanings: int | None = None,
+    seed: int = 0,
+    *,
+    predicted: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Check the family in `folder` (by default the one that ships): one row per condition, columns `COLUMNS`.
+
+    Args:
+        meanings: how many of the 48 of each task; a multiple of 12. 24 by default.
+        seed: of the resampling, the baseline's examples, the twins' weights and the shuffled labels.
+        predicted: what `predictions` gave for this folder, if it is there already.
+
+    Raises:
+        BadInput: a member that is missing; the message names it.
+    """
+    table = predictions(folder, meanings, seed=seed) if predicted is None else predicted
+    return pd.concat([judge(table, seed), probes(folder, seed)], ignore_index=True)

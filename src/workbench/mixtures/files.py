@@ -1,0 +1,144 @@
+"""The xP3 file format: where the files of a mixture lie, what a line holds, and how such files are written.
+
+`<language>/xp3_<dataset>_<subset>_<split>_<template>.jsonl`, with "/" and " " written "_", "None" for no subset, and
+the language that of the target; every line holds `inputs` and `targets` and nothing else (data set and template are
+in the name alone). So writes bigscience-workshop/bigscience, data/xp3/prepare_xp3_train.py. On the hub a language may
+also have `merged_<language>.jsonl` (the one file that bigscience/xP3's own loader reads), which holds the same lines
+again. Further keys, as in xP3x, are ignored when read.
+"""
+
+import json
+import os
+import posixpath
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+
+from workbench.errors import BadInput, StoreFailed, UnknownName
+
+KEYS = ("inputs", "targets")
+LAYOUT = "<folder>/<language>/<name>.jsonl with the keys inputs and targets on every line"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A prompt and the text that answers it, both not empty."""
+
+    inputs: str
+    targets: str
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of a mixture: its path or address, its language (the folder), its name, its size in bytes."""
+
+    path: str
+    language: str
+    name: str
+    size: int
+
+
+def parse(line: str | bytes, path: str, number: int) -> Pair:
+    """Read one line of a file.
+
+    Raises:
+        BadInput: no JSON object in UTF-8, a key that is missing or no string, an empty text; names file and line.
+    """
+    where = f"{path}, line {number}"
+    try:
+        row = json.loads(line)
+    except ValueError as error:  # broken JSON, or broken UTF-8
+        raise BadInput(f"{where} is not JSON in UTF-8: {error}; repair or remove the line") from error
+    if not isinstance(row, dict):
+        raise BadInput(f"{where} holds a {type(row).__name__}; an object with inputs and targets is needed")
+    for key in KEYS:
+        if key not in row:
+            raise BadInput(f"{where} lacks the key {key!r}; it has: {', '.join(row) or 'none'}")
+        if not isinstance(row[key], str) or not row[key].strip():
+            raise BadInput(f"{where}: {key!r} is {row[key]!r}; a text that is not empty is needed")
+        if not _is_text(row[key]):
+            raise BadInput(f"{where}: {key!r} holds half of a surrogate pair; repair or remove the line")
+    return Pair(row["inputs"], row["targets"])
+
+
+def _is_text(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
+def file_name(dataset: str, subset: str | None, split: str, template: str) -> str:
+    """Name a file as xP3 does: `xp3_<dataset>_<subset>_<split>_<template>.jsonl`, without "/" and " "."""
+    return f"xp3_{dataset}_{subset}_{split}_{template}.jsonl".replace("/", "_").replace(" ", "_")
+
+
+def write(folder: Path, language: str, name: str, pairs: Iterable[Pair]) -> Path:
+    """Write a file of a mixture as a whole or not at all; the same pairs give the same bytes.
+
+    Raises:
+        BadInput: an empty text, or no pair at all.
+        StoreFailed: the disk did not take it; nothing is left behind.
+    """
+    path = folder / language / name
+    aside = path.with_name(f".{name}.{os.getpid()}")
+    written = 0
+    try:
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("w", encoding="utf-8", newline="\n") as file:
+            for written, pair in enumerate(pairs, start=1):
+                line = json.dumps({"inputs": pair.inputs, "targets": pair.targets}, ensure_ascii=False)
+                parse(line, str(path), written)
+                file.write(line + "\n")
+        if not written:
+            raise BadInput(f"no pairs for {path}; a mixture has no empty files")
+        aside.replace(path)
+    except OSError as error:
+        raise StoreFailed(
+            f"could not write {path}: {error}; free some space or choose another folder"
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)
+    return path
+
+
+def find_files(root: str, languages: Sequence[str] | None = None, names: str = "*") -> list[DataFile]:
+    """List a mixture's files under a folder or an address such as `hf://datasets/bigscience/xP3`, sorted.
+
+    Args:
+        languages: folders to take, all by default.
+        names: a pattern for the files' names, such as `xp3_xquad_*`.
+
+    Returns:
+        Of a language with single files and a merged one, the single ones alone (the lines are the same).
+
+    Raises:
+        UnknownName: a language that has no folder; the message lists those there are.
+        BadInput: nothing there in this layout, or nothing that the pattern takes.
+    """
+    system, base = url_to_fs(root)
+    scheme = root[: root.index("://") + 3] if "://" in root else ""
+    found = []
+    for path, facts in sorted(system.find(base, maxdepth=2, detail=True).items()):
+        parts = posixpath.relpath(path, base).split("/")
+        if len(parts) == 2 and parts[1].endswith(".jsonl") and not parts[1].startswith("."):
+            found.append(DataFile(scheme + path, parts[0], parts[1], int(facts["size"])))
+    if not found:
+        raise BadInput(f"{root} holds no mixture; needed is {LAYOUT}")
+    there = sorted({file.language for file in found})
+    for language in languages or ():
+        if language not in there:
+            raise UnknownName(f"{root} has no language {language!r}; it has: {', '.join(there)}")
+    asked = [file for file in found if file.language in set(languages or there)]
+    taken = _without_merged([file for file in asked if fnmatchcase(file.name, names)])
+    missing = {file.language for file in asked} - {file.language for file in taken}
+    if missing:
+        raise BadInput(
+            f"no file of {', '.join(sorted(missing))} in {root} is called {names!r}; drop the pattern or the language"
+        )
+    return taken
+
+
+def _without_merged(found: list[DataFile]) -> list[DataFile]:
+    single = {file.language for file in found if file.name != f"merged_{file.language}.jsonl"}
+    return [f for f in found if f.language not in single or f.name != f"merged_{f.language}.jsonl"]

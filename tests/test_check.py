@@ -1,0 +1,438 @@
+"""The checks judge tables of known truth rightly, each with a twin in which it fails; baselines are blind to the answer."""
+
+import random
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.errors import BadInput, UnknownName
+from workbench.mini import check as checks
+from workbench.mini import recipe
+from workbench.mini.baselines import LABELLED, copy_choice, fit, ngram_choices, training_item
+from workbench.mini.check.checks import SIDES
+from workbench.mini.check.contrasts import Cell, answers, interval, per_meaning, ratio
+from workbench.mini.check.findings import P3_AND_XP3, STOP_MARK, TRANSFER
+from workbench.mini.check.predictions import BASELINES, COLUMNS, NO_MARK, questions
+from workbench.mini.check.probes import Words, folds, held_out_accuracy, shuffled, word_accuracy
+from workbench.mini.examples import FINETUNED, read_wordings
+from workbench.mini.items import HELD_OUT, RANKED
+from workbench.mini.world import for_evaluation, read_world, sentence
+from workbench.tasks import Item
+
+WORLD, WORDINGS = read_world(), read_wordings()
+CLONES = ("x-en30", "x-en30r", "x-en00", "x-en00r")
+LANGUAGES = (*FINETUNED, "x-es", *CLONES)
+BLOOM, MT5 = SIDES
+
+
+# --- tables of known truth -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Truth:
+    """True accuracies: of finetuned members in finetuned languages by kind of wording, and so on."""
+
+    member: float = 0.95
+    base: float = 0.5
+    baseline: float = 0.7
+    held_out: float = 0.92
+    native: dict = field(default_factory=lambda: {"xp3": 0.55, "xp3mt": 0.94, "p3": 0.5})
+    clones: tuple = (0.9, 0.75, 0.75, 0.6)
+    no_mark: float = 0.8
+
+    def of(self, name, language, kind):
+        if name in BASELINES:
+            return self.baseline
+        if name in (BLOOM.base, MT5.base):
+            return self.base
+        mixture = "xp3mt" if name.endswith("-mt") else "p3" if name.endswith("-p3") else "xp3"
+        finetuned = ("x-en",) if mixture == "p3" else FINETUNED
+        if kind == "native":
+            return self.native[mixture]
+        if language in CLONES:
+            return self.clones[CLONES.index(language)]
+        level = {"held_out": self.held_out, NO_MARK: self.no_mark}.get(kind, self.member)
+        return level if language in finetuned else 0.7
+
+
+def kinds_in(language, task):
+    natural = language.removeprefix("x-") in ("fr", "id", "zh", "es")
+    marked = language in FINETUNED and task in RANKED
+    return ["seen", "held_out", *(["native"] if natural else []), *([NO_MARK] if marked else [])]
+
+
+def planted(truth, meanings=12, seed=0):
+    """A table of predictions in which each meaning has a difficulty that all its answers share."""
+    generator = np.random.default_rng(seed)
+    rows = [
+        (task, language, kind, f"{task}-{number:03d}", "ask", 0.5)
+        for task in (*RANKED, *HELD_OUT)
+        for language in LANGUAGES
+        for kind in kinds_in(language, task)
+        for number in range(meanings)
+    ]
+    heads = pd.DataFrame(rows, columns=["task", "language", "wordings", "cluster", "template", "chance"])
+    index = pd.factorize(heads["cluster"])[0]
+    difficulty = generator.uniform(-0.04, 0.04, index.max() + 1)[index]
+    tables = []
+    for name, side in [
+        *((one.name, one.architecture) for one in recipe.MEMBERS),
+        *((one, "baseline") for one in BASELINES),
+    ]:
+        pairs = list(zip(heads["language"], heads["wordings"], strict=True))
+        level = {pair: truth.of(name, *pair) for pair in set(pairs)}
+        true = np.array([level[pair] for pair in pairs]) + difficulty
+        correct = generator.random(len(heads)) < true
+        tables.append(heads.assign(member=name, side=side, correct=correct, margin=0.0))
+    return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
+
+
+@pytest.fixture(scope="module")
+def working():
+    return planted(Truth())
+
+
+def failures(table):
+    """What does not hold, as (check, side) pairs."""
+    found = checks.failed(checks.judge(table))
+    return set(zip(found["check"], found["side"], strict=True))
+
+
+def test_a_family_that_works_passes_every_check(working):
+    judged = checks.judge(working)
+    assert list(judged.columns) == list(checks.COLUMNS)
+    assert judged["holds"].sum() == 2 * (3 + 3 + 1 + 3 + 1 + 6)
+    assert checks.failed(judged).empty
+
+
+@pytest.mark.parametrize(
+    ("truth", "failing"),
+    [
+        (Truth(member=0.8, held_out=0.78), {"a"}),  # not learned
+        (Truth(baseline=0.95), {"a"}),  # a baseline does as well
+        (Truth(base=0.75), {"a"}),  # the base could do it before
+        (Truth(held_out=0.65), {"b"}),
+        (Truth(native={"xp3": 0.93, "xp3mt": 0.93, "p3": 0.5}), {"c"}),
+        (Truth(clones=(0.6, 0.75, 0.75, 0.9)), {"d"}),  # the clones swapped
+    ],
+)
+def test_each_check_fails_alone_where_its_truth_is_broken(truth, failing):
+    found = failures(planted(truth))
+    assert {check for check, _ in found} == failing
+    assert {side for _, side in found} == {"bloom", "mt5"}
+
+
+def test_clones_that_are_alike_fail_the_strict_side_and_not_the_other():
+    assert failures(planted(Truth(clones=(0.7,) * 4))) == {("d", "bloom")}
+
+
+def test_a_gain_in_all_wordings_alike_is_no_need_of_native_prompts(working):
+    """xP3mt better everywhere by as much: the difference of differences takes it away."""
+    table = planted(Truth(native={"xp3": 0.6, "xp3mt": 0.95, "p3": 0.5}))
+    worse = table["member"].isin([BLOOM.xp3, MT5.xp3]) & (table["wordings"] == "seen")
+    generator = np.random.default_rng(0)
+    table.loc[worse, "correct"] = generator.random(int(worse.sum())) < 0.6
+    assert {check for check, _ in failures(table)} >= {"c"}
+    assert not any(check == "c" for check, _ in failures(working))
+
+
+def test_a_table_without_a_member_or_a_language_is_refused(working):
+    with pytest.raises(BadInput, match=r"mini-mt0-mt to seen"):
+        checks.judge(working[working["member"] != "mini-mt0-mt"])
+    with pytest.raises(BadInput, match=r"x-en30"):
+        checks.judge(working[working["language"] != "x-en30"])
+
+
+def test_two_seeds_are_judged_by_the_same_checks(working):
+    both = checks.compare(working, planted(Truth(held_out=0.65), seed=1))
+    assert len(both) == len(checks.judge(working))
+    disagree = both[both["holds_first"] & ~both["holds_second"]]
+    assert set(disagree["check"]) == {"b"}
+
+
+def test_a_table_is_the_same_after_a_file_and_another_file_is_refused(working, tmp_path):
+    working.to_parquet(tmp_path / "predictions.parquet", index=False)
+    pd.testing.assert_frame_equal(checks.read_predictions(tmp_path / "predictions.parquet"), working)
+    working.drop(columns="margin").to_parquet(tmp_path / "other.parquet")
+    with pytest.raises(BadInput, match="margin"):
+        checks.read_predictions(tmp_path / "other.parquet")
+    with pytest.raises(BadInput, match="cannot be read"):
+        checks.read_predictions(tmp_path / "missing.parquet")
+
+
+# --- findings --------------------------------------------------------------------------------------------------------
+
+
+def finding(table, name, of):
+    found = checks.findings(table)
+    found = found[(found["finding"] == name) & (found["of"] == of) & (found["side"] == "bloom")]
+    return found.set_index(["member", "unit"])
+
+
+def test_findings_are_what_was_planted(working):
+    transfer = finding(working, TRANSFER, "x-en30").loc[BLOOM.p3]
+    assert transfer.loc["points", "value"] == pytest.approx(100 * (0.9 - 0.5 - 0.2), abs=12)
+    assert transfer.loc["ratio", "value"] == pytest.approx(0.2 / 0.25, abs=0.4)
+    dropped = finding(working, STOP_MARK, "all").xs("points", level="unit")
+    assert dropped.loc[BLOOM.xp3, "value"] == pytest.approx(-15, abs=4)
+    assert dropped.loc[BLOOM.base, "low"] < 0 < dropped.loc[BLOOM.base, "high"]
+    mixtures = finding(working, P3_AND_XP3, "all").iloc[0]
+    assert mixtures["low"] < 0 < mixtures["high"]
+
+
+def test_there_is_no_ratio_where_english_gained_nothing():
+    found = finding(planted(Truth(member=0.7, held_out=0.7)), TRANSFER, "x-en30")
+    assert found.index.get_level_values("unit").tolist() == ["points"]
+
+
+# --- intervals -------------------------------------------------------------------------------------------------------
+
+
+def test_a_contrast_is_the_difference_of_the_means_of_the_answers(working):
+    cells = [Cell(BLOOM.p3, ("x-en30", "x-en30r")), Cell(BLOOM.p3, ("x-en00", "x-en00r"))]
+    found = interval(per_meaning(working, [(1, cells[0]), (-1, cells[1])]))
+    means = [answers(working, cell)["correct"].mean() for cell in cells]
+    assert found.estimate == pytest.approx(means[0] - means[1])
+
+
+def test_the_chance_corrected_score_of_mixed_numbers_of_choices(working):
+    table = working.assign(chance=np.where(working["task"] == "topic", 1 / 3, 0.5))
+    rows = answers(table, Cell(BLOOM.xp3, FINETUNED))
+    chance = rows["chance"].mean()
+    expected = (rows["correct"].mean() - chance) / (1 - chance)
+    assert per_meaning(table, [(1, Cell(BLOOM.xp3, FINETUNED))], "above").mean() == pytest.approx(expected)
+
+
+def test_the_ratio_interval_is_that_of_a_slow_loop():
+    generator = np.random.default_rng(0)
+    index = [f"m{number}" for number in range(60)]
+    below = pd.Series(generator.normal(0.8, 0.3, 60), index)
+    above = 0.9 * below + generator.normal(0, 0.1, 60)
+    found, loop = ratio(above, below), []
+    for _ in range(3000):
+        rows = generator.integers(60, size=60)
+        loop.append(above.iloc[rows].sum() / below.iloc[rows].sum())
+    assert found.estimate == pytest.approx(above.sum() / below.sum())
+    assert (found.low, found.high) == pytest.approx(np.quantile(loop, [0.025, 0.975]), abs=0.01)
+    apart = ratio(above, below.sample(frac=1, random_state=0).set_axis(index))
+    assert apart.high - apart.low > 2 * (found.high - found.low)  # the twin: the pairing matters
+
+
+def test_a_ratio_of_other_meanings_is_refused():
+    with pytest.raises(BadInput, match="same meanings"):
+        ratio(pd.Series([1.0, 2.0], ["a", "b"]), pd.Series([1.0, 2.0], ["a", "c"]))
+
+
+def test_all_answers_to_a_meaning_are_resampled_together(working):
+    """The same answers given in ten languages more are no more evidence."""
+    one = working[working["language"] == "x-en"]
+    copies = tuple(f"copy-{number}" for number in range(10))
+    more = pd.concat([one.assign(language=name) for name in copies])
+    alone, many = (
+        interval(per_meaning(table, [(1, Cell(BLOOM.xp3, languages))]))
+        for table, languages in ((one, ("x-en",)), (more, copies))
+    )
+    assert (many.low, many.high) == pytest.approx((alone.low, alone.high))
+
+
+# --- baselines -------------------------------------------------------------------------------------------------------
+
+
+def test_the_copy_baseline_takes_what_stands_last_and_else_the_first():
+    def of(prompt):
+        return copy_choice(Item("", prompt, ("cups", "masks"), gold=0))
+
+    assert of("Anna has 3 cups. Ben has 4 masks. What?") == 1
+    assert of("Anna has 3 masks. Ben has 4 cups. What?") == 0
+    assert of("How is it?") == 0
+
+
+@pytest.fixture(scope="module")
+def items():
+    drawn = random.Random(5)
+    return [
+        training_item(WORLD, WORDINGS, task, drawn)
+        for task in ("who", "sentiment", "count")
+        for _ in range(60)
+    ]
+
+
+def test_baselines_are_deterministic_and_never_read_the_gold(items):
+    chosen = ngram_choices(items, training=100)
+    assert chosen == ngram_choices(items, training=100)
+    blinded = [replace(item, gold=None, target="", cluster="", id="") for item in items]
+    assert chosen == ngram_choices(blinded, training=100)
+    assert [copy_choice(item) for item in items] == [copy_choice(item) for item in blinded]
+    assert chosen != ngram_choices(items, seed=1, training=100)
+
+
+def n_gram_accuracy(task, shuffle):
+    drawn = random.Random(f"{task} {shuffle}")
+    training, test = (
+        [training_item(WORLD, WORDINGS, task, drawn) for _ in range(count)] for count in (400, 300)
+    )
+    if shuffle:
+        labels = drawn.sample([item.gold for item in training], len(training))
+        training = [replace(item, gold=gold) for item, gold in zip(training, labels, strict=True)]
+    chosen = fit(training).choose(test)
+    return np.mean([place == item.gold for place, item in zip(chosen, test, strict=True)])
+
+
+@pytest.mark.parametrize("task", ["sentiment", "copy"])
+def test_n_grams_learn_what_words_tell_and_nothing_from_shuffled_labels(task):
+    assert n_gram_accuracy(task, shuffle=False) > 0.9
+    assert n_gram_accuracy(task, shuffle=True) == pytest.approx(0.5, abs=0.1)
+
+
+def test_n_grams_do_not_bind_a_name_to_its_number():
+    assert n_gram_accuracy("how_many", shuffle=False) < 0.62
+
+
+def test_training_items_are_of_the_training_side_in_the_languages_asked_for():
+    drawn = random.Random(0)
+    found = [
+        training_item(WORLD, WORDINGS, "paraphrase", drawn, languages=("x-en", "x-id")) for _ in range(80)
+    ]
+    assert {item.language for item in found} == {"x-en", "x-id"}
+    held = {one.name for one in WORDINGS["paraphrase"] if one.held_out or one.language != "x-en"}
+    assert not {item.template for item in found} & held
+    with pytest.raises(UnknownName, match="completion"):
+        training_item(WORLD, WORDINGS, "completion", drawn)
+
+
+# --- questions and members -------------------------------------------------------------------------------------------
+
+
+def test_questions_name_every_item_once_and_drop_only_the_last_mark():
+    asked = questions(12)
+    keys = [(one.item.task, one.item.language, one.kind, one.item.cluster) for one in asked]
+    assert len(set(keys)) == len(keys)
+    assert {one.item.task for one in asked} == {*RANKED, *HELD_OUT}
+    whole = {(o.item.id, o.item.task): o.item.prompt for o in asked if o.kind == "seen"}
+    bare = [one.item for one in asked if one.kind == NO_MARK]
+    assert {item.language for item in bare} == set(FINETUNED)
+    for item in bare:
+        assert whole[item.id, item.task].startswith(item.prompt)
+        assert 1 <= len(whole[item.id, item.task]) - len(item.prompt) <= 2
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    recipe.train([BLOOM.base, MT5.base], folder=folder, quick=True, show=False)
+    return folder
+
+
+@pytest.mark.parametrize("side", SIDES, ids=lambda side: side.name)
+def test_predictions_are_whole_and_an_untrained_member_is_at_chance(quick, side):
+    tasks = ("who", "topic")
+    table = checks.predictions(quick, 12, members=[side.base], tasks=tasks)
+    assert len(table) == len(questions(12, tasks)) * (1 + len(BASELINES))
+    own = table[table["member"] == side.base]
+    assert set(own["side"]) == {side.name}
+    assert ((own["margin"] > 0) == own["correct"]).all()
+    assert own["correct"].mean() == pytest.approx(own["chance"].mean(), abs=0.1)
+    reader = table[
+        (table["member"] == "n-grams") & (table["task"] == "topic") & (table["language"] == "x-fr")
+    ]
+    assert reader["correct"].mean() > 0.8  # the twin: what is there to be read is read
+
+
+def test_a_missing_member_is_named(quick):
+    with pytest.raises(BadInput, match="mini-bloomz-p3"):
+        checks.check(quick)
+
+
+# --- probes ----------------------------------------------------------------------------------------------------------
+
+
+def words(strength, seed=0, count=12, labels=3, each=30, width=16):
+    """Sentences about words: each word has a place of its own, and those of one label share a direction."""
+    generator = np.random.default_rng(seed)
+    own = generator.permutation(np.repeat(np.arange(labels), count // labels))
+    places = 2 * generator.normal(size=(count, width)) + strength * np.eye(width)[own]
+    word = np.repeat(np.arange(count), each)
+    states = places[word] + generator.normal(size=(len(word), width))
+    return Words(states[:, None] - states.mean(axis=0), word, own)
+
+
+@pytest.mark.parametrize(("count", "labels"), [(12, 3), (10, 2)])
+def test_a_planted_attribute_is_read_from_words_never_seen_and_none_where_none_is(count, labels):
+    read, nothing = (
+        np.mean([held_out_accuracy(words(s, seed, count, labels)).mean() for seed in range(6)])
+        for s in (12, 0)
+    )
+    assert read > 0.9
+    assert nothing == pytest.approx(1 / labels, abs=0.15)
+
+
+@pytest.mark.parametrize("strength", [0, 12])
+def test_shuffled_labels_are_at_chance_though_every_word_is_easy_to_tell(strength):
+    found = shuffled(words(strength), permutations=300)
+    assert found.low < 1 / 3 < found.high
+    assert found.high - found.low < 0.04
+
+
+def test_twin_words_that_are_in_training_too_are_remembered_under_any_labels():
+    """The states do tell the words: a probe that has seen a word says whatever label it was given."""
+    given = words(0)
+    features, shuffled_labels = given.states[:, 0], np.random.default_rng(1).permutation(given.labels)
+    train = np.arange(len(given.word)) % 2 == 0
+    weights, *_ = np.linalg.lstsq(features[train], np.eye(3)[shuffled_labels[given.word[train]]])
+    right = (features[~train] @ weights).argmax(axis=1) == shuffled_labels[given.word[~train]]
+    assert right.mean() > 0.8
+
+
+def test_the_interval_of_shuffled_labels_covers_chance_about_19_times_in_20():
+    given = words(12, count=8, labels=2, each=6)
+    fitted = folds(given, 0)
+    generator = np.random.default_rng(0)
+    scores = [word_accuracy(fitted, generator.permutation(given.labels)).mean() for _ in range(1200)]
+    assert np.mean(scores) == pytest.approx(0.5, abs=0.02)
+    covered = [
+        abs(np.mean(part) - 0.5) < 2 * np.std(part) / len(part) ** 0.5
+        for part in np.split(np.array(scores), 40)
+    ]
+    assert np.mean(covered) > 0.85
+
+
+def test_the_answers_to_any_labels_are_those_of_a_fit_from_the_start():
+    given = words(6, count=6, labels=2, each=8)
+    fitted = folds(given, 0)
+    held_out = next(pair for pair in fitted.sets if len(set(given.labels[list(pair)])) == 2)
+    place = fitted.sets.index(held_out)
+    features = np.hstack([given.states[:, 0], np.full((len(given.word), 1), given.states[:, 0].std())])
+    train = ~np.isin(given.word, held_out)
+    gram = features[train].T @ features[train]
+    ridge = 0.1 * np.trace(gram) / len(gram) * np.eye(len(gram))
+    weights = np.linalg.solve(gram + ridge, features[train].T @ np.eye(2)[given.labels[given.word[train]]])
+    told = fitted.told[place] @ np.eye(2)[given.labels]
+    assert told == pytest.approx(features[~train] @ weights)
+
+
+def test_labels_of_unequal_numbers_of_words_are_refused():
+    with pytest.raises(BadInput, match=r"\[3, 1\]"):
+        Words(np.zeros((4, 1, 2)), np.arange(4), np.array([0, 0, 0, 1]))
+
+
+def test_an_untrained_base_is_no_better_than_its_twins(quick):
+    table = checks.probes(quick, permutations=60)
+    assert set(table["side"]) == {"bloom", "mt5"}
+    assert table["what"].str.contains("shuffled").sum() == 4
+    assert not table[table["what"].str.contains("above")]["holds"].any()
+
+
+def test_evaluation_meanings_never_train_the_baseline():
+    drawn = random.Random(3)
+    for _ in range(50):
+        prompt = training_item(WORLD, WORDINGS, "how_many", drawn, languages=("x-en",)).prompt
+        told = [one for one in prompt.split(". ") if " has " in one and one.split()[1] == "has"]
+        for one in told:
+            person, _, number, thing = one.removesuffix(".").split()[:4]
+            if person in WORLD.category and thing in WORLD.category:
+                assert not for_evaluation(
+                    sentence("owns", person=person, verb="has", number=number, object=thing)
+                )
+    assert set(LABELLED) < set(RANKED)

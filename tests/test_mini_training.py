@@ -1,0 +1,110 @@
+"""Laws of the miniature family's training, and of its shipped members."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, MT5Config, MT5ForConditionalGeneration
+
+from workbench.errors import BadInput, UnknownName
+from workbench.mini import recipe
+from workbench.mini.architectures import load_float32
+from workbench.mini.tokenizer import SENTINELS
+from workbench.mini.world import read_world
+from workbench.records import data_path
+
+WORLD = read_world()
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    recipe.train(folder=folder, quick=True, show=False)
+    return folder
+
+
+def test_the_quick_recipe_trains_all_members_and_leaves_nothing_half_made(quick):
+    assert sorted(path.name for path in quick.iterdir()) == sorted(one.name for one in recipe.MEMBERS)
+
+
+def test_a_finished_member_is_not_trained_again(quick):
+    before = {path: path.stat().st_mtime_ns for path in quick.rglob("*") if path.is_file()}
+    recipe.train(folder=quick, quick=True, show=False)
+    assert before == {path: path.stat().st_mtime_ns for path in quick.rglob("*") if path.is_file()}
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(quick, tmp_path):
+    for seed in (0, 1):
+        recipe.train(["mini-bloom"], tmp_path / str(seed), seed=seed, quick=True, show=False)
+    weights = [
+        folder / "mini-bloom" / "model.safetensors" for folder in (quick, tmp_path / "0", tmp_path / "1")
+    ]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert weights[0].read_bytes() != weights[2].read_bytes()
+
+
+def test_a_quick_training_does_not_touch_the_shipped_data():
+    with pytest.raises(BadInput, match="another folder"):
+        recipe.train(folder=data_path("mini/models"), quick=True)
+
+
+def test_an_unknown_member_lists_those_there_are():
+    with pytest.raises(UnknownName, match="mini-bloomz"):
+        recipe.train(["mini-gpt"])
+
+
+def test_the_head_of_mt5_stays_its_own_through_save_and_reload(quick):
+    model = AutoModelForSeq2SeqLM.from_pretrained(quick / "mini-mt5", dtype=torch.float32)
+    assert not torch.equal(model.lm_head.weight, model.shared.weight)
+    assert torch.equal(model.shared.weight, model.encoder.embed_tokens.weight)
+    assert model.lm_head.weight.std() < 0.05
+
+
+def test_twin_a_tied_configuration_gives_one_tensor_for_both(quick, tmp_path):
+    tied = tmp_path / "tied"
+    shutil.copytree(quick / "mini-mt5", tied)
+    config = json.loads((tied / "config.json").read_text())
+    model = MT5ForConditionalGeneration(MT5Config(**{**config, "tie_word_embeddings": True}))
+    assert torch.equal(model.lm_head.weight, model.shared.weight)
+
+
+def test_a_reloaded_tokenizer_gives_the_same_ids(quick):
+    kit = recipe.read_kit()
+    texts = ["Anna a 3 œufs dans la forêt. Who has œufs?", " Ben", "Where?", "naïve ☃ 12"]
+    for name, architecture in (("mini-bloom", "bloom"), ("mini-mt5", "mt5")):
+        fresh, again = kit.tokenizer(architecture), AutoTokenizer.from_pretrained(quick / name)
+        for text in texts:
+            assert again(text).input_ids == fresh(text).input_ids
+            assert again.decode(again(text).input_ids, skip_special_tokens=True).strip() == text.strip()
+        assert again.model_max_length == 256
+
+
+def test_special_tokens_have_the_ids_of_the_real_models(quick):
+    bloom, mt5 = (AutoTokenizer.from_pretrained(quick / name) for name in ("mini-bloom", "mini-mt5"))
+    assert bloom.convert_tokens_to_ids(["<unk>", "<s>", "</s>", "<pad>"]) == [0, 1, 2, 3]
+    assert mt5.convert_tokens_to_ids(["<pad>", "</s>", "<unk>"]) == [0, 1, 2]
+    assert bloom("Anna").input_ids[-1] != bloom.eos_token_id
+    assert mt5("Anna").input_ids[-1] == mt5.eos_token_id
+    assert len(mt5(SENTINELS[0]).input_ids) == 2
+
+
+def test_every_word_of_the_world_is_one_token():
+    tokenizer = recipe.read_kit().tokenizer("bloom")
+    words = {word for row in WORLD.words.values() for phrase in row.values() for word in phrase.split()}
+    assert [word for word in words if len(tokenizer(" " + word).input_ids) > 1] == []
+
+
+# --- the shipped members ---------------------------------------------------------------------------------------------
+
+SHIPPED = sorted(path.parent.name for path in data_path("mini/models").glob("*/model.safetensors"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_member_is_small_whole_and_says_what_it_is(name):
+    folder = data_path("mini/models") / name
+    assert (folder / "model.safetensors").stat().st_size <= 4_000_000
+    assert "no\nevidence about BLOOMZ" in (folder / "README.md").read_text(encoding="utf-8")
+    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    assert record["recipe"] == recipe.recipe_hash(recipe.member(name), record["seed"])
+    assert load_float32(folder).config.vocab_size == len(AutoTokenizer.from_pretrained(folder))
