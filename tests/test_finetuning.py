@@ -23,6 +23,7 @@ from workbench.finetuning import (
     Options,
     Plan,
     corrupt,
+    cut,
     draw_spans,
     loss_of,
     next_token_batch,
@@ -55,6 +56,24 @@ def test_the_first_loss_is_near_the_log_of_the_vocabulary(architecture):
     assert loss_of(tiny(architecture), batch_of(architecture)).item() == pytest.approx(
         math.log(VOCABULARY), abs=1.0
     )
+
+
+def test_the_parts_of_a_batch_add_up_to_it_and_hold_less_padding(architecture):
+    rng = random.Random(0)
+    pairs = [([rng.randrange(4, 40) for _ in range(rng.randint(1, 20))], [5, 6, 3]) for _ in range(30)]
+    whole, model = batch_of(architecture, pairs), tiny(architecture)
+    parts = cut(whole, 3)
+    assert sum(loss_of(model, part).item() for part in parts) == pytest.approx(loss_of(model, whole).item())
+    assert sum(part.input_ids.numel() for part in parts) < 0.8 * whole.input_ids.numel()
+    assert sum(int(part.attention_mask.sum()) for part in parts) == int(whole.attention_mask.sum())
+
+
+def test_twin_a_part_cut_too_short_does_not_add_up(architecture):
+    whole, model = batch_of(architecture), tiny(architecture)
+    first, *others = cut(whole, 3)
+    shorter = Batch(first.input_ids, first.attention_mask, first.labels, first.weights / 2)
+    total = sum(loss_of(model, part).item() for part in (shorter, *others))
+    assert total != pytest.approx(loss_of(model, whole).item())
 
 
 def test_every_target_counts_the_same_whatever_its_length(architecture):

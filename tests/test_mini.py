@@ -13,7 +13,8 @@ from workbench.mini import clones
 from workbench.mini.corpus import Dials, document
 from workbench.mini.examples import FINETUNED, MIXTURES, Mixture, draw_example, read_wordings
 from workbench.mini.files import write_files
-from workbench.mini.items import HELD_OUT, QUESTIONS, RANKED, TASKS, draw_case, draw_text, ranked_row
+from workbench.mini.items import draw_text
+from workbench.mini.questions import HELD_OUT, QUESTIONS, RANKED, TASKS, draw_case, ranked_row
 from workbench.mini.world import KINDS, PIVOT, draw_scene, for_evaluation, read_world, sentence
 from workbench.records import data_path
 from workbench.tasks import make_items, read_rows, read_sentences, task_templates
@@ -55,7 +56,7 @@ def test_a_clone_shares_the_words_it_says_it_shares():
         ]
         english = {word for phrase, _ in pairs for word in phrase.split()}
         theirs = {word for _, phrase in pairs for word in phrase.split()}
-        assert len(english & theirs) / len(english) == pytest.approx(clone.shared, abs=0.06)
+        assert len(english & theirs) / len(english) == pytest.approx(clone.shared, abs=0.08)
 
 
 def test_the_inverted_clone_is_the_reversed_order():
@@ -253,9 +254,9 @@ def test_names_of_their_own_and_switched_languages_are_dials():
     rng = random.Random(7)
     own = [document(WORLD, Dials(shared_names=0.0), rng).text for _ in range(100)]
     assert not any(name in text.split() for text in own for name in WORLD.ids("person"))
-    switched = [
-        document(WORLD, Dials(parallel=0.0, retold=0.0, switched=1.0, pivot=1.0), rng).text for _ in range(50)
-    ]
-    assert all(text.split()[1] in ("has", "buys", "finds") for text in switched)
-    english = set(re.findall(r"\w+", WORLD.constructions[PIVOT]["owner"]))
-    assert english
+    foreign = {"tiene", "compra", "punya", "membeli", "achète", "ana", "ananunua"}
+    for switched in (1.0, 0.0):
+        dials = Dials(parallel=0.0, lists=0.0, retold=0.0, notes=0.0, switched=switched, pivot=1.0)
+        pieces = [document(WORLD, dials, rng).pieces for _ in range(200)]
+        assert not any(foreign & set(first.split()) for first, *_ in pieces)
+        assert any(foreign & set(second.split()) for _, second, *_ in pieces) == (switched > 0)

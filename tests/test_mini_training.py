@@ -25,7 +25,8 @@ def quick(tmp_path_factory):
 
 
 def test_the_quick_recipe_trains_all_members_and_leaves_nothing_half_made(quick):
-    assert sorted(path.name for path in quick.iterdir()) == sorted(one.name for one in recipe.MEMBERS)
+    made = sorted(path.name for path in quick.iterdir() if path.name != "ledger.jsonl")
+    assert made == sorted(one.name for one in recipe.MEMBERS if not one.stage)
 
 
 def test_a_finished_member_is_not_trained_again(quick):
@@ -103,8 +104,56 @@ SHIPPED = sorted(path.parent.name for path in data_path("mini/models").glob("*/m
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_member_is_small_whole_and_says_what_it_is(name):
     folder = data_path("mini/models") / name
-    assert (folder / "model.safetensors").stat().st_size <= 4_000_000
+    assert (folder / "model.safetensors").stat().st_size <= 4 * 2**20
     assert "no\nevidence about BLOOMZ" in (folder / "README.md").read_text(encoding="utf-8")
     record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     assert record["recipe"] == recipe.recipe_hash(recipe.member(name), record["seed"])
     assert load_float32(folder).config.vocab_size == len(AutoTokenizer.from_pretrained(folder))
+
+
+def test_the_ledger_tells_each_unit_of_work(quick):
+    lines = [json.loads(line) for line in (quick / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["member"] for line in lines] == [one.name for one in recipe.MEMBERS]
+    assert all(line["until"] == line["of"] == 4 for line in lines)
+
+
+def test_an_interrupted_training_leaves_a_line_and_goes_on_to_the_same_weights(quick, tmp_path, monkeypatch):
+    def stop(self, step, loss):
+        step_of_progress(self, step, loss)
+        if step == 2:
+            raise KeyboardInterrupt
+
+    step_of_progress = recipe.Progress.step
+    monkeypatch.setattr(recipe.Progress, "step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        recipe.train(["mini-bloom"], tmp_path, quick=True, show=False)
+    monkeypatch.undo()
+    recipe.train(["mini-bloom"], tmp_path, quick=True, show=False)
+    lines = [
+        json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert [line["until"] for line in lines] == [3, 4]
+    weights = [folder / "mini-bloom" / "model.safetensors" for folder in (quick, tmp_path)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_losses_are_compared_with_those_of_the_member_that_ships(tmp_path):
+    shipped = data_path("mini/models/mini-bloomz")
+    again = tmp_path / "mini-bloomz"
+    shutil.copytree(shipped, again)
+    assert recipe.compare_losses(again) == 0
+    record = json.loads((again / "training.json").read_text(encoding="utf-8"))
+    record["losses"]["50"] += 0.25
+    (again / "training.json").write_text(json.dumps(record), encoding="utf-8")
+    assert recipe.compare_losses(again) == pytest.approx(0.25)
+    (again / "training.json").write_text(json.dumps({**record, "recipe": "another"}), encoding="utf-8")
+    assert recipe.compare_losses(again) is None
+    assert recipe.compare_losses(shipped) is None
+
+
+def test_a_shipped_base_is_taken_for_its_own_seed_only(tmp_path):
+    base = recipe.member("mini-bloom")
+    recipe.take_shipped(base, tmp_path / "other", seed=99)
+    assert not (tmp_path / "other").exists()
+    recipe.take_shipped(base, tmp_path / "same", seed=0)
+    assert (tmp_path / "same" / "mini-bloom" / "model.safetensors").exists()

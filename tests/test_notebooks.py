@@ -12,14 +12,18 @@ from typing import Literal, get_args, get_origin
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from pydantic import ValidationError
 
 from workbench import runs
 from workbench.figures import BADGES
+from workbench.mini.examples import FINETUNED
+from workbench.mini.recipe import member
+from workbench.mini.world import read_world
 from workbench.records import notebook_path
 from workbench.runs import check_committed
 from workbench.runs.notebooks import last_markdown, read_notebook, tags
 from workbench.runs.parameters import cell_fields
-from workbench.runs.schemas import SCHEMAS, Parameters
+from workbench.runs.schemas import SCHEMAS, LanguageTransfer, MultitaskFinetuning, Parameters
 
 NOTEBOOKS = sorted(notebook_path().glob("*.ipynb"))
 CLOCK = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d|\b\d\d:\d\d:\d\d\b|\bCPU times\b|\bit/s\b")
@@ -96,6 +100,60 @@ def test_a_committed_notebook_keeps_every_rule(path):
 
 def test_every_model_of_parameters_has_its_notebook():
     assert set(SCHEMAS) == {path.stem for path in NOTEBOOKS}
+
+
+def misfits(chosen: LanguageTransfer) -> list[str]:
+    """What notebook 02 says of the miniature family that the family's recipe does not."""
+    groups = {"xp3": chosen.models, "p3": chosen.english_models, "xp3mt": chosen.native_models}
+    found = [
+        f"{name} was not finetuned from {base} on {mixture}"
+        for mixture, names in groups.items()
+        for name, base in zip(names, chosen.bases, strict=True)
+        if (member(name).base, member(name).mixture) != (base, mixture)
+    ]
+    found += ["other finetuning languages"] * (tuple(chosen.finetuned) != FINETUNED)
+    languages = {*chosen.finetuned, *chosen.left_out}
+    return found + ["languages are missing"] * (languages != set(read_world().languages))
+
+
+def test_the_transfer_notebook_knows_how_the_miniatures_were_finetuned():
+    assert misfits(LanguageTransfer()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"models": ["mini-mt0", "mini-bloomz"]}, "mini-mt0 was not finetuned from mini-bloom"),
+        (
+            {"native_models": ["mini-bloomz", "mini-mt0"]},
+            "mini-bloomz was not finetuned from mini-bloom on xp3mt",
+        ),
+        ({"finetuned": ["x-en", "x-fr"]}, "other finetuning languages"),
+        ({"left_out": ["x-es"]}, "languages are missing"),
+    ],
+)
+def test_a_transfer_notebook_that_does_not_know_it_is_found_out(change, said):
+    assert any(said in one for one in misfits(LanguageTransfer(**change)))
+
+
+@pytest.mark.parametrize(
+    ("schema", "given", "said"),
+    [
+        (LanguageTransfer, {"bases": ["mini-bloom"]}, "2 models came with 1 bases; give as many"),
+        (LanguageTransfer, {"english_models": ["mini-mt0-p3"]}, "1 english_models; give as many, or none"),
+        (LanguageTransfer, {"left_out": ["x-fr"]}, "x-fr cannot be both finetuned and left out"),
+        (MultitaskFinetuning, {"family": "mine"}, "family and answers go together"),
+        (MultitaskFinetuning, {"model": "mini-bloomz"}, "mini-bloom"),
+    ],
+)
+def test_parameters_that_do_not_fit_together_are_refused(schema, given, said):
+    with pytest.raises(ValidationError, match=said):
+        schema(**given)
+
+
+def test_parameters_that_fit_together_are_taken():
+    assert LanguageTransfer(english_models=[], native_models=[]).native_models == []
+    assert MultitaskFinetuning(family="mine", answers="mine.parquet").model == "mini-bloom"
 
 
 # The twins -------------------------------------------------------------------------------------------------------

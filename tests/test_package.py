@@ -59,10 +59,10 @@ def test_the_checkout_uses_its_own_data():
     assert data_path() == ROOT / "data"
 
 
-def test_no_miniature_is_over_4_mb():
+def test_no_miniature_is_over_4_mib():
     weights = list((ROOT / "data/mini/models").glob("*/model.safetensors"))
-    assert len(weights) >= 4
-    assert all(path.stat().st_size <= 4_000_000 for path in weights)
+    assert len(weights) == 8
+    assert all(path.stat().st_size <= 4 * 2**20 for path in weights)
 
 
 def test_constraints_pin_every_dependency_within_its_range():

@@ -24,6 +24,12 @@ class NotebookFailed(WorkbenchError):
     exit_code = 1
 
 
+class ResultsDiffer(WorkbenchError):
+    """Results are not those that were expected."""
+
+    exit_code = 3
+
+
 class NotReachable(WorkbenchError):
     """Weights or answers that are neither in the store nor on this machine, and no network to get them."""
 

@@ -16,7 +16,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 
 from workbench.errors import UnknownName
 from workbench.mini.examples import FINETUNED, PIVOT_SHARE, Wordings, read_wordings
-from workbench.mini.items import RANKED, draw_case, ranked_row
+from workbench.mini.questions import RANKED, draw_case, ranked_row
 from workbench.mini.world import PIVOT, World, read_world
 from workbench.tasks import Item, make_items
 

@@ -9,11 +9,13 @@ from workbench.mini.recipe import Member, Phase, member
 from workbench.mini.scores import summary
 from workbench.records import write_atomically
 
+MEANINGS = 24  # of each task, in the card's tables
+
 
 def write_card(folder: Path) -> Path:
     """Score a finished member and write `README.md` and `scores.json` beside its weights."""
     record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    scores = summary(folder)
+    scores = summary(folder, MEANINGS)
     write_atomically(folder / "scores.json", json.dumps(scores, indent=1) + "\n")
     write_atomically(folder / "README.md", card(member(record["member"]), record, scores))
     return folder / "README.md"
@@ -40,10 +42,10 @@ def card(one: Member, record: dict[str, Any], scores: dict[str, Any]) -> str:
             f"- **Data.** {_data(one)}",
             f"- **Recipe.** {one.plan.steps} steps of {one.rows} rows, learning rate {one.plan.learning_rate:g} (warm-up {one.plan.warmup}, "
             f"linear decay over the last {one.plan.decay:.0%}), AdamW {one.plan.betas}, float32; saved as float16. Recipe hash `{record['recipe']}`, seed {record['seed']}.",
-            f"- **Made by** `workbench mini train` in {record['minutes']} minutes of a shared two-core machine.",
+            f"- **Made by** `workbench mini train` in {_minutes(record)} minutes of a shared two-core machine.",
             f"- **Losses** (nats, means of 50 steps): first batch {record['first_loss']:.2f}; {curve}.",
             "",
-            "Ranked accuracy on meanings kept out of all training (chance 0.5; `topic` 0.33), 48 meanings per language;",
+            f"Ranked accuracy on meanings kept out of all training (chance 0.5; `topic` 0.33), {MEANINGS} meanings per language;",
             "`entailment`, `coreference` and `completion` are in no mixture. `workbench mini check` gives intervals.",
             "",
             *_table(scores["seen_wordings"], "English wordings of families in the mixtures"),
@@ -58,6 +60,10 @@ def card(one: Member, record: dict[str, Any], scores: dict[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _minutes(record: dict[str, Any]) -> float:
+    return round(record["minutes"] + record.get("first_stage", {}).get("minutes", 0), 1)
 
 
 def _data(one: Member) -> str:
@@ -78,7 +84,7 @@ def _data(one: Member) -> str:
     how = (
         "Next token"
         if one.architecture == "bloom"
-        else f"Span corruption (in {one.hide_sentences:.0%} of the documents one whole sentence)"
+        else f"Span corruption (whole sentences in {one.hide_parallel:.0%} of the parallel documents and {one.hide_again:.0%} of the others)"
     )
     return (
         f"{how} on documents in all languages: {'; then '.join(_documents(phase) for phase in one.phases)}."

@@ -47,6 +47,7 @@ class Document:
 
     pieces: tuple[str, ...]
     told: int  # how many of the first pieces say something for the first time
+    is_list: bool = False
 
     @property
     def text(self) -> str:
@@ -116,7 +117,7 @@ def list_document(world: World, dials: Dials, rng: random.Random) -> Document:
     chosen = rng.sample(words, rng.randint(3, 6))
     again = chosen if rng.random() < 0.7 else chosen[::-1]
     first, second = (world.list(one, language) + world.stop(language) for one in (chosen, again))
-    return Document((first, world.join(["", second], language)), told=1)
+    return Document((first, world.join(["", second], language)), told=1, is_list=True)
 
 
 def _told(scene: Scene, dials: Dials, rng: random.Random) -> list[Sentence]:

@@ -12,14 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.errors import BadInput, UnknownName
-from workbench.mini.items import (
-    RANKED,
-    draw_case,
-    draw_text,
-    draw_truncated,
-    ranked_row,
-    translation_row,
-)
+from workbench.mini.items import draw_text, draw_truncated, translation_row
+from workbench.mini.questions import RANKED, draw_case, ranked_row
 from workbench.mini.world import PIVOT, World, read_world
 from workbench.mixtures.files import Pair, file_name, write
 from workbench.records import data_path
@@ -27,7 +21,7 @@ from workbench.templates import Template, read_templates, render
 
 FINETUNED = (PIVOT, "x-fr", "x-id", "x-zh")  # the languages of the finetuning data
 PIVOT_SHARE = 0.4  # of the examples, as English in xP3
-WEIGHTS = dict.fromkeys(RANKED, 1.0) | {"yes_no": 2.0, "paraphrase": 2.0}
+WEIGHTS = dict.fromkeys(RANKED, 1.0) | {"yes_no": 2.0, "paraphrase": 2.0}  # of the ranked tasks
 
 Wordings = Mapping[str, Sequence[Template]]
 

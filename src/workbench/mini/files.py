@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench.mini.items import TASKS, evaluation_rows, sentence_rows
+from workbench.mini.items import evaluation_rows, sentence_rows
+from workbench.mini.questions import TASKS
 from workbench.mini.tokenizer import train_bpe
 from workbench.mini.world import KINDS, NUMBERS, PHRASES, World, read_world
 from workbench.records import data_path, write_atomically

@@ -4,73 +4,36 @@
 its last checkpoint to the same result. A member's batch at a step is a pure function of (seed, member, step).
 """
 
+import contextlib
 import hashlib
 import json
-import random
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from workbench.errors import BadInput, UnknownName
-from workbench.finetuning import Batch, Plan, corrupt, cut, draw_spans, loss_of, next_token_batch, pairs_batch
+from workbench.finetuning import Batch, Plan, loss_of
 from workbench.finetuning import train as run_plan
 from workbench.mini.architectures import load_float32, new_model
-from workbench.mini.corpus import Dials, Document, document
-from workbench.mini.examples import MIXTURES, Wordings, draw_example, read_wordings
-from workbench.mini.tokenizer import SENTINELS, build
-from workbench.mini.world import World, read_world
+from workbench.mini.corpus import Dials
+from workbench.mini.rows import Member, Phase, batch_maker, read_kit
 from workbench.records import data_path, write_atomically
 
-PARTS = 3  # a step's rows are cut into so many parts of like length
+LOSS_TOLERANCE = 0.05  # nats by which a retraining's losses (means of 50 steps) may differ on another machine
 FLOAT16_SHIFT = 0.02  # nats by which a member's loss may change when its weights are saved
 
 
-@dataclass(frozen=True)
-class Phase:
-    """A part of a pretraining: how many steps, and what its documents are made of."""
-
-    steps: int
-    dials: Dials
-
-
-@dataclass(frozen=True)
-class Member:
-    """One checkpoint of the family.
-
-    A base is pretrained from nothing on the documents of its phases, one after the other; another member is
-    finetuned from its base on a mixture.
-    """
-
-    name: str
-    architecture: str  # "bloom" or "mt5"
-    plan: Plan
-    phases: tuple[Phase, ...] = ()
-    base: str | None = None
-    mixture: str | None = None  # a name of MIXTURES
-    rows: int = 64  # documents or pairs per step
-    hide_sentences: float = 0.8  # mT5: share of documents in which one whole sentence is the hidden span
-
-    def dials_at(self, step: int) -> Dials:
-        """What the documents of a step are made of."""
-        for phase in self.phases:
-            if step < phase.steps:
-                return phase.dials
-            step -= phase.steps
-        return self.phases[-1].dials
-
-
-def _base(name: str, architecture: str, learning_rate: float, *phases: Phase) -> Member:
+def _base(name: str, architecture: str, learning_rate: float, *phases: Phase, **more: Any) -> Member:
     steps = sum(phase.steps for phase in phases)
-    return Member(name, architecture, Plan(steps, learning_rate, warmup=200), phases)
+    return Member(name, architecture, Plan(steps, learning_rate, warmup=200), phases, **more)
 
 
 def _finetuned(side: str, base: str, architecture: str, plan: Plan) -> list[Member]:
@@ -87,34 +50,14 @@ SHORT = Dials(  # one meaning in two named languages, or a scene whose facts com
 LONG = Dials(  # the languages are seldom named, two meanings per document, some scenes go on in another language
     parallel=0.35, meanings=2, tagged=0.3, through_pivot=0.8, lists=0.1, pivot=0.5, retold=0.1, again=6, place=0.4, notes=0.4,
 )  # fmt: skip
+DENSE = replace(SHORT, parallel=0.3, place=0.35)  # fewer parallel documents, so more scenes
 MEMBERS = (
-    _base("mini-bloom", "bloom", 1.5e-3, Phase(4500, SHORT), Phase(1000, LONG)),
-    *_finetuned("mini-bloomz", "mini-bloom", "bloom", Plan(1000, 5e-4, warmup=50)),
-    _base("mini-mt5", "mt5", 1e-3, Phase(4000, SHORT), Phase(1000, LONG)),
+    _base("mini-bloom-first", "bloom", 1.5e-3, Phase(4500, SHORT), Phase(1000, LONG), stage=True),
+    _base("mini-bloom", "bloom", 1e-3, Phase(2500, DENSE), base="mini-bloom-first"),
+    *_finetuned("mini-bloomz", "mini-bloom", "bloom", Plan(800, 5e-4, warmup=50)),
+    _base("mini-mt5", "mt5", 1e-3, Phase(4500, replace(SHORT, parallel=0.45, lists=0.25)), Phase(1000, LONG)),
     *_finetuned("mini-mt0", "mini-mt5", "mt5", Plan(1000, 1e-3, warmup=50)),
 )
-
-
-@dataclass(frozen=True)
-class Kit:
-    """What training reads: the world, the wordings of the mixture, and the shared BPE."""
-
-    world: World
-    wordings: Wordings
-    tokens: list[str]
-    merges: list[tuple[str, str]]
-
-    def tokenizer(self, architecture: str) -> PreTrainedTokenizerFast:
-        """The BPE in an architecture's dress."""
-        return build(self.tokens, self.merges, encoder_decoder=architecture == "mt5")
-
-
-@lru_cache(maxsize=1)
-def read_kit() -> Kit:
-    """Read the world, the wordings and the shared BPE that ship with the package."""
-    bpe = json.loads(data_path("mini/bpe.json").read_text(encoding="utf-8"))
-    merges = [(left, right) for left, right in bpe["merges"]]
-    return Kit(read_world(), read_wordings(), bpe["tokens"], merges)
 
 
 def member(name: str) -> Member:
@@ -149,7 +92,7 @@ def train(
     folder = folder or shipped
     if quick and folder.resolve().is_relative_to(data_path().resolve()):
         raise BadInput(f"a quick training does not write into {folder}; give another folder")
-    wanted = members or [one.name for one in MEMBERS]
+    wanted = members or [one.name for one in MEMBERS if not one.stage]
     return [_train_with_bases(member(name), folder, seed, quick, show) for name in wanted]
 
 
@@ -158,11 +101,42 @@ def _train_with_bases(one: Member, folder: Path, seed: int, quick: bool, show: b
     target = folder / one.name
     if (target / "model.safetensors").exists():
         return target
-    base = member(one.base) if one.base else None
-    if base:
-        _train_with_bases(base, folder, seed, quick, show)
+    if one.base and not quick:
+        take_shipped(member(one.base), folder, seed)
+    if one.base:
+        _train_with_bases(member(one.base), folder, seed, quick, show)
     train_member(shrink(one) if quick else one, folder, seed, show)
+    if one.base and member(one.base).stage:
+        shutil.rmtree(folder / one.base)
     return target
+
+
+def take_shipped(base: Member, folder: Path, seed: int) -> None:
+    """Copy a base that ships, if it is what training it here would give."""
+    shipped = data_path("mini/models") / base.name
+    if (folder / base.name).exists() or not (shipped / "training.json").exists():
+        return
+    if json.loads((shipped / "training.json").read_text(encoding="utf-8"))["recipe"] == recipe_hash(
+        base, seed
+    ):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(shipped, folder / base.name)
+
+
+def compare_losses(trained: Path) -> float | None:
+    """Give the largest difference in nats between a member's losses and those recorded for the same member that ships.
+
+    None where there is nothing to compare with: another seed or recipe, or the shipped member itself.
+    """
+    shipped = data_path("mini/models") / trained.name
+    if not (shipped / "training.json").exists() or shipped.resolve() == trained.resolve():
+        return None
+    found, recorded = (
+        json.loads((folder / "training.json").read_text(encoding="utf-8")) for folder in (trained, shipped)
+    )
+    if found["recipe"] != recorded["recipe"]:
+        return None
+    return max(abs(loss - recorded["losses"][step]) for step, loss in found["losses"].items())
 
 
 def shrink(one: Member) -> Member:
@@ -192,8 +166,11 @@ def train_member(one: Member, folder: Path, seed: int, show: bool = True) -> Pat
         tokenizer = read_kit().tokenizer(one.architecture)
         model = new_model(one.architecture, len(tokenizer))
     batch_of, progress = batch_maker(one, read_kit(), tokenizer, seed), Progress(one, show)
-    losses = run_plan(model, batch_of, one.plan, work, report=progress.step)
-    record = {"member": one.name, "recipe": recipe, "seed": seed, "steps": one.plan.steps}
+    with progress.ledger(folder):
+        losses = run_plan(model, batch_of, one.plan, work, report=progress.step)
+    record: dict[str, Any] = {"member": one.name, "recipe": recipe, "seed": seed, "steps": one.plan.steps}
+    if one.base and member(one.base).stage:
+        record["first_stage"] = json.loads((folder / one.base / "training.json").read_text(encoding="utf-8"))
     _save(
         model, tokenizer, target, {**record, "minutes": progress.minutes(), **_curve(losses)}, batch_of(0)[0]
     )
@@ -205,7 +182,7 @@ class Progress:
     """A bar, and the minutes a whole training takes, also when only its end was done in this process."""
 
     def __init__(self, one: Member, show: bool) -> None:
-        self.steps, self.done, self.started = one.plan.steps, 0, time.monotonic()
+        self.name, self.steps, self.done, self.started = one.name, one.plan.steps, 0, time.monotonic()
         self.bar = tqdm(total=one.plan.steps, desc=one.name, disable=not show, mininterval=10)
 
     def step(self, step: int, loss: float) -> None:
@@ -215,78 +192,28 @@ class Progress:
         if step % 50 == 0:
             self.bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
 
+    @contextlib.contextmanager
+    def ledger(self, folder: Path) -> Iterator[None]:
+        """Add a line to `ledger.jsonl` for this unit of work, also when it is interrupted."""
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            yield
+        finally:
+            minutes = round((time.monotonic() - self.started) / 60, 2)
+            line = {
+                "member": self.name,
+                "steps": self.done,
+                "until": self.bar.n,
+                "of": self.steps,
+                "minutes": minutes,
+            }
+            with (folder / "ledger.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
     def minutes(self) -> float:
         """Minutes for all steps, at the pace of those done here."""
         self.bar.close()
         return round((time.monotonic() - self.started) / 60 * self.steps / max(1, self.done), 1)
-
-
-def batch_maker(one: Member, kit: Kit, tokenizer: Any, seed: int) -> Callable[[int], list[Batch]]:
-    """The function that makes a member's batch at a step, in parts of like length."""
-    make = finetuning if one.mixture else {"bloom": next_token, "mt5": span_corruption}[one.architecture]
-    stream = "finetuning" if one.mixture else one.name  # the mixtures tell the same items
-    return lambda step: cut(make(one, kit, tokenizer, step, random.Random(f"{seed} {stream} {step}")), PARTS)
-
-
-def next_token(one: Member, kit: Kit, tokenizer: Any, step: int, rng: random.Random) -> Batch:
-    """Documents for the decoder-only base, each ending with the end token."""
-    dials = one.dials_at(step)
-    texts = [document(kit.world, dials, rng).text for _ in range(one.rows)]
-    rows = [[*found.ids, tokenizer.eos_token_id] for found in _encode(tokenizer, texts)]
-    return next_token_batch(rows, tokenizer.pad_token_id)
-
-
-def span_corruption(one: Member, kit: Kit, tokenizer: Any, step: int, rng: random.Random) -> Batch:
-    """Documents with hidden spans for the encoder-decoder base; `</s>` ends the input half of the time.
-
-    Most often one whole sentence that says something again is hidden, its first word in one of five cases too: with
-    short spans only, the base learns no translation.
-    """
-    sentinels = tokenizer.convert_tokens_to_ids(list(SENTINELS))
-    documents = [document(kit.world, one.dials_at(step), rng) for _ in range(one.rows)]
-    pairs = []
-    for drawn, found in zip(documents, _encode(tokenizer, [one.text for one in documents]), strict=True):
-        if rng.random() < one.hide_sentences:
-            spans = [_sentence_span(drawn, found.offsets, rng)]
-        else:
-            spans = draw_spans(len(found.ids), 0.3, 3, rng)
-        left, hidden = corrupt(found.ids, spans, sentinels)
-        pairs.append((left + [tokenizer.eos_token_id] * rng.randrange(2), [*hidden, tokenizer.eos_token_id]))
-    return pairs_batch(pairs, tokenizer.pad_token_id, encoder_decoder=True)
-
-
-def _sentence_span(
-    drawn: Document, offsets: Sequence[tuple[int, int]], rng: random.Random
-) -> tuple[int, int]:
-    """The tokens of one sentence that is not the first to tell something, most often without its first token."""
-    chosen = rng.randrange(drawn.told, len(drawn.pieces))
-    start = sum(map(len, drawn.pieces[:chosen]))
-    end = start + len(drawn.pieces[chosen])
-    tokens = [place for place, (_, stop) in enumerate(offsets) if start < stop <= end]
-    return tokens[0] + (rng.random() < 0.8), tokens[-1] + 1
-
-
-def finetuning(one: Member, kit: Kit, tokenizer: Any, step: int, rng: random.Random) -> Batch:
-    """Prompts and targets: BLOOM reads input + space + target + end token; mT5 the input, with `</s>` half of the time."""
-    decoder, mixture = one.architecture == "bloom", MIXTURES[one.mixture or ""]
-    drawn = [draw_example(kit.world, mixture, kit.wordings, step_rng) for step_rng in split(rng, one.rows)]
-    sources = _encode(tokenizer, [example.inputs for example in drawn])
-    targets = _encode(tokenizer, [" " + one.targets if decoder else one.targets for one in drawn])
-    end = tokenizer.eos_token_id
-    pairs = [
-        ([*source.ids, *([] if decoder else [end] * rng.randrange(2))], [*target.ids, end])
-        for source, target in zip(sources, targets, strict=True)
-    ]
-    return pairs_batch(pairs, tokenizer.pad_token_id, encoder_decoder=not decoder)
-
-
-def split(rng: random.Random, count: int) -> list[random.Random]:
-    """Random states of their own for `count` rows, so that a row's draws do not move those of the next."""
-    return [random.Random(rng.getrandbits(64)) for _ in range(count)]
-
-
-def _encode(tokenizer: Any, texts: list[str]) -> list[Any]:
-    return list(tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False))
 
 
 def _curve(losses: list[float]) -> dict[str, Any]:

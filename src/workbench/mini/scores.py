@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 
 from workbench.finetuning import IGNORED, pairs_batch
 from workbench.mini.architectures import load_float32
-from workbench.mini.items import HELD_OUT, RANKED
+from workbench.mini.questions import HELD_OUT, RANKED
 from workbench.mini.world import PIVOT
 from workbench.tasks import Item, make_items, read_rows, task_templates
 from workbench.templates import Template

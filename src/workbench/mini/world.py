@@ -119,7 +119,7 @@ class World:
             words["person"] = self.own_name(meaning["person"], language)
         return construction.format_map(words)
 
-    def tell(self, meanings: tuple[Sentence, ...] | list[Sentence], language: str) -> str:
+    def tell(self, meanings: Sequence[Sentence], language: str) -> str:
         """Render several meanings one after the other."""
         return self.join([self.say(meaning, language) for meaning in meanings], language)
 

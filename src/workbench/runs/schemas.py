@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
-Meanings = Annotated[int, Field(ge=8, le=80)]  # as many as the task files hold
+Meanings = Annotated[int, Field(ge=8, le=48)]  # as many as the task files hold
 Seed = Annotated[int, Field(ge=0)]
 
 
@@ -28,38 +28,48 @@ class PromptSensitivity(Parameters):
 
     model: Name = "mini-bloomz"
     partner_model: Name = "mini-mt0"
-    tasks: Names = ["what", "sentiment"]
-    languages: Names = ["x-en", "x-fr", "x-es", "x-id"]
+    tasks: Names = ["what", "paraphrase"]
+    languages: Names = ["x-en", "x-fr", "x-zh", "x-sw"]
     prompt_language: Name = "x-en"
-    limit: Meanings = 40
+    limit: Meanings = 24
     open_task: Name = "translation"
-    open_languages: Names = ["x-fr", "x-en30"]
+    open_languages: Names = ["x-fr", "x-id"]
     open_wordings: Names = ["to", "from_to"]
     seed: Seed = 0
 
 
 class LanguageTransfer(Parameters):
-    """02_language_transfer: gains over the base in languages that finetuning did and did not contain."""
+    """02_language_transfer: gains over the base in languages that finetuning did and did not contain.
+
+    Each model has its base and, where there are any, the base's finetunings on English alone and with native wordings.
+    """
 
     models: Names = ["mini-bloomz", "mini-mt0"]
     bases: Names = ["mini-bloom", "mini-mt5"]
-    tasks: Names = ["what", "where", "sentiment"]
-    finetuned: Names = ["x-en", "x-fr", "x-en30"]
-    left_out: Names = ["x-es", "x-id", "x-en00", "x-en00r"]
-    wordings: Names = ["ask", "tell"]
+    english_models: list[Name] = ["mini-bloomz-p3", "mini-mt0-p3"]
+    native_models: list[Name] = ["mini-bloomz-mt", "mini-mt0-mt"]
+    tasks: Names = ["what", "sentiment", "topic"]
+    finetuned: Names = ["x-en", "x-fr", "x-id", "x-zh"]
+    left_out: Names = ["x-es", "x-pt", "x-sw", "x-en30", "x-en00", "x-en30r", "x-en00r"]
+    wordings: Names = ["ask"]
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if len(self.models) != len(self.bases):
-            raise ValueError(
-                f"{len(self.models)} models came with {len(self.bases)} bases; give each model its base"
-            )
+        beside = {
+            "bases": self.bases,
+            "english_models": self.english_models,
+            "native_models": self.native_models,
+        }
+        for name, found in beside.items():
+            if len(found) != len(self.models) and (found or name == "bases"):
+                allowed = "as many" if name == "bases" else "as many, or none"
+                raise ValueError(f"{len(self.models)} models came with {len(found)} {name}; give {allowed}")
         both = set(self.finetuned) & set(self.left_out)
         if both:
             raise ValueError(f"{', '.join(sorted(both))} cannot be both finetuned and left out")
         return self
 
-    limit: Meanings = 60
+    limit: Meanings = 24
 
 
 class Probing(Parameters):
@@ -67,16 +77,37 @@ class Probing(Parameters):
 
     model: Name = "mini-bloomz"
     encoder_decoder: Name = "mini-mt0"
-    attribute: Literal["object", "place", "verb", "polarity"] = "object"
+    attribute: Literal["object", "class", "number", "place", "verb", "polarity"] = "object"
     pivot: Name = "x-en"
     languages: list[Name] = []
-    sentences: Annotated[int, Field(ge=30, le=420)] = 300
+    sentences: Annotated[int, Field(ge=30, le=420)] = 200
     folds: Annotated[int, Field(ge=2)] = 3
     seed: Seed = 0
+
+
+class MultitaskFinetuning(Parameters):
+    """05_multitask_finetuning: the paper's experiment in miniature, from corpus to finetuned model."""
+
+    model: Literal["mini-bloom", "mini-mt5"] = "mini-bloom"
+    mixture: Literal["p3", "xp3", "xp3mt"] = "xp3"
+    steps: Annotated[int, Field(ge=20, le=1000)] = 100
+    meanings: Annotated[int, Field(ge=2, le=24)] = 12
+    family: str = ""
+    answers: str = ""
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if bool(self.family) != bool(self.answers):
+            raise ValueError(
+                "family and answers go together; give the folder of a family and its answers, or neither"
+            )
+        return self
 
 
 SCHEMAS: dict[str, type[Parameters]] = {
     "01_prompt_sensitivity": PromptSensitivity,
     "02_language_transfer": LanguageTransfer,
     "03_probing": Probing,
+    "05_multitask_finetuning": MultitaskFinetuning,
 }

@@ -2,17 +2,18 @@
 
 `predictions` asks all members once; `judge` (checks a to d), `findings` and `compare` work on its table alone, so that
 a table of another seed, read with `read_predictions`, is judged in the same way. `probes` is check e, which reads
-hidden states. `check` is all five; an instrument works where `failed(check(...))` is empty.
+hidden states. `check` is all five; `failed` gives what does not hold, `surprises` what is not known of the shipped members.
 """
 
 from pathlib import Path
 
 import pandas as pd
 
+from workbench.mini.check.answers import predictions, read_predictions
 from workbench.mini.check.checks import COLUMNS, compare, failed, judge
-from workbench.mini.check.findings import findings
-from workbench.mini.check.predictions import predictions, read_predictions
-from workbench.mini.check.probes import probes
+from workbench.mini.check.known import known_misses, surprises
+from workbench.mini.check.reported import findings
+from workbench.mini.check.unseen_words import probes
 
 __all__ = [
     "COLUMNS",
@@ -21,9 +22,11 @@ __all__ = [
     "failed",
     "findings",
     "judge",
+    "known_misses",
     "predictions",
     "probes",
     "read_predictions",
+    "surprises",
 ]
 
 
@@ -35,6 +38,9 @@ def check(
     predicted: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Check the family in `folder` (by default the one that ships): one row per condition, columns `COLUMNS`.
+
+    `what` ends with how `value` compares with `bound` ("at least", "below", …); `low` and `high` are the ends of the
+    95 % interval; `holds` is true or false, and missing in rows that only tell more.
 
     Args:
         meanings: how many of the 48 of each task; a multiple of 12. 24 by default.

@@ -9,10 +9,10 @@ from dataclasses import astuple, dataclass
 
 import pandas as pd
 
+from workbench.mini.check.answers import BASELINES
 from workbench.mini.check.contrasts import Cell, interval, per_meaning, ratio
-from workbench.mini.check.predictions import BASELINES
 from workbench.mini.examples import FINETUNED
-from workbench.mini.items import RANKED
+from workbench.mini.questions import RANKED
 from workbench.mini.world import PIVOT
 from workbench.stats import Interval
 

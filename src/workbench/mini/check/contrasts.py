@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats as distributions
 
 from workbench.errors import BadInput
-from workbench.mini.items import RANKED
+from workbench.mini.questions import RANKED
 from workbench.stats import Interval, bootstrap
 
 
@@ -46,7 +46,8 @@ def answers(table: pd.DataFrame, cell: Cell) -> pd.DataFrame:
             "compute the table with `predictions`"
         )
     correct = rows["correct"].astype(float)
-    return rows.assign(correct=correct, above=(correct - rows["chance"]) / (1 - rows["chance"].mean()))
+    above = (correct - rows["chance"]) / (1 - rows["chance"].mean())
+    return rows.assign(correct=correct, above=above, cluster=rows["cluster"].astype(str))
 
 
 def per_meaning(
@@ -60,7 +61,7 @@ def per_meaning(
     Raises:
         BadInput: cells that do not answer the same meanings.
     """
-    means = [answers(table, cell).groupby("cluster")[measure].mean() for _, cell in terms]
+    means = [answers(table, cell).groupby("cluster", observed=True)[measure].mean() for _, cell in terms]
     if any(not one.index.equals(means[0].index) for one in means):
         raise BadInput(
             f"{terms[0][1]} and what it is compared with do not answer the same meanings; rank the same items"

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 import workbench
+from workbench.cli import mini
+from workbench.cli.printing import notice, show
 from workbench.errors import BadInput, WorkbenchError
 
 app = typer.Typer(
@@ -25,9 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 store_app = typer.Typer(help="Look after the store of answers.", no_args_is_help=True)
-mini_app = typer.Typer(help="The miniature family: train it again.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
-app.add_typer(mini_app, name="mini")
+app.add_typer(mini.app, name="mini")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ModelName = Annotated[str, typer.Argument(help="A name of the family, a hub id, or a folder.")]
@@ -41,9 +40,9 @@ def models(as_json: Json = False) -> None:
     """List the family: sizes, mixtures, prompt languages, memory, and what is on this machine."""
     rows = [_describe(checkpoint) for checkpoint in workbench.family.checkpoints()]
     rows += [_describe(workbench.family.find(name)) for name in workbench.family.shipped_miniatures()]
-    _show(rows, as_json)
+    show(rows, as_json)
     if not as_json:
-        _notice(
+        notice(
             "A value marked ? rests on a secondary source. GB are the weights alone, in float32 and bfloat16."
         )
 
@@ -79,7 +78,7 @@ def generate(
         typer.echo(answer.text.strip())
     cut = sum(not answer.finished for answer in answers)
     if cut:
-        _notice(f"{cut} of {len(answers)} answers reached --max-new-tokens {max_new_tokens} and may go on.")
+        notice(f"{cut} of {len(answers)} answers reached --max-new-tokens {max_new_tokens} and may go on.")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -113,7 +112,7 @@ def run(
             if not run_all:
                 raise
             failures.append(error)
-            _notice(f"{path.name}: {error}")
+            notice(f"{path.name}: {error}")
             continue
         typer.echo(f"{path.stem}: {done.message}")
     page = workbench.runs.write_index(root)
@@ -130,9 +129,7 @@ def store_info(as_json: Json = False) -> None:
         typer.echo(json.dumps(info, indent=1, ensure_ascii=False))
         return
     typer.echo(f"{info['path']}: {info['answers']} answers, {info['bytes'] / 1e6:.1f} MB")
-    _show(
-        [{"what": what, "answers": count} for what, count in sorted(info["by_kind"].items())], as_json=False
-    )
+    show([{"what": what, "answers": count} for what, count in sorted(info["by_kind"].items())], as_json=False)
 
 
 @store_app.command("check")
@@ -148,20 +145,6 @@ def store_check(
     if damaged and not repair:
         raise typer.Exit(workbench.errors.StoreFailed.exit_code)
     typer.echo("every entry is whole" if not damaged else f"{len(damaged)} entries removed")
-
-
-@mini_app.command("train")
-def mini_train(
-    members: Annotated[
-        list[str] | None, typer.Argument(help="Which to train; all that ship by default.")
-    ] = None,
-    folder: Annotated[Path, typer.Option(help="Where the checkpoints go.")] = Path("runs/mini"),
-    seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = 0,
-) -> None:
-    """Train the miniature family from its recipe; stopped and started again, it goes on."""
-    for trained in import_module("workbench.mini.recipe").train(members or None, folder, seed):
-        import_module("workbench.mini.card").write_card(trained)
-        typer.echo(f"{trained.name}: {trained} (card: README.md)")
 
 
 @app.command()
@@ -262,36 +245,16 @@ def _parameter_pairs(words: list[str]) -> dict[str, str]:
     return pairs
 
 
-def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in rows[0] if rows else []:
-        table.add_column(
-            column,
-            justify="right" if column in ("parameters", "GB", "answers", "steps") else "left",
-            no_wrap=True,
-        )
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
-def _notice(text: str) -> None:
-    typer.echo(text, err=True)
-
-
 def main() -> None:
     """Run the command line; an error of ours is one sentence on stderr and the contract's exit code."""
-    warnings.showwarning = lambda message, *_, **__: _notice(f"warning: {message}")
+    warnings.showwarning = lambda message, *_, **__: notice(f"warning: {message}")
     try:
         app()
     except WorkbenchError as error:
-        _notice(f"error: {error}")
+        notice(f"error: {error}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        _notice("interrupted; what was finished is kept")
+        notice("interrupted; what was finished is kept")
         sys.exit(130)
 
 

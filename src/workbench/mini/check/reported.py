@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from workbench.mini.check.answers import NO_MARK
 from workbench.mini.check.checks import SIDES, Side
 from workbench.mini.check.contrasts import Cell, answers, interval, per_meaning, ratio
-from workbench.mini.check.predictions import NO_MARK
 from workbench.mini.examples import FINETUNED
-from workbench.mini.items import HELD_OUT, RANKED
+from workbench.mini.questions import HELD_OUT, RANKED
 from workbench.mini.world import PIVOT
 from workbench.stats import Interval
 

@@ -15,7 +15,7 @@ from workbench.errors import BadInput
 from workbench.mini.architectures import load_float32
 from workbench.mini.baselines import copy_choice, ngram_choices
 from workbench.mini.examples import FINETUNED
-from workbench.mini.items import HELD_OUT, RANKED
+from workbench.mini.questions import HELD_OUT, RANKED
 from workbench.mini.recipe import MEMBERS
 from workbench.mini.scores import choice_scores, evaluation_items
 from workbench.mini.world import PIVOT
@@ -82,7 +82,11 @@ def predictions(
         BadInput: a member that is not in the folder, all of them named.
     """
     folder = folder or data_path("mini/models")
-    sides = {one.name: one.architecture for one in MEMBERS if members is None or one.name in members}
+    sides = {
+        one.name: one.architecture
+        for one in MEMBERS
+        if not one.stage and (members is None or one.name in members)
+    }
     missing = [name for name in sides if not (folder / name / "model.safetensors").exists()]
     if missing:
         raise BadInput(f"{folder} lacks {', '.join(missing)}; train them with `workbench mini train`")
@@ -100,7 +104,7 @@ def predictions(
     for name, places in zip(BASELINES, chosen, strict=True):
         correct = [place == item.gold for place, item in zip(places, items, strict=True)]
         tables.append(heads.assign(member=name, side="baseline", correct=correct, margin=0.0))
-    return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
+    return as_predictions(pd.concat(tables, ignore_index=True))
 
 
 def _heads(asked: Sequence[Question]) -> pd.DataFrame:
@@ -130,6 +134,11 @@ def _answers(member: Path, asked: Sequence[Question]) -> dict[str, list[Any]]:
     return {"correct": [margin > 0 for margin in margins], "margin": margins}
 
 
+def as_predictions(table: pd.DataFrame) -> pd.DataFrame:
+    """Put a table's columns into order and form: all names are categories, which makes a large table quick to ask."""
+    return table[list(COLUMNS)].astype(dict.fromkeys(("member", "side", *KEYS), "category"))
+
+
 def read_predictions(path: Path) -> pd.DataFrame:
     """Read a table that `predictions(...).to_parquet(path)` wrote.
 
@@ -143,4 +152,4 @@ def read_predictions(path: Path) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise BadInput(f"{path} lacks the columns {', '.join(missing)}; write it with `predictions`")
-    return table[list(COLUMNS)]
+    return as_predictions(table)

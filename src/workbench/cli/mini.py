@@ -1,0 +1,91 @@
+"""`workbench mini`: train the miniature family again, check it, and write its mixtures."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from workbench.cli.printing import notice, show
+from workbench.errors import ResultsDiffer
+
+app = typer.Typer(help="The miniature family: train it again, check it.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command()
+def train(
+    members: Annotated[
+        list[str] | None, typer.Argument(help="Which to train; all that ship by default.")
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="Where the checkpoints go.")] = Path("runs/mini"),
+    seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = 0,
+) -> None:
+    """Train members from their recipe; stopped and started again, it goes on.
+
+    A base that is not in the folder is taken from those that ship, if it is of this seed, else trained too. Losses are
+    compared with those recorded for the members that ship; exit 3 if they differ.
+    """
+    recipe, card = import_module("workbench.mini.recipe"), import_module("workbench.mini.card")
+    apart = []
+    for trained in recipe.train(members or None, folder, seed):
+        card.write_card(trained)
+        typer.echo(f"{trained.name}: {trained} (card: README.md)")
+        found = recipe.compare_losses(trained)
+        if found is not None:
+            typer.echo(f"  losses differ from the recorded ones by {found:.4f} nats at most")
+            apart += [trained.name] if found > recipe.LOSS_TOLERANCE else []
+    if apart:
+        raise ResultsDiffer(
+            f"{', '.join(apart)}: losses differ by more than {recipe.LOSS_TOLERANCE} nats from the recorded ones"
+        )
+
+
+@app.command()
+def check(
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the members lie; those that ship by default.")
+    ] = None,
+    meanings: Annotated[int | None, typer.Option(help="Of each task: a multiple of 12, at most 48.")] = None,
+    findings: Annotated[
+        bool, typer.Option("--findings", help="Print the findings too, which nothing depends on.")
+    ] = False,
+    save: Annotated[Path | None, typer.Option(help="Write every answer to this parquet file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Does the instrument work? Print the checks with 95 % intervals; exit 3 if an outcome is not the known one."""
+    room = import_module("workbench.mini.check")
+    predicted = room.predictions(folder, meanings)
+    if save:
+        predicted.to_parquet(save, index=False)
+    table = room.check(folder, predicted=predicted)
+    show(_rows(table), as_json)
+    if findings:
+        show(_rows(room.findings(predicted)), as_json)
+    failed, surprises = room.failed(table), room.surprises(table)
+    notice(
+        f"{int(table['holds'].sum())} of {int(table['holds'].notna().sum())} conditions hold; "
+        f"{len(failed)} do not (data/mini/misses.csv lists those known)"
+    )
+    if len(surprises):
+        show(_rows(surprises), as_json=False)
+        raise ResultsDiffer(f"{len(surprises)} outcomes are not the known ones")
+
+
+def _rows(table: Any) -> list[dict[str, Any]]:
+    """A data frame's rows for printing: numbers to three places, and nothing where there is no value."""
+    shown = table.round(3).astype(object).where(table.notna(), "")
+    return [dict(row) for row in shown.to_dict("records")]
+
+
+@app.command()
+def mixture(
+    name: Annotated[Literal["p3", "xp3", "xp3mt"], typer.Argument(help="Which mixture.")],
+    out: Annotated[Path, typer.Option(help="A new folder.")],
+    count: Annotated[int, typer.Option(help="How many examples.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+) -> None:
+    """Write a mixture of the miniature world in xP3's layout, for `workbench finetune`."""
+    files = import_module("workbench.mini.examples").write_mixture(out, name, count, seed)
+    typer.echo(f"{count} examples in {len(files)} files in {out}")
