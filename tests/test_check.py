@@ -12,9 +12,9 @@ from workbench.mini import check as checks
 from workbench.mini import recipe
 from workbench.mini.baselines import LABELLED, copy_choice, fit, ngram_choices, training_item
 from workbench.mini.check.answers import BASELINES, NO_MARK, as_predictions, questions
-from workbench.mini.check.checks import SIDES
 from workbench.mini.check.contrasts import Cell, answers, interval, per_meaning, ratio
 from workbench.mini.check.reported import P3_AND_XP3, STOP_MARK, TRANSFER
+from workbench.mini.check.sides import SIDES
 from workbench.mini.check.unseen_words import (
     Words,
     folds,
@@ -86,7 +86,7 @@ def planted(truth, meanings=12, seed=0):
     difficulty = generator.uniform(-0.04, 0.04, index.max() + 1)[index]
     tables = []
     for name, side in [
-        *((one.name, one.architecture) for one in recipe.MEMBERS),
+        *((member, one.name) for one in SIDES for member in one.members()),
         *((one, "baseline") for one in BASELINES),
     ]:
         pairs = list(zip(heads["language"], heads["wordings"], strict=True))

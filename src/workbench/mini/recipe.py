@@ -183,11 +183,12 @@ class Progress:
 
     def __init__(self, one: Member, show: bool) -> None:
         self.name, self.steps, self.done, self.started = one.name, one.plan.steps, 0, time.monotonic()
+        self.until = 0
         self.bar = tqdm(total=one.plan.steps, desc=one.name, disable=not show, mininterval=10)
 
     def step(self, step: int, loss: float) -> None:
         """Tell that a step is done."""
-        self.done += 1
+        self.done, self.until = self.done + 1, step + 1
         self.bar.update(step + 1 - self.bar.n)
         if step % 50 == 0:
             self.bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
@@ -203,7 +204,7 @@ class Progress:
             line = {
                 "member": self.name,
                 "steps": self.done,
-                "until": self.bar.n,
+                "until": self.until,
                 "of": self.steps,
                 "minutes": minutes,
             }

@@ -14,9 +14,9 @@ from transformers import AutoTokenizer
 from workbench.errors import BadInput
 from workbench.mini.architectures import load_float32
 from workbench.mini.baselines import copy_choice, ngram_choices
+from workbench.mini.check.sides import SIDES
 from workbench.mini.examples import FINETUNED
 from workbench.mini.questions import HELD_OUT, RANKED
-from workbench.mini.recipe import MEMBERS
 from workbench.mini.scores import choice_scores, evaluation_items
 from workbench.mini.world import PIVOT
 from workbench.records import data_path
@@ -82,11 +82,8 @@ def predictions(
         BadInput: a member that is not in the folder, all of them named.
     """
     folder = folder or data_path("mini/models")
-    sides = {
-        one.name: one.architecture
-        for one in MEMBERS
-        if not one.stage and (members is None or one.name in members)
-    }
+    family = {name: side.name for side in SIDES for name in side.members()}
+    sides = {name: side for name, side in family.items() if members is None or name in members}
     missing = [name for name in sides if not (folder / name / "model.safetensors").exists()]
     if missing:
         raise BadInput(f"{folder} lacks {', '.join(missing)}; train them with `workbench mini train`")

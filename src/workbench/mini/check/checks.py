@@ -11,9 +11,9 @@ import pandas as pd
 
 from workbench.mini.check.answers import BASELINES
 from workbench.mini.check.contrasts import Cell, interval, per_meaning, ratio
+from workbench.mini.check.sides import SIDES, Side
 from workbench.mini.examples import FINETUNED
 from workbench.mini.questions import RANKED
-from workbench.mini.world import PIVOT
 from workbench.stats import Interval
 
 COLUMNS = ("check", "side", "what", "value", "low", "high", "bound", "holds")
@@ -22,27 +22,6 @@ LEARNED = 0.90
 # three quarters of what it can do came with finetuning.
 BASE_AT_MOST = 0.20
 UNSEEN_FAMILIES = 0.80
-
-
-@dataclass(frozen=True)
-class Side:
-    """The members of one architecture: the base and what was finetuned on xP3, xP3mt and P3."""
-
-    name: str
-    base: str
-    xp3: str
-    xp3mt: str
-    p3: str
-
-    def finetuned(self) -> dict[str, tuple[str, ...]]:
-        """The finetuned members, each with the languages of its finetuning."""
-        return {self.xp3: FINETUNED, self.xp3mt: FINETUNED, self.p3: (PIVOT,)}
-
-
-SIDES = (
-    Side("bloom", "mini-bloom", "mini-bloomz", "mini-bloomz-mt", "mini-bloomz-p3"),
-    Side("mt5", "mini-mt5", "mini-mt0", "mini-mt0-mt", "mini-mt0-p3"),
-)
 
 
 @dataclass(frozen=True)

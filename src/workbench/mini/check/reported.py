@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from workbench.mini.check.answers import NO_MARK
-from workbench.mini.check.checks import SIDES, Side
 from workbench.mini.check.contrasts import Cell, answers, interval, per_meaning, ratio
+from workbench.mini.check.sides import SIDES, Side
 from workbench.mini.examples import FINETUNED
 from workbench.mini.questions import HELD_OUT, RANKED
 from workbench.mini.world import PIVOT

@@ -17,7 +17,8 @@ import pandas as pd
 
 from workbench.errors import BadInput
 from workbench.hidden import hidden_states
-from workbench.mini.check.checks import SIDES, Row, Side, as_table, row
+from workbench.mini.check.checks import Row, as_table, row
+from workbench.mini.check.sides import SIDES, Side
 from workbench.models import load
 from workbench.records import data_path
 from workbench.stats import Interval, bootstrap
