@@ -34,7 +34,9 @@ def test_a_miss_that_holds_now_is_a_surprise_too():
 @pytest.mark.parametrize("member", ["mini-bloomz", "mini-mt0"])
 def test_the_shipped_weights_give_the_committed_answers(member):
     fresh = check.predictions(members=[member], tasks=("topic", "completion"))
-    both = fresh[fresh["member"] == member].merge(COMMITTED, on=["member", *KEYS], suffixes=("", "_committed"))
+    both = fresh[fresh["member"] == member].merge(
+        COMMITTED, on=["member", *KEYS], suffixes=("", "_committed")
+    )
     assert len(both) > 2 * MEANINGS * 11
     assert (both["correct"] == both["correct_committed"]).mean() > 0.99
     assert (both["margin"] - both["margin_committed"]).abs().max() < 1e-2
