@@ -28,7 +28,7 @@ class PromptSensitivity(Parameters):
 
     model: Name = "mini-bloomz"
     partner_model: Name = "mini-mt0"
-    tasks: Names = ["what", "paraphrase"]
+    tasks: Names = ["how_many", "sentiment"]
     languages: Names = ["x-en", "x-fr", "x-zh", "x-sw"]
     prompt_language: Name = "x-en"
     limit: Meanings = 24
@@ -48,7 +48,7 @@ class LanguageTransfer(Parameters):
     bases: Names = ["mini-bloom", "mini-mt5"]
     english_models: list[Name] = ["mini-bloomz-p3", "mini-mt0-p3"]
     native_models: list[Name] = ["mini-bloomz-mt", "mini-mt0-mt"]
-    tasks: Names = ["what", "sentiment", "topic"]
+    tasks: Names = ["sentiment", "topic", "copy"]
     finetuned: Names = ["x-en", "x-fr", "x-id", "x-zh"]
     left_out: Names = ["x-es", "x-pt", "x-sw", "x-en30", "x-en00", "x-en30r", "x-en00r"]
     wordings: Names = ["ask"]
