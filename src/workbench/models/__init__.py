@@ -7,6 +7,8 @@ torch-free side of the door: torch is imported with the engine, in one place bel
 import re
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import version
@@ -97,6 +99,14 @@ class Model:
     def hf(self) -> Any:
         """The transformers model and tokenizer, as `model.hf.model` and `model.hf.tokenizer`, for every other tool."""
         return self.engine
+
+    @contextmanager
+    def lent_engine(self) -> Iterator[Engine]:
+        """The engine for one who changes its weights: let go of at the end, so that the next question reads them again."""
+        try:
+            yield self.engine
+        finally:
+            self.__dict__.pop("engine", None)
 
     def fingerprint(self) -> dict[str, Any]:
         """The part of an answer's key that is the model's: everything about it that can change an answer."""
