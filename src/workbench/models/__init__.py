@@ -102,7 +102,7 @@ class Model:
         return self.engine
 
     @contextmanager
-    def lent_engine(self) -> Iterator[Engine]:
+    def lent_engine(self) -> Iterator[Any]:
         """The engine for one who changes its weights: let go of at the end, so that the next question reads them again."""
         try:
             yield self.engine
