@@ -47,7 +47,7 @@ def test_twin_another_rule_for_the_space_gives_other_scores(checkpoints):
 
 
 def test_a_bloom_gives_logits_of_scored_positions_only(checkpoints):
-    """The head took logits of every position of every prompt: most of the time went there."""
+    """The head gave logits at every position of every prompt."""
     model, tokenizer = load_float32(checkpoints["bloom"]), AutoTokenizer.from_pretrained(checkpoints["bloom"])
     rows = []
     model.lm_head.register_forward_hook(
