@@ -25,6 +25,7 @@ from workbench.finetuning import train as run_plan
 from workbench.mini.architectures import load_float32, new_model
 from workbench.mini.corpus import Dials
 from workbench.mini.rows import Member, Phase, batch_maker, read_kit
+from workbench.mini.source import source_digest
 from workbench.records import data_path, write_atomically
 
 LOSS_TOLERANCE = 0.05  # nats by which a retraining's losses (means of 50 steps) may differ on another machine
@@ -163,8 +164,8 @@ def shrink(one: Member) -> Member:
 
 
 def recipe_hash(one: Member, seed: int) -> str:
-    """A hash of everything that decides a member's weights: its recipe, its base's, the seed and the data files."""
-    digest = hashlib.sha256(json.dumps([asdict(one), seed], sort_keys=True).encode())
+    """A hash of what decides a member's weights: its recipe, its base's, the seed, data files and drawing code."""
+    digest = hashlib.sha256(json.dumps([asdict(one), seed, source_digest()], sort_keys=True).encode())
     files = [data_path(f"mini/{name}") for name in ("lexicon.csv", "constructions.toml", "bpe.json")]
     for path in [*files, *sorted(data_path("mini/templates").glob("*.toml"))]:
         digest.update(path.read_bytes())
