@@ -66,7 +66,7 @@ MEMBERS = (
         base="mini-bloom-first", stage=True, stream="mini-bloom again",
     ),
     _base("mini-bloom", "bloom", 1e-3, Phase(3000, ROLLS), base="mini-bloom-second", stream="mini-bloom rolls"),
-    *_finetuned("mini-bloomz", "mini-bloom", "bloom", Plan(1000, 5e-4, warmup=50)),
+    *_finetuned("mini-bloomz", "mini-bloom", "bloom", Plan(2000, 1e-3, warmup=50)),
     _base(
         "mini-mt5-first", "mt5", 1e-3, Phase(4500, replace(SHORT, parallel=0.45, lists=0.25)), Phase(1000, LONG),
         stage=True, stream="mini-mt5",
