@@ -141,11 +141,12 @@ def test_other_settings_give_transformers_own_text_too(model, change):
 def test_settings_that_the_checkpoint_brings_are_transformers_to_apply(model):
     """A finetuned model's generation_config may forbid words; rows that step themselves know nothing of that."""
     engine = model.engine
-    first = generate(model, PROMPTS[:1], max_new_tokens=1)[0].text
-    token = engine.tokenizer(first, add_special_tokens=False).input_ids
-    engine.model.generation_config.suppress_tokens = token
-    [answer] = collect(engine.generate([ToGenerate(PROMPTS[0])], Decoding(1), 1))
-    assert answer.text != first
+    ids = engine.tokenizer(PROMPTS[0], return_tensors="pt").input_ids
+    first = engine.model.generate(input_ids=ids, max_new_tokens=1, do_sample=False)[0, -1].item()
+    before = collect(engine.generate([ToGenerate(PROMPTS[0])], Decoding(3), 1))
+    engine.model.generation_config.suppress_tokens = [first]
+    after = collect(engine.generate([ToGenerate(PROMPTS[0])], Decoding(3), 1))
+    assert before != after
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on(model, monkeypatch):

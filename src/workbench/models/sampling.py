@@ -44,6 +44,7 @@ class RowNoise(LogitsProcessor):
         self.generators = generators
 
     def __call__(self, input_ids: torch.Tensor | None, scores: torch.Tensor) -> torch.Tensor:
+        """Noisy logits; `input_ids` does not matter."""
         draws = torch.stack([torch.rand(scores.shape[-1], generator=g) for g in self.generators])
         noise = -torch.log(-torch.log(draws.clamp(1e-20, 1 - 1e-7)))
         return scores.float() + noise.to(scores.device)

@@ -15,7 +15,14 @@ from workbench.models.encoding import Encoded, Encoder, short
 from workbench.models.identity import Identity
 from workbench.models.loading import read_weights
 from workbench.models.requests import (
-    Decoded, Decoding, Effort, ScoringRule, ToGenerate, TokenScores, ToRead, ToScore,
+    Decoded,
+    Decoding,
+    Effort,
+    ScoringRule,
+    ToGenerate,
+    TokenScores,
+    ToRead,
+    ToScore,
 )  # fmt: skip
 from workbench.models.scoring import TREES, Scorer
 from workbench.models.states import read_states
