@@ -1,5 +1,6 @@
 # make run    the main job: the notebooks over the miniature family, and a page that shows them
 # make test   the tests
+# make bench  speed and memory beside lm-evaluation-harness and transformers (15 minutes, 8 GB; QUICK=1: 3 minutes)
 # Each sets up .venv by itself when it is missing or stale.
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup run test check lab notebooks soak clean
+.PHONY: setup run test check lab notebooks soak bench clean
 
 setup: $(READY)
 
@@ -25,6 +26,13 @@ test: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+$(VENV)/.bench: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[bench]"
+	touch $@
 
 check: $(READY)
 	$(BIN)/ruff check

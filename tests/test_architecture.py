@@ -26,6 +26,10 @@ FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floo
 TORCH = {"torch", "transformers", "accelerate"}
 MAY_TORCH = {
     *(f"models/{name}.py" for name in ("loading", "sampling", "transformers_engine", "convert")),
+    *(
+        f"models/{name}.py"
+        for name in ("bloom", "mt5", "slots", "padding", "memory", "scoring", "decoding", "states")
+    ),
     *(f"finetuning/{name}.py" for name in ("batches", "loop")),
 }
 LAZY = {"__init__.py", "models/__init__.py"}  # the two places that import on first use

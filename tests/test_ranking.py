@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from workbench.errors import BadInput, UnknownName
-from workbench.models import load
-from workbench.models.requests import ScoringRule, ToScore
+from workbench.models import load, mt5
+from workbench.models.padding import real
+from workbench.models.requests import Effort, ScoringRule, ToScore
 from workbench.ranking import PROTOCOLS, protocol_for, rank, score
 from workbench.store import Store
 from workbench.tasks import Item
@@ -54,11 +55,11 @@ def test_the_two_sides_rules_differ_in_what_they_score(model):
 
 
 def test_batch_order_and_padding_change_nothing(model, tmp_path):
-    def scores(items, batch_size, name):
+    def scores(items, batch_tokens, name):
         handle = load(model.name, device="cpu", store=Store(tmp_path / name))
-        return rank(handle, items, batch_size=batch_size).set_index("id")["scores"]
+        return rank(handle, items, batch_tokens=batch_tokens).set_index("id")["scores"]
 
-    together, apart = scores(ITEMS, 16, "a"), scores(ITEMS[::-1], 1, "b")
+    together, apart = scores(ITEMS, 1000, "a"), scores(ITEMS[::-1], 110, "b")
     for name in together.index:
         assert together[name] == pytest.approx(apart[name], abs=1e-4)
 
@@ -67,14 +68,13 @@ def test_without_the_mask_padding_would_change_the_scores(checkpoints, store, mo
     """The twin, where the mask matters: an encoder looks at padding unless it is masked."""
     engine = load(str(checkpoints["mt5"]), device="cpu", store=store).engine
     requests = [ToScore(item.prompt, "yes") for item in ITEMS]
-    right = collect(engine.score(requests, ScoringRule(), 4))
-    pad = engine._pad_batch
-    monkeypatch.setattr(
-        engine, "_pad_batch", lambda rows, left: (ids := pad(rows, left=left)[0], torch.ones_like(ids))
-    )
+    right = collect(engine.score(requests, ScoringRule(), Effort()))
+    source_bias = mt5._source_bias
+    monkeypatch.setattr(mt5, "_source_bias", lambda m, heard: source_bias(m, torch.ones_like(heard)))
+    monkeypatch.setattr(mt5, "real", lambda rows, device: torch.ones_like(real(rows, device)))
     assert any(
         abs(sum(a.logprobs) - sum(b.logprobs)) > 0.01
-        for a, b in zip(right, collect(engine.score(requests, ScoringRule(), 4)), strict=True)
+        for a, b in zip(right, collect(engine.score(requests, ScoringRule(), Effort())), strict=True)
     )
 
 
@@ -100,7 +100,7 @@ def test_a_planted_favourite_wins(model):
         ]
         texts = [engine.tokenizer.decode([tokens[0]]), engine.tokenizer.decode([tokens[9]])]
         rule = ScoringRule(special_tokens=False)
-        favourite, other = collect(engine.score([ToScore(prompt, t) for t in texts], rule, 2))
+        favourite, other = collect(engine.score([ToScore(prompt, t) for t in texts], rule, Effort()))
         assert sum(favourite.logprobs) > sum(other.logprobs)
 
 
@@ -132,7 +132,7 @@ def test_the_published_protocol_cuts_long_prompts_and_counts_them_and_the_other_
 ):
     model = load(str(checkpoints["mt5"]), device="cpu", store=store)
     model.identity = replace(model.identity, context_length=context)
-    long = Item("long", "word " * 700, ("yes", "no"), 0)
+    long = Item("long", "word " * 200, ("yes", "no"), 0)
     table = rank(model, [long, ITEMS[0]])
     assert table["truncated"].tolist() == [True, False]
     assert table["scores"][0] == pytest.approx(
@@ -202,9 +202,9 @@ texts = st.text(alphabet="abc déф猫。 ?", min_size=1, max_size=25).filter(st
 def test_any_batch_of_any_texts_scores_like_one_by_one(model, pairs):
     requests = [ToScore(prompt, text) for prompt, text in pairs]
     for rule in (PROTOCOLS["xmtf-bloom"].rule, PROTOCOLS["xmtf-mt5"].rule):
-        together = collect(model.engine.score(requests, rule, 6))
+        together = collect(model.engine.score(requests, rule, Effort()))
         for request, batched in zip(requests, together, strict=True):
-            [alone] = collect(model.engine.score([request], rule, 1))
+            [alone] = collect(model.engine.score([request], rule, Effort(exact=True)))
             assert batched.tokens == alone.tokens
             assert batched.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
 
@@ -223,5 +223,5 @@ def test_what_is_no_list_item_or_model_is_refused_in_a_sentence(model):
         score(model, "Anna")
     with pytest.raises(BadInput, match="load"):
         score(model.name, ["Anna"])
-    with pytest.raises(BadInput, match="batch_size"):
-        rank(model, ITEMS, batch_size=0)
+    with pytest.raises(BadInput, match="batch_tokens=0"):
+        rank(model, ITEMS, batch_tokens=0)

@@ -34,14 +34,20 @@ class Kind:
     compute: Callable[[list[Any]], Iterator[tuple[list[int], list[Any]]]]
 
 
-def ask(model: Model, kind: Kind, requests: Sequence[Any], *, batch_size: int, progress: bool) -> list[Any]:
+def ask(
+    model: Model, kind: Kind, requests: Sequence[Any], *, batch: int = 0, progress: bool
+) -> tuple[list[Any], list[bool]]:
     """Answer every request (a dataclass each), in order; equal requests are computed once.
+
+    Args:
+        batch: how much was computed at a time, recorded with the answers.
+
+    Returns:
+        The answers, and for each whether it was computed just now.
 
     Raises:
         BadInput, NotReachable, StoreFailed: as the caller's docstring says; batches finished before are kept.
     """
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise BadInput(f"batch_size={batch_size!r}; give a whole number of at least 1")
     context = canonical({"kind": kind.name, **kind.settings, **model.fingerprint()})
     asked = {canonical(asdict(request)): request for request in requests}
     questions = list(asked)
@@ -53,15 +59,33 @@ def ask(model: Model, kind: Kind, requests: Sequence[Any], *, batch_size: int, p
     missing = [question for question in questions if question not in known]
     model.count([answer.device for answer in stored if answer is not None], len(missing))
     if missing:
-        todo = [asked[question] for question in missing]
-        with _bar(len(missing), f"{kind.name} {Path(model.name).name}", progress) as bar:
-            for positions, answers in kind.compute(todo):
-                pairs = [(missing[p], kind.encode(a)) for p, a in zip(positions, answers, strict=True)]
-                model.store.put(context, pairs, device=model.engine.device_family, batch_size=batch_size)
-                known.update(pairs)
-                bar.update(len(pairs))
+        todo, done = [asked[question] for question in missing], 0
+        try:
+            with _bar(len(missing), f"{kind.name} {Path(model.name).name}", progress) as bar:
+                for positions, answers in kind.compute(todo):
+                    pairs = [(missing[p], kind.encode(a)) for p, a in zip(positions, answers, strict=True)]
+                    model.store.put(context, pairs, device=model.engine.device_family, batch_size=batch)
+                    known.update(pairs)
+                    done += len(pairs)
+                    bar.update(len(pairs))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted after {done} of {len(missing)} answers, which are in the store: ask again to go on"
+            ) from None
     decoded = {question: kind.decode(value) for question, value in known.items()}
-    return [decoded[canonical(asdict(request))] for request in requests]
+    fresh = set(missing)
+    wanted = [canonical(asdict(request)) for request in requests]
+    return [decoded[question] for question in wanted], [question in fresh for question in wanted]
+
+
+def expect_whole(name: str, value: object) -> None:
+    """Refuse a size that is no whole number of at least 1.
+
+    Raises:
+        BadInput: names the parameter.
+    """
+    if not isinstance(value, int) or value < 1:
+        raise BadInput(f"{name}={value!r}; give a whole number of at least 1")
 
 
 def _bar(total: int, text: str, progress: bool) -> Any:

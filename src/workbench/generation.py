@@ -7,7 +7,7 @@ an answer without one cannot be asked for again.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from workbench.asking import Kind, ask
+from workbench.asking import Kind, ask, expect_whole
 from workbench.errors import BadInput
 from workbench.models import Model, expect_model
 from workbench.models.requests import Decoded, Decoding, ToGenerate
@@ -43,8 +43,8 @@ def generate(
 ) -> list[Generation]:
     """Generate an answer to each prompt, greedily unless told otherwise.
 
-    A sample depends on (seed, prompt, sample index) and on nothing else in the batch. `top_k=0` and `top_p=1`
-    cut nothing. Special tokens are the tokenizer's own: none for BLOOM, the end token after the prompt for mT5.
+    At most `batch_size` prompts are at work at once; one that ends makes room for the next. A sample depends on (seed,
+    prompt, sample index) and on nothing else in the batch. `top_k=0` and `top_p=1` cut nothing. Special tokens are the tokenizer's own: none for BLOOM, the end token after the prompt for mT5.
 
     Returns:
         One record per prompt in order; with `samples` n > 1, n records per prompt, one after the other.
@@ -68,6 +68,7 @@ def generate(
         seed,
     )
     _check(decoding, samples)
+    expect_whole("batch_size", batch_size)
     model.warn_of_strange_words(prompts)
     requests = [ToGenerate(prompt, sample) for prompt in prompts for sample in range(samples)]
     kind = Kind(
@@ -77,7 +78,7 @@ def generate(
         decode=lambda value: Decoded(**value),
         compute=lambda missing: model.engine.generate(missing, decoding, batch_size),
     )
-    answers = ask(model, kind, requests, batch_size=batch_size, progress=progress)
+    answers, _ = ask(model, kind, requests, batch=batch_size, progress=progress)
     return [
         Generation(request.prompt, answer.text, answer.token_count, answer.finished, request.sample)
         for request, answer in zip(requests, answers, strict=True)

@@ -12,7 +12,7 @@ from typing import get_args
 
 import numpy as np
 
-from workbench.asking import Kind, ask
+from workbench.asking import Kind, ask, expect_whole
 from workbench.errors import BadInput
 from workbench.models import Model, expect_model
 from workbench.models.requests import Pooling, Side, ToRead
@@ -76,7 +76,8 @@ def hidden_states(
         decode=_from_npy,
         compute=lambda missing: model.engine.read_states([m.text for m in missing], reading, batch_size),
     )
-    answers = ask(model, kind, [_Text(text) for text in texts], batch_size=batch_size, progress=progress)
+    expect_whole("batch_size", batch_size)
+    answers, _ = ask(model, kind, [_Text(text) for text in texts], batch=batch_size, progress=progress)
     return States(np.stack(answers), reading.side, pooling)
 
 

@@ -50,13 +50,16 @@ class ScoringRule:
 
     `leading_space`: the text gets a space in front. `score_end`: the end token is part of the score.
     `special_tokens`: the tokenizer's own are added to the prompt. `max_prompt_tokens`: longer prompts lose their end
-    (None: refused beyond the model's context).
+    (None: refused beyond the model's context). `joined`: a decoder's prompt and text are tokenized as one string and
+    cut where the prompt's own tokens end. `empty_prompt_is_end`: a decoder that has no prompt reads the end token instead.
     """
 
     leading_space: bool = False
     score_end: bool = False
     special_tokens: bool = True
     max_prompt_tokens: int | None = None
+    joined: bool = False
+    empty_prompt_is_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,18 @@ class TokenScores:
     tokens: tuple[str, ...]
     logprobs: tuple[float | None, ...]
     truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How scores are computed, which moves them by no more than rounding.
+
+    `batch_tokens`: at most so many tokens in a batch (None: what suits the device). `exact`: one sequence at a time on
+    one thread, nothing shared, so that a machine with the same versions gives the same bits at every call.
+    """
+
+    batch_tokens: int | None = None
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +110,7 @@ class Engine(Protocol):
         """Yield batches of generated texts."""
 
     def score(
-        self, requests: Sequence[ToScore], rule: ScoringRule, batch_size: int
+        self, requests: Sequence[ToScore], rule: ScoringRule, effort: Effort
     ) -> Iterator[tuple[list[int], list[TokenScores]]]:
         """Yield batches of scored texts."""
 

@@ -4,6 +4,7 @@ The largest of the logits plus Gumbel noise is a sample of their softmax (the Gu
 decoding of noisy logits, and each row's noise comes from a generator of its own.
 """
 
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import torch
@@ -18,34 +19,32 @@ from transformers import (
 from workbench.models.requests import Decoding
 
 
-def samplers(rows: list[str], decoding: Decoding) -> LogitsProcessorList:
-    """The processors that make greedy decoding sample, none if it is to stay greedy.
-
-    Args:
-        rows: one text per row that seeds its noise: (seed, sample index, prompt).
-    """
-    if not decoding.do_sample:
-        return LogitsProcessorList()
+def warpers(decoding: Decoding) -> LogitsProcessorList:
+    """What bends the distribution before a sample is drawn; nothing if decoding is greedy."""
     found: list[LogitsProcessor] = []
-    if decoding.temperature != 1.0:
+    if decoding.do_sample and decoding.temperature != 1.0:
         found.append(TemperatureLogitsWarper(decoding.temperature))
-    if decoding.top_k:
+    if decoding.do_sample and decoding.top_k:
         found.append(TopKLogitsWarper(decoding.top_k))
-    if decoding.top_p < 1.0:
+    if decoding.do_sample and decoding.top_p < 1.0:
         found.append(TopPLogitsWarper(decoding.top_p))
-    return LogitsProcessorList([*found, _RowNoise(rows)])
+    return LogitsProcessorList(found)
 
 
-class _RowNoise(LogitsProcessor):
-    """Add Gumbel noise to logits (B, V); the k-th call draws each row's k-th noise."""
+def noise_source(seed: str) -> torch.Generator:
+    """A row's own generator, from the text that tells it apart: (seed, sample index, prompt)."""
+    digest = blake2b(seed.encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
-    def __init__(self, rows: list[str]) -> None:
-        digests = [blake2b(row.encode(), digest_size=8).digest() for row in rows]
-        self.generators = [
-            torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1) for digest in digests
-        ]
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+class RowNoise(LogitsProcessor):
+    """Add Gumbel noise to logits (B, V); the k-th call draws the k-th noise of each row's generator."""
+
+    def __init__(self, generators: Sequence[torch.Generator]) -> None:
+        self.generators = generators
+
+    def __call__(self, input_ids: torch.Tensor | None, scores: torch.Tensor) -> torch.Tensor:
+        """Noisy logits; `input_ids` does not matter."""
         draws = torch.stack([torch.rand(scores.shape[-1], generator=g) for g in self.generators])
         noise = -torch.log(-torch.log(draws.clamp(1e-20, 1 - 1e-7)))
         return scores.float() + noise.to(scores.device)

@@ -1,0 +1,89 @@
+"""BLOOM's blocks on our own terms: trees of tokens, and rows of different lengths.
+
+transformers' forward takes a 2-D mask and derives ALiBi's positions from it; here the blocks are called with a bias
+of our own, which holds the positions (a node's depth) and what each node sees. The weights and the blocks are
+transformers'.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from workbench.models.padding import padded, tree_mask
+from workbench.models.rows import Row
+from workbench.models.slots import Slots
+
+
+def states_of_trees(model: Any, rows: Sequence[Row]) -> torch.Tensor:
+    """The last hidden state of every node, shape (B, N, D)."""
+    device = model.device
+    ids = padded([row.tokens for row in rows], device)
+    depths = padded([row.depths for row in rows], device)
+    seen = tree_mask(rows, ids.shape[1], device)
+    return _through(model, ids, _alibi(model, depths, seen))
+
+
+class Decoder:
+    """Rows that grow token by token, each from its own prompt; (n, V) logits at every turn."""
+
+    def __init__(self, model: Any, slots: int, longest_prompt: int, longest_answer: int) -> None:
+        self.model = model
+        self.cache = Slots(model.config.n_layer, slots, longest_prompt + longest_answer)
+        self.lengths: list[int] = []
+
+    @property
+    def rows(self) -> int:
+        """How many rows are at work."""
+        return len(self.lengths)
+
+    def begin(self, prompts: Sequence[list[int]]) -> torch.Tensor:
+        """Read new prompts into the next slots; the logits after each."""
+        ids = padded(prompts, self.model.device)
+        seen = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).tril()
+        depths = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+        self.cache.take_in(self.rows)
+        bias = _alibi(self.model, depths, seen.expand(len(ids), -1, -1))
+        states = _through(self.model, ids, bias, self.cache)
+        self.lengths += [len(prompt) for prompt in prompts]
+        ends = torch.tensor([len(prompt) - 1 for prompt in prompts], device=states.device)
+        return self.model.lm_head(states[torch.arange(len(ids), device=states.device), ends])
+
+    def step(self, tokens: Sequence[int]) -> torch.Tensor:
+        """Add one token to every row; the logits after each."""
+        ids = torch.tensor(tokens, device=self.model.device)[:, None]
+        lengths = torch.tensor(self.lengths, device=ids.device)
+        depths = torch.arange(max(self.lengths) + 1, device=ids.device).expand(len(ids), -1)
+        seen = depths <= lengths[:, None]
+        self.cache.step(lengths)
+        states = _through(self.model, ids, _alibi(self.model, depths, seen[:, None]), self.cache)
+        self.lengths = [length + 1 for length in self.lengths]
+        return self.model.lm_head(states[:, 0])
+
+    def drop(self, row: int) -> None:
+        """Let a row go; the last one takes its slot."""
+        last = self.lengths.pop()
+        if row < self.rows:
+            self.cache.move(self.rows, row, last)
+            self.lengths[row] = last
+
+
+def _through(model: Any, ids: torch.Tensor, bias: torch.Tensor, cache: Slots | None = None) -> torch.Tensor:
+    trunk = model.transformer
+    states = trunk.word_embeddings_layernorm(trunk.word_embeddings(ids))
+    for block in trunk.h:
+        states = block(states, alibi=bias.to(states.device), attention_mask=None, layer_past=cache)[0]
+    return trunk.ln_f(states)
+
+
+def _alibi(model: Any, depths: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """What is added to attention scores, (B·H, Q, K), from the keys' depths (B, K) and what is seen (B, Q, K).
+
+    ALiBi grows with the key's position only: softmax does not mind that the query's is left out.
+    """
+    trunk = model.transformer
+    longest = torch.ones(1, int(depths.max()) + 1, device=depths.device, dtype=torch.long)
+    slopes = trunk.build_alibi_tensor(longest, trunk.num_heads, model.dtype)[:, 0]  # (H, positions)
+    bias = slopes[:, depths].transpose(0, 1)[:, :, None]  # (B, H, 1, K)
+    bias = torch.where(seen[:, None], bias, torch.finfo(model.dtype).min)
+    return bias.flatten(0, 1)

@@ -1,0 +1,112 @@
+"""Requests become token ids under a rule: who owns the space, which special tokens, what is cut, what is refused."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from workbench.errors import BadInput
+from workbench.models.identity import Identity
+from workbench.models.requests import ScoringRule, ToScore
+
+_TEXTS_AT_ONCE = 1000  # a tokenizer's answer takes ten times the memory of the ids in it
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids (int32) of a request's prompt and text, and whether the prompt lost its end."""
+
+    prompt: np.ndarray
+    text: np.ndarray
+    truncated: bool
+
+
+class Encoder:
+    """A tokenizer with the rules around it."""
+
+    def __init__(self, identity: Identity, tokenizer: Any, end: int) -> None:
+        self.identity, self.tokenizer, self.end = identity, tokenizer, end
+
+    def ids(self, texts: Sequence[str], *, special_tokens: bool) -> list[np.ndarray]:
+        """Token ids (int32) of each text; equal texts are encoded once and share their array."""
+        unique = list(dict.fromkeys(texts))
+        known: dict[str, np.ndarray] = {}
+        for start in range(0, len(unique), _TEXTS_AT_ONCE):
+            part = unique[start : start + _TEXTS_AT_ONCE]
+            found = self.tokenizer(part, add_special_tokens=special_tokens, truncation=False, verbose=False)
+            known |= {
+                t: np.array(ids, dtype=np.int32) for t, ids in zip(part, found["input_ids"], strict=True)
+            }
+        return [known[text] for text in texts]
+
+    def encode(self, requests: Sequence[ToScore], rule: ScoringRule) -> list[Encoded]:
+        """Encode requests under a rule; a text never comes out without tokens.
+
+        Raises:
+            BadInput: a text without tokens, one beyond the context, or a prompt beyond it under a rule that cuts nothing.
+        """
+        pairs = self._joined(requests, rule) if rule.joined else self._apart(requests, rule)
+        end = np.array([self.end], dtype=np.int32)
+        reads_something = rule.empty_prompt_is_end or self.identity.is_encoder_decoder
+        longest = None
+        if rule.max_prompt_tokens is not None:  # what the protocol allows and the model was made for
+            longest = min(rule.max_prompt_tokens, self.identity.context_length)
+        found = []
+        for request, (prompt, text) in zip(requests, pairs, strict=True):
+            kept = prompt[:longest] if len(prompt) or not reads_something else end
+            scored = np.concatenate([text, end]) if rule.score_end else text
+            found.append(Encoded(kept, scored, len(kept) < len(prompt)))
+            self._check(request, found[-1], rule)
+        return found
+
+    def _apart(self, requests: Sequence[ToScore], rule: ScoringRule) -> list[tuple[np.ndarray, np.ndarray]]:
+        space = " " if rule.leading_space else ""
+        prompts = self.ids([request.prompt for request in requests], special_tokens=rule.special_tokens)
+        texts = self.ids([space + request.text for request in requests], special_tokens=False)
+        return list(zip(prompts, texts, strict=True))
+
+    def _joined(self, requests: Sequence[ToScore], rule: ScoringRule) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Encode prompt and text as lm-eval does: white space at the prompt's end goes over to the text.
+
+        For a decoder the two are one string, cut where the prompt's own tokens end. Where a token spans the cut and nothing
+        would be left of the text (lm-eval fails there), the text begins after the last token that both have in common.
+        """
+        space = " " if rule.leading_space else ""
+        bare = [request.prompt.rstrip() for request in requests]
+        prompts = self.ids(bare, special_tokens=rule.special_tokens)
+        tails = [r.prompt[len(b) :] + space + r.text for r, b in zip(requests, bare, strict=True)]
+        if self.identity.is_encoder_decoder:
+            return list(zip(prompts, self.ids(tails, special_tokens=False), strict=True))
+        strings = [b + tail for b, tail in zip(bare, tails, strict=True)]
+        found = []
+        for prompt, whole in zip(prompts, self.ids(strings, special_tokens=rule.special_tokens), strict=True):
+            cut = len(prompt)
+            if len(whole) <= cut:
+                same = np.cumprod(prompt[: len(whole)] == whole)
+                cut = min(int(same.sum()), len(whole) - 1)
+            found.append((prompt[:cut], whole[cut:]))
+        return found
+
+    def _check(self, request: ToScore, encoded: Encoded, rule: ScoringRule) -> None:
+        prompt, text = len(encoded.prompt), len(encoded.text)
+        if not text:
+            raise BadInput(
+                f"the text {short(request.text)!r} has no tokens to score (prompt {short(request.prompt)!r})"
+            )
+        room = self.identity.context_length
+        if text > room:
+            raise BadInput(
+                f"the text {short(request.text)!r} has {text} tokens; {self.identity.name} takes {room}: shorten it"
+            )
+        longest = max(prompt, text) if self.identity.is_encoder_decoder else prompt + text
+        if rule.max_prompt_tokens is None and longest > room:
+            raise BadInput(
+                f"prompt and text {short(request.prompt + ' … ' + request.text)!r} have {prompt} and {text} "
+                f"tokens; {self.identity.name} takes {room}: shorten them"
+            )
+
+
+def short(text: str) -> str:
+    """A text for a message, cut after 60 characters."""
+    return text if len(text) <= 60 else text[:57] + "…"
