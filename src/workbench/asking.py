@@ -14,7 +14,7 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.auto import tqdm as tqdm_widget
 
-from workbench.errors import BadInput
+from workbench.errors import BadInput, NotReachable
 from workbench.models import Model
 from workbench.store import canonical
 
@@ -39,6 +39,7 @@ def ask(model: Model, kind: Kind, requests: Sequence[Any], *, batch_size: int, p
 
     Raises:
         BadInput, NotReachable, StoreFailed: as the caller's docstring says; batches finished before are kept.
+            Where the weights are not to be had, NotReachable says which answers are missing.
     """
     if not isinstance(batch_size, int) or batch_size < 1:
         raise BadInput(f"batch_size={batch_size!r}; give a whole number of at least 1")
@@ -54,6 +55,7 @@ def ask(model: Model, kind: Kind, requests: Sequence[Any], *, batch_size: int, p
     model.count([answer.device for answer in stored if answer is not None], len(missing))
     if missing:
         todo = [asked[question] for question in missing]
+        _expect_engine(model, kind.name, [asdict(request) for request in todo], len(asked))
         with _bar(len(missing), f"{kind.name} {Path(model.name).name}", progress) as bar:
             for positions, answers in kind.compute(todo):
                 pairs = [(missing[p], kind.encode(a)) for p, a in zip(positions, answers, strict=True)]
@@ -62,6 +64,19 @@ def ask(model: Model, kind: Kind, requests: Sequence[Any], *, batch_size: int, p
                 bar.update(len(pairs))
     decoded = {question: kind.decode(value) for question, value in known.items()}
     return [decoded[canonical(asdict(request))] for request in requests]
+
+
+def _expect_engine(model: Model, kind: str, todo: list[dict[str, Any]], asked: int) -> None:
+    """Read the weights; where they are not to be had, say which answers they are needed for."""
+    try:
+        _ = model.engine
+    except NotReachable as error:
+        prompts = tuple(str(request.get("prompt") or request.get("text", "")) for request in todo)
+        raise NotReachable(
+            f"{len(todo)} of {asked} answers ({kind}) are not in the store {model.store.path}, the first to {prompts[0][:80]!r}; "
+            f"{error}",
+            prompts,
+        ) from error
 
 
 def _bar(total: int, text: str, progress: bool) -> Any:

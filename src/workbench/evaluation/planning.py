@@ -1,0 +1,271 @@
+"""What an evaluation asks: which items, in which wordings, from which data; and what that will take.
+
+Three kinds of task pass through one door: the miniatures' own (they ship), the published ones (from the hub or from
+files), and rows of your own with your own wordings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from workbench import family
+from workbench.errors import BadInput, UnknownName
+from workbench.models import Model
+from workbench.records import data_path
+from workbench.tasks import (
+    Benchmark,
+    Item,
+    benchmarks,
+    contamination,
+    few_shot_items,
+    fingerprint,
+    read_any,
+    read_benchmark,
+    read_rows,
+    task_templates,
+    tasks,
+)
+from workbench.templates import Template, read_promptsource, read_templates
+
+PROMPT_LANGUAGES = ("en", "native", "mt", "ht")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Items to be ranked and where they come from.
+
+    `wordings` are "published" (the five published prompts from promptsource), "ours", or "given". `contaminated` says why
+    scores on these data tell little about finetuned models; empty if nothing is known. `untested` is set for a path of
+    the hub that nobody has tried.
+    """
+
+    task: str
+    items: tuple[Item, ...]
+    templates: tuple[Template, ...]
+    prompt_language: str
+    wordings: str
+    source: str
+    data_digest: str
+    benchmark: Benchmark | None = None
+    shots: int = 0
+    contaminated: str = ""
+    untested: bool = False
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages of the items, in order."""
+        return tuple(dict.fromkeys(item.language for item in self.items))
+
+    @property
+    def characters(self) -> int:
+        """Of all prompts and choices: what the time it takes grows with."""
+        return sum(len(item.prompt) + len(choice) for item in self.items for choice in item.choices)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What an evaluation will take: requests are choices to score; memory is of the weights alone, in bytes (0: unknown)."""
+
+    prompts: int
+    requests: int
+    characters: int
+    weights: int
+    seconds: float | None = None
+
+
+def make_plan(
+    task: str,
+    languages: Sequence[str] | None = None,
+    *,
+    prompt_language: str = "en",
+    templates: Path | None = None,
+    names: Sequence[str] | None = None,
+    data: Path | None = None,
+    revision: str | None = None,
+    limit: int | None = None,
+    shots: int = 0,
+    shots_language: str | None = None,
+    seed: int = 0,
+) -> Plan:
+    """Read data and wordings and make the items.
+
+    Args:
+        task: a task of the miniatures, a published one, or with `data` and `templates` any name of yours.
+        prompt_language: "en" English wordings for all data; "native" our wordings in the data's language; "mt" and
+            "ht" promptsource's translated ones.
+        templates: a checkout of promptsource (or a folder of its files), or a TOML file like ours.
+        names: of templates; by default the published five, or all of ours.
+        data: a file or folder; else what ships, or the hub.
+        limit: meanings per language. shots: exemplars before each question.
+
+    Raises:
+        UnknownName, BadInput, NotReachable: a task, language, file or wording that cannot be had; the message says which.
+    """
+    if prompt_language not in PROMPT_LANGUAGES:
+        raise UnknownName(f"no prompt language {prompt_language!r}; choose one of: {', '.join(PROMPT_LANGUAGES)}")
+    if shots_language and prompt_language != "en":
+        raise BadInput("exemplars in another language need wordings for both; use the English ones (prompt language en)")
+    benchmark = benchmarks().get(task)
+    asked = [*languages, shots_language] if languages and shots_language else languages
+    rows = _rows(task, benchmark, asked, limit, data, revision)
+    there = tuple(dict.fromkeys(row["language"] for row in rows))
+    wordings = {code: _wordings(task, benchmark, code, prompt_language, templates, names) for code in there}
+    if templates is None and benchmark is not None and benchmark.order:
+        rows = [{**row, "label": benchmark.order[row["label"]]} for row in rows]
+    items = _items(task, rows, wordings, shots, shots_language, seed)
+    items = [item for item in items if languages is None or item.language in languages]
+    used = {template.digest: template for each in wordings.values() for template in each}
+    return Plan(
+        task=task,
+        items=tuple(items),
+        templates=tuple(used.values()),
+        prompt_language=prompt_language,
+        wordings=_provenance(benchmark, templates, used.values()),
+        source=_source(benchmark, data, revision),
+        data_digest=fingerprint(rows),
+        benchmark=benchmark,
+        shots=shots,
+        contaminated=contamination(task, benchmark.hub_id if benchmark else "", data.stem if data else ""),
+        untested=benchmark is not None and data is None,
+    )
+
+
+def forecast(model: Model, plan: Plan) -> Forecast:
+    """Say what an evaluation will take, but for the time, which is measured on its first prompts."""
+    try:
+        weights = family.memory_needed(family.find(model.name), model.dtype)
+    except UnknownName:
+        folder = model.identity.folder
+        weights = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder else 0
+    requests = sum(len(item.choices) for item in plan.items)
+    return Forecast(len(plan.items), requests, plan.characters, weights)
+
+
+def _rows(
+    task: str,
+    benchmark: Benchmark | None,
+    languages: Sequence[str] | None,
+    limit: int | None,
+    data: Path | None,
+    revision: str | None,
+) -> list[dict[str, Any]]:
+    if limit is not None and limit < 1:
+        raise BadInput(f"limit={limit}; give a whole number of at least 1")
+    if benchmark is not None:
+        return read_benchmark(benchmark, languages, limit, data, revision)
+    if revision is not None:
+        raise BadInput(f"{task!r} does not come from the hub; drop the revision {revision!r}")
+    if data is not None:
+        return read_any(task, data, languages, limit)
+    if task not in tasks():
+        raise UnknownName(
+            f"no task called {task!r}; of the miniatures: {', '.join(tasks())}; published: {', '.join(benchmarks())}; "
+            "or give your own rows and wordings with data and templates"
+        )
+    return read_rows(task, languages, limit)
+
+
+def _wordings(
+    task: str,
+    benchmark: Benchmark | None,
+    language: str,
+    prompt_language: str,
+    folder: Path | None,
+    names: Sequence[str] | None,
+) -> list[Template]:
+    """The wordings for data of one language."""
+    if folder is not None and not folder.exists():
+        raise BadInput(f"no templates at {folder}; give a checkout of promptsource or a TOML file")
+    if folder is not None and folder.suffix == ".toml":
+        found = _in_language(read_templates(folder, foreign=True), language, prompt_language)
+    elif folder is not None:
+        found, names = _of_promptsource(task, benchmark, language, prompt_language, folder, names)
+    elif prompt_language in ("mt", "ht"):
+        raise BadInput(f"our wordings are no translations; for {prompt_language!r} name a checkout of promptsource (templates)")
+    elif benchmark is not None:
+        ours = read_templates(data_path(f"templates/{benchmark.wordings}.toml"))
+        found = _in_language(ours, language, prompt_language)
+    elif task in tasks():
+        found = _in_language(task_templates(task), language, prompt_language, english="x-en")
+    else:
+        raise BadInput(f"{task!r} is a task of your own; give its wordings too (a TOML file of templates)")
+    return _named(found, names, f"{task} with prompts in {prompt_language!r} for {language!r}")
+
+
+def _of_promptsource(
+    task: str,
+    benchmark: Benchmark | None,
+    language: str,
+    prompt_language: str,
+    folder: Path,
+    names: Sequence[str] | None,
+) -> tuple[list[Template], Sequence[str] | None]:
+    if prompt_language == "native":
+        raise BadInput("promptsource has translated wordings: choose mt or ht; native ones are ours")
+    english = prompt_language == "en"
+    place = benchmark.promptsource.format(prompt="en" if english else language) if benchmark else task
+    dataset, _, config = place.partition("/")
+    found = read_promptsource(folder, dataset, config or None)
+    if not english:
+        wanted = [t for t in found if t.translated == prompt_language and t.language == language]
+        return wanted, names
+    untranslated = [t for t in found if not t.translated]
+    return untranslated, names or (benchmark.five if benchmark else None)
+
+
+def _in_language(
+    templates: Sequence[Template], language: str, prompt_language: str, english: str = "en"
+) -> list[Template]:
+    wanted = english if prompt_language == "en" else language
+    found = [template for template in templates if template.language == wanted]
+    if not found:
+        there = dict.fromkeys(template.language for template in templates)
+        raise BadInput(f"no wordings in {wanted!r}; there are some in: {', '.join(there) or 'nothing'}")
+    return found
+
+
+def _named(templates: Sequence[Template], names: Sequence[str] | None, what: str) -> list[Template]:
+    there = [template.name for template in templates]
+    for name in names or []:
+        if name not in there:
+            raise UnknownName(f"no template called {name!r} for {what}; there are: {'; '.join(there) or 'none'}")
+    chosen = [template for template in templates if names is None or template.name in names]
+    without = [template.name for template in chosen if template.answer_choices is None]
+    if without or not chosen:
+        raise BadInput(
+            f"{f'template {without[0]!r} has no answer choices' if without else 'no template'} for {what}; ranking needs choices"
+        )
+    return chosen
+
+
+def _items(
+    task: str,
+    rows: Sequence[dict[str, Any]],
+    wordings: dict[str, list[Template]],
+    shots: int,
+    shots_language: str | None,
+    seed: int,
+) -> list[Item]:
+    """Languages with the same wordings go together, so that exemplars can be of another language."""
+    groups: dict[tuple[Template, ...], list[str]] = {}
+    for code, templates in wordings.items():
+        groups.setdefault(tuple(templates), []).append(code)
+    made = []
+    for templates, codes in groups.items():
+        chosen = [row for row in rows if row["language"] in codes]
+        made += few_shot_items(chosen, templates, shots, seed=seed, language=shots_language)
+    return [replace(item, task=task) for item in made]
+
+
+def _provenance(benchmark: Benchmark | None, folder: Path | None, used: Any) -> str:
+    if folder is None:
+        return "ours"
+    five = set(benchmark.five) if benchmark is not None and folder.suffix != ".toml" else set()
+    return "published" if all(t.name in five or t.translated for t in used) and five else "given"
+
+
+def _source(benchmark: Benchmark | None, data: Path | None, revision: str | None) -> str:
+    if data is not None:
+        return f"files {data.name}"
+    return f"{benchmark.hub_id}@{revision or benchmark.revision}" if benchmark is not None else "ships with the package"

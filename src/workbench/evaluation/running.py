@@ -1,0 +1,127 @@
+"""Rank a plan's items with one model: loaded once, told how long it takes, stopped and started again at will.
+
+Every finished batch is in the store, so a second start asks only what is missing.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pandas as pd
+
+from workbench.errors import NotReachable
+from workbench.evaluation.planning import Forecast, Plan, forecast
+from workbench.models import Model
+from workbench.ranking import rank
+from workbench.tasks import Item
+
+SAMPLE = 32  # prompts that are timed before the rest
+_CHUNK = 512  # prompts between two reports
+
+
+def evaluate(
+    model: Model,
+    plan: Plan,
+    *,
+    protocol: str | None = None,
+    batch_size: int = 16,
+    report: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Rank all items of a plan.
+
+    Args:
+        report: told the forecast before the bulk starts, then the progress, a line each.
+
+    Returns:
+        The table of `workbench.ranking.rank`, in the order of the plan, with the columns prompt_language, wordings, digest
+        (of the template), shots, dtype and contaminated.
+
+    Raises:
+        NotReachable: no weights, and answers are missing; the message says of which languages and wordings.
+        BadInput, StoreFailed: as `rank`; what was scored stays in the store.
+    """
+    say = report or (lambda _: None)
+    expected = forecast(model, plan)
+    if model.identity.folder is None:
+        parts = [_from_store(model, plan, protocol)]
+    else:
+        parts = list(_in_chunks(model, plan, expected, protocol, batch_size, say))
+    table = pd.concat(parts, ignore_index=True).set_index("id").loc[[item.id for item in plan.items]].reset_index()
+    digest = {(template.language, template.name): template.digest for template in plan.templates}
+    by_name = {template.name: template.digest for template in plan.templates}
+    keys = zip(table["language"], table["template"], strict=True)
+    return table.assign(
+        prompt_language=plan.prompt_language,
+        wordings=plan.wordings,
+        digest=[digest.get(key, by_name[key[1]]) for key in keys],
+        shots=plan.shots,
+        dtype=model.dtype,
+        contaminated=plan.contaminated,
+    )
+
+
+def describe(expected: Forecast) -> str:
+    """A forecast in a sentence."""
+    memory = f"{expected.weights / 1e9:.3g} GB of weights" if expected.weights else "weights of unknown size"
+    text = f"{expected.prompts:,} prompts, {expected.requests:,} choices, {expected.characters:,} characters; {memory}"
+    return text if expected.seconds is None else f"{text}; about {_spoken(expected.seconds)} at the pace of the first prompts"
+
+
+def _from_store(model: Model, plan: Plan, protocol: str | None) -> pd.DataFrame:
+    """Weights are not here: everything at once, so that all that is missing is told at once."""
+    try:
+        return rank(model, plan.items, protocol=protocol)
+    except NotReachable as error:
+        missing = set(error.missing)
+        lost: dict[str, int] = {}
+        for item in plan.items:
+            if item.prompt in missing:
+                cell = f"{item.task} in {item.language}, {item.template!r}"
+                lost[cell] = lost.get(cell, 0) + 1
+        cells = "; ".join(f"{cell}: {count}" for cell, count in list(lost.items())[:12])
+        more = f"; and {len(lost) - 12} more" if len(lost) > 12 else ""
+        raise NotReachable(f"no answers of {model.name} to {cells}{more} prompts; {error}", error.missing) from error
+
+
+def _in_chunks(
+    model: Model,
+    plan: Plan,
+    expected: Forecast,
+    protocol: str | None,
+    batch_size: int,
+    say: Callable[[str], None],
+) -> Iterator[pd.DataFrame]:
+    left, pace, asked = expected.characters, 0.0, 0
+    say(describe(expected))
+    computed, spent = 0, 0.0
+    for number, chunk in enumerate(_chunks(plan.items)):
+        if number == 0:
+            _ = rank(model, chunk[:1], protocol=protocol, batch_size=batch_size, progress=False)  # reads the weights
+        before, started = model.misses, time.monotonic()
+        yield rank(model, chunk, protocol=protocol, batch_size=batch_size, progress=False)
+        size = sum(len(item.prompt) + len(choice) for item in chunk for choice in item.choices)
+        left, asked = left - size, asked + len(chunk)
+        if model.misses > before:
+            computed, spent = computed + size, spent + time.monotonic() - started
+            pace = spent / computed
+        if number == 0:
+            say(describe(replace(expected, seconds=pace * expected.characters)) if pace else "the first answers come from the store")
+        else:
+            rest = f"at most {_spoken(pace * left)} left" if pace and left else "all from the store so far" if left else "done"
+            say(f"{asked:,} of {expected.prompts:,} prompts; {rest}")
+
+
+def _chunks(items: tuple[Item, ...]) -> Iterator[list[Item]]:
+    """A small sample first, then larger chunks; meanings shuffled, so that each chunk is like the whole."""
+    clusters = sorted({item.cluster for item in items})
+    random.Random(0).shuffle(clusters)
+    place = {cluster: number for number, cluster in enumerate(clusters)}
+    waiting = sorted(items, key=lambda item: place[item.cluster])
+    yield waiting[:SAMPLE]
+    for start in range(SAMPLE, len(waiting), _CHUNK):
+        yield waiting[start : start + _CHUNK]
+
+
+def _spoken(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
