@@ -60,9 +60,9 @@ def test_wilson_averages_95_percent_over_truths():
 def test_cluster_bootstrap_covers_95_percent_and_ignoring_clusters_does_not():
     generator = np.random.default_rng(1)
     honest, naive = [], []
-    for seed in range(2500):
+    for seed in range(2000):
         values, clusters = clustered_draw(generator)
-        honest.append(stats.bootstrap(values, clusters, draws=200, seed=seed))
+        honest.append(stats.bootstrap(values, clusters, draws=400, seed=seed))
         if seed < 200:
             naive.append(stats.bootstrap(values, np.arange(len(values)), draws=200, seed=seed))
     assert 0.94 <= covered(honest, 0.5) <= 0.96

@@ -103,9 +103,13 @@ def make_plan(
         UnknownName, BadInput, NotReachable: a task, language, file or wording that cannot be had; the message says which.
     """
     if prompt_language not in PROMPT_LANGUAGES:
-        raise UnknownName(f"no prompt language {prompt_language!r}; choose one of: {', '.join(PROMPT_LANGUAGES)}")
+        raise UnknownName(
+            f"no prompt language {prompt_language!r}; choose one of: {', '.join(PROMPT_LANGUAGES)}"
+        )
     if shots_language and prompt_language != "en":
-        raise BadInput("exemplars in another language need wordings for both; use the English ones (prompt language en)")
+        raise BadInput(
+            "exemplars in another language need wordings for both; use the English ones (prompt language en)"
+        )
     benchmark = benchmarks().get(task)
     asked = [*languages, shots_language] if languages and shots_language else languages
     rows = _rows(task, benchmark, asked, limit, data, revision)
@@ -115,6 +119,7 @@ def make_plan(
         rows = [{**row, "label": benchmark.order[row["label"]]} for row in rows]
     items = _items(task, rows, wordings, shots, shots_language, seed)
     items = [item for item in items if languages is None or item.language in languages]
+    _expect_unique(items)
     used = {template.digest: template for each in wordings.values() for template in each}
     return Plan(
         task=task,
@@ -182,7 +187,9 @@ def _wordings(
     elif folder is not None:
         found, names = _of_promptsource(task, benchmark, language, prompt_language, folder, names)
     elif prompt_language in ("mt", "ht"):
-        raise BadInput(f"our wordings are no translations; for {prompt_language!r} name a checkout of promptsource (templates)")
+        raise BadInput(
+            f"our wordings are no translations; for {prompt_language!r} name a checkout of promptsource (templates)"
+        )
     elif benchmark is not None:
         ours = read_templates(data_path(f"templates/{benchmark.wordings}.toml"))
         found = _in_language(ours, language, prompt_language)
@@ -221,7 +228,10 @@ def _in_language(
     found = [template for template in templates if template.language == wanted]
     if not found:
         there = dict.fromkeys(template.language for template in templates)
-        raise BadInput(f"no wordings in {wanted!r}; there are some in: {', '.join(there) or 'nothing'}")
+        raise BadInput(
+            f"no wordings in {wanted!r}; there are some in: {', '.join(there) or 'nothing'}; name languages among those, or "
+            "prompt language en"
+        )
     return found
 
 
@@ -229,7 +239,9 @@ def _named(templates: Sequence[Template], names: Sequence[str] | None, what: str
     there = [template.name for template in templates]
     for name in names or []:
         if name not in there:
-            raise UnknownName(f"no template called {name!r} for {what}; there are: {'; '.join(there) or 'none'}")
+            raise UnknownName(
+                f"no template called {name!r} for {what}; there are: {'; '.join(there) or 'none'}"
+            )
     chosen = [template for template in templates if names is None or template.name in names]
     without = [template.name for template in chosen if template.answer_choices is None]
     if without or not chosen:
@@ -258,6 +270,16 @@ def _items(
     return [replace(item, task=task) for item in made]
 
 
+def _expect_unique(items: Sequence[Item]) -> None:
+    seen: set[str] = set()
+    for item in items:
+        if item.id in seen:
+            raise BadInput(
+                f"two rows make the item {item.id!r}; give every row of a language an id of its own"
+            )
+        seen.add(item.id)
+
+
 def _provenance(benchmark: Benchmark | None, folder: Path | None, used: Any) -> str:
     if folder is None:
         return "ours"
@@ -268,4 +290,8 @@ def _provenance(benchmark: Benchmark | None, folder: Path | None, used: Any) -> 
 def _source(benchmark: Benchmark | None, data: Path | None, revision: str | None) -> str:
     if data is not None:
         return f"files {data.name}"
-    return f"{benchmark.hub_id}@{revision or benchmark.revision}" if benchmark is not None else "ships with the package"
+    return (
+        f"{benchmark.hub_id}@{revision or benchmark.revision}"
+        if benchmark is not None
+        else "ships with the package"
+    )

@@ -47,7 +47,12 @@ def evaluate(
         parts = [_from_store(model, plan, protocol)]
     else:
         parts = list(_in_chunks(model, plan, expected, protocol, batch_size, say))
-    table = pd.concat(parts, ignore_index=True).set_index("id").loc[[item.id for item in plan.items]].reset_index()
+    table = (
+        pd.concat(parts, ignore_index=True)
+        .set_index("id")
+        .loc[[item.id for item in plan.items]]
+        .reset_index()
+    )
     digest = {(template.language, template.name): template.digest for template in plan.templates}
     by_name = {template.name: template.digest for template in plan.templates}
     keys = zip(table["language"], table["template"], strict=True)
@@ -65,7 +70,11 @@ def describe(expected: Forecast) -> str:
     """A forecast in a sentence."""
     memory = f"{expected.weights / 1e9:.3g} GB of weights" if expected.weights else "weights of unknown size"
     text = f"{expected.prompts:,} prompts, {expected.requests:,} choices, {expected.characters:,} characters; {memory}"
-    return text if expected.seconds is None else f"{text}; about {_spoken(expected.seconds)} at the pace of the first prompts"
+    return (
+        text
+        if expected.seconds is None
+        else f"{text}; about {_spoken(expected.seconds)} at the pace of the first prompts"
+    )
 
 
 def _from_store(model: Model, plan: Plan, protocol: str | None) -> pd.DataFrame:
@@ -81,7 +90,9 @@ def _from_store(model: Model, plan: Plan, protocol: str | None) -> pd.DataFrame:
                 lost[cell] = lost.get(cell, 0) + 1
         cells = "; ".join(f"{cell}: {count}" for cell, count in list(lost.items())[:12])
         more = f"; and {len(lost) - 12} more" if len(lost) > 12 else ""
-        raise NotReachable(f"no answers of {model.name} to {cells}{more} prompts; {error}", error.missing) from error
+        raise NotReachable(
+            f"no answers of {model.name} to {cells}{more} prompts; {error}", error.missing
+        ) from error
 
 
 def _in_chunks(
@@ -97,7 +108,9 @@ def _in_chunks(
     computed, spent = 0, 0.0
     for number, chunk in enumerate(_chunks(plan.items)):
         if number == 0:
-            _ = rank(model, chunk[:1], protocol=protocol, batch_size=batch_size, progress=False)  # reads the weights
+            _ = rank(
+                model, chunk[:1], protocol=protocol, batch_size=batch_size, progress=False
+            )  # reads the weights
         before, started = model.misses, time.monotonic()
         yield rank(model, chunk, protocol=protocol, batch_size=batch_size, progress=False)
         size = sum(len(item.prompt) + len(choice) for item in chunk for choice in item.choices)
@@ -106,9 +119,19 @@ def _in_chunks(
             computed, spent = computed + size, spent + time.monotonic() - started
             pace = spent / computed
         if number == 0:
-            say(describe(replace(expected, seconds=pace * expected.characters)) if pace else "the first answers come from the store")
+            say(
+                describe(replace(expected, seconds=pace * expected.characters))
+                if pace
+                else "the first answers come from the store"
+            )
         else:
-            rest = f"at most {_spoken(pace * left)} left" if pace and left else "all from the store so far" if left else "done"
+            rest = (
+                f"at most {_spoken(pace * left)} left"
+                if pace and left
+                else "all from the store so far"
+                if left
+                else "done"
+            )
             say(f"{asked:,} of {expected.prompts:,} prompts; {rest}")
 
 
@@ -124,4 +147,10 @@ def _chunks(items: tuple[Item, ...]) -> Iterator[list[Item]]:
 
 
 def _spoken(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )

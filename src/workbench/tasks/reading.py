@@ -100,20 +100,19 @@ def local_files(
     files = _with_words(files, _SAME_SPLIT.get(split, (split,)), among=_SPLITS)
     if len(benchmark.languages) == 1:
         return {benchmark.languages[0]: files}
-    found = {code: [file for file in files if code in _words(file, data)] for code in languages}
-    found = {code: paths for code, paths in found.items() if paths}
-    if not found and len(files) == 1:
+    there = {code: [file for file in files if code in _words(file, data)] for code in benchmark.languages}
+    if not any(there.values()) and len(files) == 1:
         fields = {row.get("language") for row in read_table(files[0], ())}
-        found = {
-            code: files for code in languages if code in fields or (fields == {None} and len(languages) == 1)
-        }
-    missing = [code for code in languages if code not in found]
-    if missing and (all_asked or not found):
+        alone = set(languages) if fields == {None} and len(languages) == 1 else fields
+        there = {code: files for code in benchmark.languages if code in alone}
+    there = {code: paths for code, paths in there.items() if paths}
+    missing = [code for code in languages if code not in there]
+    if missing and (all_asked or not there):
         raise UnknownName(
-            f"{data} has no rows in {', '.join(missing)}; languages are told by the path (val.sw.jsonl) or a field "
-            f"`language`, and there are: {', '.join(found) or 'none of this task'}"
+            f"{data} has no rows of {benchmark.name} in {', '.join(missing)}; languages are told by the path (val.sw.jsonl) or "
+            f"a field `language`, and there are: {', '.join(there) or 'none'}"
         )
-    return found
+    return {code: there[code] for code in languages if code in there}
 
 
 def fetch(benchmark: Benchmark, language: str, revision: str | None = None) -> list[Path]:

@@ -104,7 +104,16 @@ def render(template: Template, row: Mapping[str, Any]) -> Prompt:
     source = template.jinja
     if template.field_limit is not None:
         source = source.replace("}}", f" | string | truncate({template.field_limit}) }}}}")
-    text, target, *_ = (*_parts(_fill(template, source, {**data, "answer_choices": list(choices)})), "")
+    text, target, *_ = (
+        *_parts(
+            _fill(
+                template,
+                source,
+                {**data, "answer_choices": [each.replace(_BAR, _BAR_IN_DATA) for each in choices]},
+            )
+        ),
+        "",
+    )
     if not text:
         raise BadInput(f"template {template.name!r} renders an empty prompt for the row {_short(row)}")
     return Prompt(text=text, choices=choices, target=target)
