@@ -114,7 +114,11 @@ def latex(table: pd.DataFrame) -> str:
     """A table as LaTeX with booktabs' rules; special characters are escaped."""
     right = "".join("r" if pd.api.types.is_numeric_dtype(table[name]) else "l" for name in table)
     styler = (
-        rounded(table).style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+        rounded(table)
+        .map(str)
+        .style.hide(axis="index")
+        .format(escape="latex")
+        .format_index(escape="latex", axis=1)
     )
     text: str = styler.to_latex(hrules=True, column_format=right)
     return text

@@ -22,6 +22,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from pyarrow import parquet
 
 from workbench.errors import BadInput, NotReachable, UnknownName
 from workbench.store import canonical
@@ -95,12 +96,20 @@ def local_files(
     benchmark: Benchmark, data: Path, languages: Sequence[str], *, all_asked: bool
 ) -> dict[str, list[Path]]:
     """The files of each language below `data`; languages without a file are left out unless they were asked for."""
-    files = _with_words(_files_of(data), benchmark.file_words)
-    split = benchmark.split.split("_")[0]
-    files = _with_words(files, _SAME_SPLIT.get(split, (split,)), among=_SPLITS)
+    files = _files_of(data)
+    if data.is_dir():
+        split = benchmark.split.split("_")[0]
+        files = _with_words(files, data, benchmark.file_words)
+        files = _with_words(files, data, _SAME_SPLIT.get(split, (split,)), among=_SPLITS)
+    if not files:
+        raise BadInput(
+            f"{data} has no file of the split {benchmark.split!r} of {benchmark.name}; name the file itself"
+        )
     if len(benchmark.languages) == 1:
         return {benchmark.languages[0]: files}
-    there = {code: [file for file in files if code in _words(file, data)] for code in benchmark.languages}
+    there = {
+        code: [file for file in files if code in _words(file, data.parent)] for code in benchmark.languages
+    }
     if not any(there.values()) and len(files) == 1:
         fields = {row.get("language") for row in read_table(files[0], ())}
         alone = set(languages) if fields == {None} and len(languages) == 1 else fields
@@ -166,22 +175,24 @@ def read_table(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
         return read_lines(path, needed)
     try:
         if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
+            rows = parquet.read_table(path).to_pylist()
         else:
             table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False)
+            rows = table.to_dict("records")
     except (ValueError, OSError) as error:  # pyarrow's and pandas' own errors are ValueErrors
         raise BadInput(f"{path} cannot be read: {error}") from error
-    missing = [name for name in needed if name not in table]
+    missing = [name for name in needed if rows and name not in rows[0]]
     if missing:
         raise BadInput(f"{path} lacks the field {missing[0]!r}; needed are {', '.join(needed)}")
-    rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
-    return rows
+    return list(rows)
 
 
 def _rows(benchmark: Benchmark, language: str, paths: Sequence[Path]) -> list[dict[str, Any]]:
     needed = (*benchmark.needed, benchmark.label)
     found = [(path, row) for path in paths for row in read_table(path, needed)]
     rows = [(path, row) for path, row in found if row.get("language", language) == language]
+    if not rows:
+        raise BadInput(f"{', '.join(map(str, paths))}: no rows of {benchmark.name} in {language!r}")
     made = []
     for number, (path, row) in enumerate(rows):
         where = f"{path}, row {number + 1}"
@@ -234,15 +245,12 @@ def _files_of(data: Path) -> list[Path]:
     return files
 
 
-def _with_words(files: list[Path], words: Sequence[str], among: Sequence[str] = ()) -> list[Path]:
-    """Those with one of the words in their path, if any of the files has one (of `among`); else all."""
-    fitting = [file for file in files if set(words) & _words(file)]
-    marked = [file for file in files if set(among or words) & _words(file)]
+def _with_words(files: list[Path], root: Path, words: Sequence[str], among: Sequence[str] = ()) -> list[Path]:
+    """Those with one of the words in their path below `root`, if any of the files has one (of `among`); else all."""
+    fitting = [file for file in files if set(words) & _words(file, root)]
+    marked = [file for file in files if set(among or words) & _words(file, root)]
     return fitting if marked else files
 
 
-def _words(path: Path, root: Path | None = None) -> set[str]:
-    inside = (
-        path.relative_to(root) if root is not None and path != root else Path(path.parent.name) / path.name
-    )
-    return set(re.split(r"[^A-Za-z0-9]+", str(inside)))
+def _words(path: Path, root: Path) -> set[str]:
+    return set(re.split(r"[^A-Za-z0-9]+", str(path.relative_to(root))))
