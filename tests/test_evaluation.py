@@ -69,7 +69,7 @@ def test_labels_of_cb_follow_our_order_of_choices():
         ({"limit": 0}, BadInput, "limit=0"),
         ({"shots": 9}, BadInput, "9 exemplars"),
         ({"shots": 1, "shots_language": "sw", "prompt_language": "native"}, BadInput, "wordings for both"),
-        ({"task": "mine"}, BadInput, "give its wordings too"),
+        ({"task": "mine"}, UnknownName, "with both data and templates"),
     ],
 )
 def test_what_cannot_be_planned_is_one_sentence(change, error, message):
@@ -100,7 +100,8 @@ def test_a_forecast_counts_and_the_run_tells_progress(model):
     assert said[-1].endswith("done")
     again = []
     evaluate(model, plan, report=again.append)
-    assert "the first answers come from the store" in again
+    assert again[0] == again[1]  # nothing was computed, so there is no pace to tell
+    assert "about" in said[1]
 
 
 def test_what_was_scored_stays_when_an_evaluation_breaks_off(model, monkeypatch):
@@ -118,8 +119,7 @@ def test_what_was_scored_stays_when_an_evaluation_breaks_off(model, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         evaluate(model, plan, batch_size=4)
     monkeypatch.setattr(type(model.engine), "score", real)
-    kept = model.store.info()["answers"]
-    assert kept == 3 * 4 - 2 or kept > 0
+    assert model.store.info()["answers"] > 0
     before = model.misses
     evaluate(model, plan, batch_size=4)
     fresh = load(model.name, device="cpu", store=Store(model.store.path.with_name("other.sqlite")))
@@ -322,8 +322,8 @@ def test_a_pack_answers_elsewhere_without_weights_and_a_miss_names_what_lacks(
 def test_real_xcopa_with_published_prompts_on_random_weights_is_at_chance(model):
     """End to end; random weights know nothing, so the pooled accuracy lies inside chance's interval (Holm over the cells)."""
     languages = ["id", "sw"]
-    plan = make_plan("xcopa", languages, data=SHARED / "xcopa", templates=SHARED / "promptsource", limit=40)
-    assert (plan.wordings, len(plan.items)) == ("published", 2 * 40 * 5)
+    plan = make_plan("xcopa", languages, data=SHARED / "xcopa", templates=SHARED / "promptsource", limit=25)
+    assert (plan.wordings, len(plan.items)) == ("published", 2 * 25 * 5)
     ranked = evaluate(model, plan)
     cells = by_template(ranked)
     halves = ranked["correct"].astype(float).to_numpy()

@@ -119,7 +119,7 @@ def _tables(room: Any, ranked: Any, plan: Any, names: list[str], margin: float) 
 def _draw(languages: Any, templates: Any, folder: Path, badge: str, plan: Any) -> list[Path]:
     room, note = (
         workbench.figures,
-        f"{plan.task}, {plan.source}; {plan.wordings} wordings; 95 % intervals over meanings.",
+        f"{plan.task}, {plan.source}; wordings: {plan.wordings}; 95 % intervals over meanings.",
     )
     first = room.intervals(
         languages, x="mean", y="language", low="low", high="high", group="model", reference="chance",

@@ -4,6 +4,7 @@ Three kinds of task pass through one door: the miniatures' own (they ship), the 
 files), and rows of your own with your own wordings.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,12 +66,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What an evaluation will take: requests are choices to score; memory is of the weights alone, in bytes (0: unknown)."""
+    """What an evaluation will take: choices to score (requests), bytes of the weights alone (0: unknown), this machine's memory.
+
+    `seconds` is None until the first prompts were timed. GPUs have memory of their own, which is not asked for.
+    """
 
     prompts: int
     requests: int
     characters: int
     weights: int
+    memory: int
     seconds: float | None = None
 
 
@@ -111,6 +116,11 @@ def make_plan(
             "exemplars in another language need wordings for both; use the English ones (prompt language en)"
         )
     benchmark = benchmarks().get(task)
+    if benchmark is None and task not in tasks() and not (data and templates):
+        raise UnknownName(
+            f"no task called {task!r}; of the miniatures: {', '.join(tasks())}; published: {', '.join(benchmarks())}; "
+            "or give rows and wordings of your own, with both data and templates"
+        )
     asked = [*languages, shots_language] if languages and shots_language else languages
     rows = _rows(task, benchmark, asked, limit, data, revision)
     there = tuple(dict.fromkeys(row["language"] for row in rows))
@@ -144,7 +154,8 @@ def forecast(model: Model, plan: Plan) -> Forecast:
         folder = model.identity.folder
         weights = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder else 0
     requests = sum(len(item.choices) for item in plan.items)
-    return Forecast(len(plan.items), requests, plan.characters, weights)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Forecast(len(plan.items), requests, plan.characters, weights, memory)
 
 
 def _rows(
@@ -163,11 +174,6 @@ def _rows(
         raise BadInput(f"{task!r} does not come from the hub; drop the revision {revision!r}")
     if data is not None:
         return read_any(task, data, languages, limit)
-    if task not in tasks():
-        raise UnknownName(
-            f"no task called {task!r}; of the miniatures: {', '.join(tasks())}; published: {', '.join(benchmarks())}; "
-            "or give your own rows and wordings with data and templates"
-        )
     return read_rows(task, languages, limit)
 
 
@@ -193,10 +199,8 @@ def _wordings(
     elif benchmark is not None:
         ours = read_templates(data_path(f"templates/{benchmark.wordings}.toml"))
         found = _in_language(ours, language, prompt_language)
-    elif task in tasks():
-        found = _in_language(task_templates(task), language, prompt_language, english="x-en")
     else:
-        raise BadInput(f"{task!r} is a task of your own; give its wordings too (a TOML file of templates)")
+        found = _in_language(task_templates(task), language, prompt_language, english="x-en")
     return _named(found, names, f"{task} with prompts in {prompt_language!r} for {language!r}")
 
 

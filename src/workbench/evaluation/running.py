@@ -6,7 +6,7 @@ Every finished batch is in the store, so a second start asks only what is missin
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -42,11 +42,10 @@ def evaluate(
         BadInput, StoreFailed: as `rank`; what was scored stays in the store.
     """
     say = report or (lambda _: None)
-    expected = forecast(model, plan)
     if model.identity.folder is None:
         parts = [_from_store(model, plan, protocol)]
     else:
-        parts = list(_in_chunks(model, plan, expected, protocol, batch_size, say))
+        parts = list(_in_chunks(model, plan, protocol, batch_size, say))
     table = (
         pd.concat(parts, ignore_index=True)
         .set_index("id")
@@ -68,13 +67,12 @@ def evaluate(
 
 def describe(expected: Forecast) -> str:
     """A forecast in a sentence."""
-    memory = f"{expected.weights / 1e9:.3g} GB of weights" if expected.weights else "weights of unknown size"
-    text = f"{expected.prompts:,} prompts, {expected.requests:,} choices, {expected.characters:,} characters; {memory}"
-    return (
-        text
-        if expected.seconds is None
-        else f"{text}; about {_spoken(expected.seconds)} at the pace of the first prompts"
-    )
+    size = f"{expected.weights / 1e9:.3g} GB of weights" if expected.weights else "weights of unknown size"
+    here = f"{expected.memory / 1e9:.3g} GB in this machine{' (too little)' * (expected.weights > expected.memory)}"
+    text = f"{expected.prompts:,} prompts, {expected.requests:,} choices, {expected.characters:,} characters; {size}, {here}"
+    if expected.seconds is None:
+        return text
+    return f"{text}; about {_spoken(expected.seconds)} at the pace of the first prompts"
 
 
 def _from_store(model: Model, plan: Plan, protocol: str | None) -> pd.DataFrame:
@@ -95,44 +93,51 @@ def _from_store(model: Model, plan: Plan, protocol: str | None) -> pd.DataFrame:
         ) from error
 
 
+@dataclass
+class _Pace:
+    """How quickly characters were scored, of those that had to be."""
+
+    left: int
+    computed: int = 0
+    seconds: float = 0.0
+
+    def add(self, size: int, seconds: float, *, fresh: bool) -> None:
+        """Count a chunk as done; only a fresh one tells the pace."""
+        self.left -= size
+        if fresh:
+            self.computed, self.seconds = self.computed + size, self.seconds + seconds
+
+    def time_for(self, size: int) -> float | None:
+        """Seconds that so many characters take, None before anything was computed."""
+        return self.seconds / self.computed * size if self.computed else None
+
+
 def _in_chunks(
-    model: Model,
-    plan: Plan,
-    expected: Forecast,
-    protocol: str | None,
-    batch_size: int,
-    say: Callable[[str], None],
+    model: Model, plan: Plan, protocol: str | None, batch_size: int, say: Callable[[str], None]
 ) -> Iterator[pd.DataFrame]:
-    left, pace, asked = expected.characters, 0.0, 0
+    expected, asked = forecast(model, plan), 0
+    pace = _Pace(expected.characters)
     say(describe(expected))
-    computed, spent = 0, 0.0
     for number, chunk in enumerate(_chunks(plan.items)):
-        if number == 0:
-            _ = rank(
-                model, chunk[:1], protocol=protocol, batch_size=batch_size, progress=False
-            )  # reads the weights
+        if number == 0:  # reads the weights, which is not to be timed
+            rank(model, chunk[:1], protocol=protocol, batch_size=batch_size, progress=False)
         before, started = model.misses, time.monotonic()
         yield rank(model, chunk, protocol=protocol, batch_size=batch_size, progress=False)
         size = sum(len(item.prompt) + len(choice) for item in chunk for choice in item.choices)
-        left, asked = left - size, asked + len(chunk)
-        if model.misses > before:
-            computed, spent = computed + size, spent + time.monotonic() - started
-            pace = spent / computed
+        pace.add(size, time.monotonic() - started, fresh=model.misses > before)
+        asked += len(chunk)
         if number == 0:
-            say(
-                describe(replace(expected, seconds=pace * expected.characters))
-                if pace
-                else "the first answers come from the store"
-            )
+            say(describe(replace(expected, seconds=pace.time_for(expected.characters))))
         else:
-            rest = (
-                f"at most {_spoken(pace * left)} left"
-                if pace and left
-                else "all from the store so far"
-                if left
-                else "done"
-            )
-            say(f"{asked:,} of {expected.prompts:,} prompts; {rest}")
+            say(f"{asked:,} of {expected.prompts:,} prompts; {_rest(pace)}")
+
+
+def _rest(pace: _Pace) -> str:
+    """What is left; answers that the store has make it less."""
+    seconds = pace.time_for(pace.left)
+    if not pace.left:
+        return "done"
+    return "all from the store so far" if seconds is None else f"at most {_spoken(seconds)} left"
 
 
 def _chunks(items: tuple[Item, ...]) -> Iterator[list[Item]]:

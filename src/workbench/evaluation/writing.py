@@ -44,7 +44,7 @@ def write(
         raise StoreFailed(
             f"could not write in {folder}: {error}; free some space or name another folder with --out"
         ) from error
-    said = f"{badge}: {', '.join(models)} on {plan.task} ({plan.source}), {plan.wordings} wordings, {plan.prompt_language}"
+    said = f"{badge}: {', '.join(models)} on {plan.task} ({plan.source}), wordings: {plan.wordings}, {plan.prompt_language}"
     said += f"\nCONTAMINATED: {plan.contaminated}" if plan.contaminated else ""
     for name, table in tables.items():
         texts = {
