@@ -5,7 +5,9 @@ import zipfile
 from hashlib import sha256
 
 import pytest
+from typer.testing import CliRunner
 
+from workbench.cli import app
 from workbench.errors import BadInput, UnknownName
 from workbench.packs import check_pack, export_pack, import_pack
 from workbench.store import Store, canonical
@@ -137,3 +139,17 @@ def test_a_name_that_means_other_weights_here_keeps_its_meaning(full, tmp_path):
     assert taken.kept_names == ("bigscience/bloomz-560m@main",)
     assert here.identity("bigscience/bloomz-560m@main")["weights"] == "newer"
     assert taken.new == 7
+
+
+def test_packs_travel_by_command(full, tmp_path, monkeypatch):
+    pack = str(tmp_path / "a.pack")
+    monkeypatch.setenv("WORKBENCH_STORE", str(full.path))
+    told = CliRunner().invoke(app, ["store", "export", pack, "--model", "bloomz-560m"])
+    assert (told.exit_code, "7 answers" in told.output) == (0, True)
+    monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "empty.sqlite"))
+    assert "7 answers, whole" in CliRunner().invoke(app, ["store", "check", pack]).output
+    assert "7 new answers of 7" in CliRunner().invoke(app, ["store", "import", pack]).output
+    (tmp_path / "bad.pack").write_bytes(b"no pack")
+    assert isinstance(
+        CliRunner().invoke(app, ["store", "import", str(tmp_path / "bad.pack")]).exception, BadInput
+    )

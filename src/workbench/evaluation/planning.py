@@ -12,8 +12,8 @@ from typing import Any
 
 from workbench import family
 from workbench.errors import BadInput, UnknownName
+from workbench.evaluation.wordings import find_wordings, provenance
 from workbench.models import Model
-from workbench.records import data_path
 from workbench.tasks import (
     Benchmark,
     Item,
@@ -24,12 +24,9 @@ from workbench.tasks import (
     read_any,
     read_benchmark,
     read_rows,
-    task_templates,
     tasks,
 )
-from workbench.templates import Template, read_promptsource, read_templates
-
-PROMPT_LANGUAGES = ("en", "native", "mt", "ht")
+from workbench.templates import Template
 
 
 @dataclass(frozen=True)
@@ -107,24 +104,17 @@ def make_plan(
     Raises:
         UnknownName, BadInput, NotReachable: a task, language, file or wording that cannot be had; the message says which.
     """
-    if prompt_language not in PROMPT_LANGUAGES:
-        raise UnknownName(
-            f"no prompt language {prompt_language!r}; choose one of: {', '.join(PROMPT_LANGUAGES)}"
-        )
     if shots_language and prompt_language != "en":
         raise BadInput(
             "exemplars in another language need wordings for both; use the English ones (prompt language en)"
         )
-    benchmark = benchmarks().get(task)
-    if benchmark is None and task not in tasks() and not (data and templates):
-        raise UnknownName(
-            f"no task called {task!r}; of the miniatures: {', '.join(tasks())}; published: {', '.join(benchmarks())}; "
-            "or give rows and wordings of your own, with both data and templates"
-        )
+    benchmark = _known(task, data, templates)
     asked = [*languages, shots_language] if languages and shots_language else languages
     rows = _rows(task, benchmark, asked, limit, data, revision)
     there = tuple(dict.fromkeys(row["language"] for row in rows))
-    wordings = {code: _wordings(task, benchmark, code, prompt_language, templates, names) for code in there}
+    wordings = {
+        code: find_wordings(task, benchmark, code, prompt_language, templates, names) for code in there
+    }
     if templates is None and benchmark is not None and benchmark.order:
         rows = [{**row, "label": benchmark.order[row["label"]]} for row in rows]
     items = _items(task, rows, wordings, shots, shots_language, seed)
@@ -136,7 +126,7 @@ def make_plan(
         items=tuple(items),
         templates=tuple(used.values()),
         prompt_language=prompt_language,
-        wordings=_provenance(benchmark, templates, used.values()),
+        wordings=provenance(benchmark, templates, used.values()),
         source=_source(benchmark, data, revision),
         data_digest=fingerprint(rows),
         benchmark=benchmark,
@@ -144,6 +134,17 @@ def make_plan(
         contaminated=contamination(task, benchmark.hub_id if benchmark else "", data.stem if data else ""),
         untested=benchmark is not None and data is None,
     )
+
+
+def _known(task: str, data: Path | None, templates: Path | None) -> Benchmark | None:
+    """The published task of that name; None for one of the miniatures or of your own."""
+    benchmark = benchmarks().get(task)
+    if benchmark is None and task not in tasks() and not (data and templates):
+        raise UnknownName(
+            f"no task called {task!r}; of the miniatures: {', '.join(tasks())}; published: {', '.join(benchmarks())}; "
+            "or give rows and wordings of your own, with both data and templates"
+        )
+    return benchmark
 
 
 def forecast(model: Model, plan: Plan) -> Forecast:
@@ -177,84 +178,6 @@ def _rows(
     return read_rows(task, languages, limit)
 
 
-def _wordings(
-    task: str,
-    benchmark: Benchmark | None,
-    language: str,
-    prompt_language: str,
-    folder: Path | None,
-    names: Sequence[str] | None,
-) -> list[Template]:
-    """The wordings for data of one language."""
-    if folder is not None and not folder.exists():
-        raise BadInput(f"no templates at {folder}; give a checkout of promptsource or a TOML file")
-    if folder is not None and folder.suffix == ".toml":
-        found = _in_language(read_templates(folder, foreign=True), language, prompt_language)
-    elif folder is not None:
-        found, names = _of_promptsource(task, benchmark, language, prompt_language, folder, names)
-    elif prompt_language in ("mt", "ht"):
-        raise BadInput(
-            f"our wordings are no translations; for {prompt_language!r} name a checkout of promptsource (templates)"
-        )
-    elif benchmark is not None:
-        ours = read_templates(data_path(f"templates/{benchmark.wordings}.toml"))
-        found = _in_language(ours, language, prompt_language)
-    else:
-        found = _in_language(task_templates(task), language, prompt_language, english="x-en")
-    return _named(found, names, f"{task} with prompts in {prompt_language!r} for {language!r}")
-
-
-def _of_promptsource(
-    task: str,
-    benchmark: Benchmark | None,
-    language: str,
-    prompt_language: str,
-    folder: Path,
-    names: Sequence[str] | None,
-) -> tuple[list[Template], Sequence[str] | None]:
-    if prompt_language == "native":
-        raise BadInput("promptsource has translated wordings: choose mt or ht; native ones are ours")
-    english = prompt_language == "en"
-    place = benchmark.promptsource.format(prompt="en" if english else language) if benchmark else task
-    dataset, _, config = place.partition("/")
-    found = read_promptsource(folder, dataset, config or None)
-    if not english:
-        wanted = [t for t in found if t.translated == prompt_language and t.language == language]
-        return wanted, names
-    untranslated = [t for t in found if not t.translated]
-    return untranslated, names or (benchmark.five if benchmark else None)
-
-
-def _in_language(
-    templates: Sequence[Template], language: str, prompt_language: str, english: str = "en"
-) -> list[Template]:
-    wanted = english if prompt_language == "en" else language
-    found = [template for template in templates if template.language == wanted]
-    if not found:
-        there = dict.fromkeys(template.language for template in templates)
-        raise BadInput(
-            f"no wordings in {wanted!r}; there are some in: {', '.join(there) or 'nothing'}; name languages among those, or "
-            "prompt language en"
-        )
-    return found
-
-
-def _named(templates: Sequence[Template], names: Sequence[str] | None, what: str) -> list[Template]:
-    there = [template.name for template in templates]
-    for name in names or []:
-        if name not in there:
-            raise UnknownName(
-                f"no template called {name!r} for {what}; there are: {'; '.join(there) or 'none'}"
-            )
-    chosen = [template for template in templates if names is None or template.name in names]
-    without = [template.name for template in chosen if template.answer_choices is None]
-    if without or not chosen:
-        raise BadInput(
-            f"{f'template {without[0]!r} has no answer choices' if without else 'no template'} for {what}; ranking needs choices"
-        )
-    return chosen
-
-
 def _items(
     task: str,
     rows: Sequence[dict[str, Any]],
@@ -282,13 +205,6 @@ def _expect_unique(items: Sequence[Item]) -> None:
                 f"two rows make the item {item.id!r}; give every row of a language an id of its own"
             )
         seen.add(item.id)
-
-
-def _provenance(benchmark: Benchmark | None, folder: Path | None, used: Any) -> str:
-    if folder is None:
-        return "ours"
-    five = set(benchmark.five) if benchmark is not None and folder.suffix != ".toml" else set()
-    return "published" if all(t.name in five or t.translated for t in used) and five else "given"
 
 
 def _source(benchmark: Benchmark | None, data: Path | None, revision: str | None) -> str:
