@@ -61,28 +61,31 @@ def _published(name: str, language: str, plan: Plan) -> pd.DataFrame | None:
     except UnknownName:
         return None
     found = found[found["config"] == config]
-    single = found[found["statistic"] == "template"]
-    return single if len(single) else found if len(found) else None
+    is_single = found["statistic"] == "template"
+    found = found[is_single if is_single.any() and plan.wordings == "published" else ~is_single]
+    return found if len(found) else None
 
 
 def _cells(part: pd.DataFrame, scores: pd.DataFrame, name: str, plan: Plan) -> list[dict[str, object]]:
     tolerance = max(NEAR[published_precision(name)], NEAR[str(part["dtype"].iloc[0])])
-    ours = {template: _counts(group, tolerance) for template, group in part.groupby("template", sort=False)}
-    sizes = part.groupby("template", sort=False).size()
-    rows = []
-    for score in scores.itertuples(index=False):
-        count = _like(ours, score.statistic, score.template)
+    groups = {str(template): group for template, group in part.groupby("template", sort=False)}
+    ours = {template: _counts(group, tolerance) for template, group in groups.items()}
+    n = min(map(len, groups.values()))
+    rows: list[dict[str, object]] = []
+    for score in scores.to_dict("records"):
+        statistic, template, published = score["statistic"], score["template"], score["n_items"]
+        count = _like(ours, statistic, template)
         if count is None:
             continue
         right, lost, won = count
-        published = round(score.value * score.n_items / 100)
-        obstacles = _obstacles(part, plan, int(sizes.iloc[0]), score.n_items, len(ours), score.statistic)
-        verdict = "not comparable" if obstacles else _verdict(right, lost, won, published)
+        there = round(score["value"] * published / 100)
+        obstacles = _obstacles(part, plan, n, published, len(ours), statistic)
+        verdict = "not comparable" if obstacles else _verdict(right, lost, won, there)
         why = "; ".join(obstacles) or ("; ".join(suspects(part, name)) if verdict == "differs" else "")
         rows.append({
-            "model": name, "language": part["language"].iloc[0], "statistic": score.statistic, "template": score.template,
-            "n": int(sizes.iloc[0]), "n_published": score.n_items, "right": right, "published": published,
-            "difference": right - published, "near_ties": lost + won, "verdict": verdict, "why": why,
+            "model": name, "language": part["language"].iloc[0], "statistic": statistic, "template": template, "n": n,
+            "n_published": published, "right": right, "published": there, "difference": right - there,
+            "near_ties": lost + won, "verdict": verdict, "why": why,
         })  # fmt: skip
     return rows
 
@@ -100,7 +103,7 @@ def _counts(group: pd.DataFrame, tolerance: float) -> tuple[int, int, int]:
 
 
 def _like(
-    ours: Mapping[object, tuple[int, int, int]], statistic: str, template: str
+    ours: Mapping[str, tuple[int, int, int]], statistic: str, template: str
 ) -> tuple[int, int, int] | None:
     """Our count for a published score: of that template, or at the median or maximum of all."""
     if statistic == "template":

@@ -3,6 +3,8 @@
 An item asked in several languages or wordings is one cluster; clusters are resampled. Fractions, not percent.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -67,7 +69,7 @@ def compare(ranked: pd.DataFrame, first: str, second: str, *, margin: float = 0.
     return table
 
 
-def _language_row(part: pd.DataFrame, language: object, permutations: int) -> dict[str, object]:
+def _language_row(part: pd.DataFrame, language: object, permutations: int) -> dict[str, Any]:
     correct = part["correct"].to_numpy(dtype=float)
     interval = _interval(correct, part["cluster"].to_numpy())
     means = part["correct"].astype(float).groupby(part["template"], sort=False).mean()
@@ -83,19 +85,19 @@ def _language_row(part: pd.DataFrame, language: object, permutations: int) -> di
     }  # fmt: skip
 
 
-def _all_row(group: pd.DataFrame, found: list[dict[str, object]]) -> dict[str, object]:
+def _all_row(group: pd.DataFrame, found: list[dict[str, Any]]) -> dict[str, Any]:
     size = group["language"].map(group["language"].value_counts())
     weighted = (
         group["correct"].astype(float) * len(group) / (len(found) * size)
     )  # each language weighs the same
     interval = _interval(weighted.to_numpy(), group["cluster"].to_numpy())
     means = {
-        name: float(np.mean([float(str(row[name])) for row in found]))
+        name: float(np.mean([float(row[name]) for row in found]))
         for name in ("median", "best", "worst", "chance")
     }
     nothing = dict.fromkeys(("spread", "null", "p_spread"), float("nan"))
     return {
-        "language": ALL, "templates": max(int(str(row["templates"])) for row in found), "n": len(group),
+        "language": ALL, "templates": max(row["templates"] for row in found), "n": len(group),
         "mean": interval.estimate, "low": interval.low, "high": interval.high, **means, **nothing,
         "ties": int(group["tie"].sum()), "truncated": int(group["truncated"].sum()),
     }  # fmt: skip
@@ -116,7 +118,7 @@ def _paired(ranked: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     )
 
 
-def _comparison(language: str, part: pd.DataFrame, margin: float) -> dict[str, object]:
+def _comparison(language: str, part: pd.DataFrame, margin: float) -> dict[str, Any]:
     first, second = part["correct"].to_numpy(dtype=float), part["correct_second"].to_numpy(dtype=float)
     clusters = part["cluster"].to_numpy()
     interval = stats.paired_difference(first, second, clusters)

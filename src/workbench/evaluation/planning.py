@@ -191,9 +191,9 @@ def _items(
     for code, templates in wordings.items():
         groups.setdefault(tuple(templates), []).append(code)
     made = []
-    for templates, codes in groups.items():
+    for alike, codes in groups.items():
         chosen = [row for row in rows if row["language"] in codes]
-        made += few_shot_items(chosen, templates, shots, seed=seed, language=shots_language)
+        made += few_shot_items(chosen, alike, shots, seed=seed, language=shots_language)
     return [replace(item, task=task) for item in made]
 
 

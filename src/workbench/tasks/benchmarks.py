@@ -5,6 +5,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from workbench.errors import UnknownName
 from workbench.records import data_path
@@ -44,10 +45,11 @@ class Benchmark:
 def benchmarks() -> dict[str, Benchmark]:
     """The published tasks by name."""
     tables = tomllib.loads(data_path("benchmarks.toml").read_text(encoding="utf-8"))["benchmark"]
-    found = [
-        Benchmark(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}) for table in tables
-    ]
-    return {benchmark.name: benchmark for benchmark in found}
+    found: dict[str, Benchmark] = {}
+    for table in tables:
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+        found[table["name"]] = Benchmark(**fields)
+    return found
 
 
 def find_benchmark(name: str) -> Benchmark:
