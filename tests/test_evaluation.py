@@ -88,6 +88,25 @@ def test_a_task_of_your_own_needs_rows_and_wordings_and_may_be_contaminated(tmp_
     assert plan_of().contaminated == ""
 
 
+def test_a_template_whose_answer_never_changes_is_refused(tmp_path):
+    """Winogrande's labels are texts; a template that compares with a number would call the second option right always."""
+    row = {"sentence": "_ x", "option1": "a", "option2": "b"}
+    rows = [json.dumps({**row, "answer": str(1 + n % 2)}) for n in range(30)]
+    (tmp_path / "validation.jsonl").write_text("\n".join(rows))
+    for compared, fine in (("'1'", True), ("1", False)):
+        text = f"{{{{sentence}}}} ||| {{% if answer == {compared} %}}{{{{option1}}}}{{% else %}}{{{{option2}}}}{{% endif %}}"
+        choices = "{{option1}} ||| {{option2}}"
+        (tmp_path / "t.toml").write_text(
+            f"[[template]]\nname = 'a'\njinja = {json.dumps(text)}\nanswer_choices = {choices!r}\n"
+        )
+        asked = {"data": tmp_path, "templates": tmp_path / "t.toml"}
+        if fine:
+            assert {item.gold for item in make_plan("winogrande", **asked).items} == {0, 1}
+        else:
+            with pytest.raises(BadInput, match="choice 1 as right for all 30 rows"):
+                make_plan("winogrande", **asked)
+
+
 def test_a_forecast_counts_and_the_run_tells_progress(model):
     plan, said = plan_of(), []
     expected = forecast(model, plan)

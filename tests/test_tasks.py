@@ -164,9 +164,9 @@ def test_parallel_items_share_a_meaning_and_others_do_not():
     assert len(read_benchmark(find_benchmark("xwinograd"), ["en", "fr"], 1, example("xwinograd"))) == 2
 
 
-def test_labels_that_count_from_one_keep_their_number_for_templates_of_others():
+def test_labels_that_count_from_one_keep_their_number_and_type_for_templates_of_others():
     first, second, *_ = read_benchmark(find_benchmark("winogrande"), data=example("winogrande"))
-    assert (first["label"], first["answer"], second["label"], second["answer"]) == (0, 1, 1, 2)
+    assert (first["label"], first["answer"], second["label"], second["answer"]) == (0, "1", 1, "2")
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "tsv"])

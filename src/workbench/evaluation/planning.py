@@ -120,6 +120,7 @@ def make_plan(
     items = _items(task, rows, wordings, shots, shots_language, seed)
     items = [item for item in items if languages is None or item.language in languages]
     _expect_unique(items)
+    _expect_both_answers(rows, items)
     used = {template.digest: template for each in wordings.values() for template in each}
     return Plan(
         task=task,
@@ -205,6 +206,26 @@ def _expect_unique(items: Sequence[Item]) -> None:
                 f"two rows make the item {item.id!r}; give every row of a language an id of its own"
             )
         seen.add(item.id)
+
+
+def _expect_both_answers(rows: Sequence[dict[str, Any]], items: Sequence[Item]) -> None:
+    """Refuse a template that gives one and the same choice as right, whatever the label of the row.
+
+    It happens where a template compares a label with a number that is published as a text.
+    """
+    if len({row["label"] for row in rows}) < 2:
+        return
+    golds: dict[str, set[int | None]] = {}
+    counts: dict[str, int] = {}
+    for item in items:
+        golds.setdefault(item.template, set()).add(item.gold)
+        counts[item.template] = counts.get(item.template, 0) + 1
+    for name, found in golds.items():
+        if len(found) == 1 and counts[name] > 20:
+            raise BadInput(
+                f"template {name!r} gives choice {found.pop()} as right for all {counts[name]} rows, whose labels differ; look at how "
+                "it compares the label"
+            )
 
 
 def _source(benchmark: Benchmark | None, data: Path | None, revision: str | None) -> str:

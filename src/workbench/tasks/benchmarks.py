@@ -29,6 +29,7 @@ class Benchmark:
     revision: str = ""
     config: str = ""
     first_label: int = 0
+    label_is_text: bool = False
     meaning: str = ""
     per_meaning: int = 1
     order: tuple[int, ...] = ()

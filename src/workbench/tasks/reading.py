@@ -200,10 +200,11 @@ def _rows(benchmark: Benchmark, language: str, paths: Sequence[Path]) -> list[di
             if not isinstance(row[name], str) or not row[name].strip():
                 raise BadInput(f"{where} has {row[name]!r} as {name!r}; it must be a text")
         label = _label(row, benchmark.label, benchmark.first_label, benchmark.choices, where)
-        # what templates of others read keeps its own numbering, except `label`, which is 0-based everywhere
+        # templates of others read the label as published, number or text; `label` itself counts from 0 everywhere
         made.append({**row, "id": f"{language}-{number}", "language": language, "task": benchmark.name,
                      "cluster": _cluster(benchmark, language, row, number), "label": label})  # fmt: skip
-        made[-1][benchmark.label] = label + benchmark.first_label
+        published = label + benchmark.first_label
+        made[-1][benchmark.label] = str(published) if benchmark.label_is_text else published
     return made
 
 
