@@ -7,7 +7,7 @@ import pytest
 from test_models import fill_hub_cache
 
 from workbench import runs
-from workbench.errors import NotebookFailed
+from workbench.errors import NotReachable
 from workbench.evaluation import evaluate, make_plan
 from workbench.models import load
 from workbench.packs import export_pack, import_pack
@@ -59,5 +59,5 @@ def test_the_notebook_runs_whole_from_a_pack_without_weights(packed):
 
 
 def test_the_notebook_says_which_answers_the_pack_lacks(packed):
-    with pytest.raises(NotebookFailed, match="no answers of bloomz-560m to xcopa in zh"):
+    with pytest.raises(NotReachable, match="no answers of bloomz-560m to xcopa in zh"):
         run(packed, languages=["sw", "zh"])
