@@ -13,7 +13,7 @@ SOURCE = Path(workbench.__file__).parent
 FLOORS = [
     {"errors"},
     {"records"},
-    {"family", "store", "templates", "stats"},
+    {"family", "store", "templates", "stats", "words"},
     {"tasks", "published", "models", "mixtures", "packs"},
     {"asking", "finetuning"},
     {"generation", "ranking", "hidden"},

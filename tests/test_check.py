@@ -13,7 +13,7 @@ from workbench.mini import recipe
 from workbench.mini.baselines import LABELLED, copy_choice, fit, ngram_choices, training_item
 from workbench.mini.check.answers import BASELINES, NO_MARK, as_predictions, questions
 from workbench.mini.check.contrasts import Cell, answers, interval, per_meaning, ratio
-from workbench.mini.check.reported import P3_AND_XP3, STOP_MARK, TRANSFER
+from workbench.mini.check.reported import HELD_OUT_TASKS, P3_AND_XP3, STOP_MARK, TRANSFER
 from workbench.mini.check.sides import SIDES
 from workbench.mini.check.unseen_words import (
     Words,
@@ -71,13 +71,13 @@ def kinds_in(language, task):
     return ["seen", "held_out", *(["native"] if natural else []), *([NO_MARK] if marked else [])]
 
 
-def planted(truth, meanings=12, seed=0):
+def planted(truth, meanings=12, seed=0, languages=LANGUAGES):
     """A table of predictions in which each meaning has a difficulty that all its answers share."""
     generator = np.random.default_rng(seed)
     rows = [
         (task, language, kind, f"{task}-{number:03d}", "ask", 0.5)
         for task in (*RANKED, *HELD_OUT)
-        for language in LANGUAGES
+        for language in languages
         for kind in kinds_in(language, task)
         for number in range(meanings)
     ]
@@ -182,18 +182,53 @@ def of_bloom(table, name, of):
     return chosen.set_index(["member", "unit"])
 
 
-def test_findings_are_what_was_planted(working):
+PLANTED = {  # what each finding estimates, by finding, member, of and unit; of `Truth()`: gains over base and baseline
+    (TRANSFER, BLOOM.p3, "x-en", "points"): 100 * (0.95 - 0.5 - (0.7 - 0.5)),
+    (TRANSFER, BLOOM.p3, "x-en30", "points"): 100 * (0.9 - 0.5 - (0.7 - 0.5)),
+    (TRANSFER, BLOOM.p3, "x-en30", "ratio"): 0.8,
+    (P3_AND_XP3, BLOOM.xp3, "all", "points"): 0,
+    (f"{HELD_OUT_TASKS}, minus base", BLOOM.xp3, "entailment", "points"): 100 * (0.95 - 0.5),
+    (f"{HELD_OUT_TASKS}, minus chance", BLOOM.xp3, "entailment", "points"): 100 * (0.95 - 0.5),
+    (STOP_MARK, BLOOM.xp3, "all", "points"): 100 * (0.8 - 0.95),
+    (STOP_MARK, BLOOM.base, "all", "points"): 0,
+}
+SEEDS = 12
+
+
+@pytest.fixture(scope="module")
+def found_again():
+    """The findings of twelve planted tables, of one side and from the rows that they need."""
+    tables = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("workbench.mini.check.reported.SIDES", (BLOOM,))
+        for seed in range(SEEDS):
+            table = planted(Truth(), seed=seed, languages=(*FINETUNED, "x-en30", "x-en30r"))
+            asked = table["wordings"].isin(["seen", NO_MARK]) & (table["side"] != "mt5")
+            tables.append(checks.findings(table[asked]))
+    return [table.set_index(["finding", "member", "of", "unit"]) for table in tables]
+
+
+def covered(tables, finding, truth):
+    """How many of the 95 % intervals of a finding contain a value."""
+    return sum(table.loc[finding, "low"] <= truth <= table.loc[finding, "high"] for table in tables)
+
+
+@pytest.mark.parametrize("finding", PLANTED, ids=" ".join)
+def test_the_intervals_of_a_finding_cover_what_was_planted(found_again, finding):
+    assert covered(found_again, finding, PLANTED[finding]) >= SEEDS - 2
+
+
+@pytest.mark.parametrize("finding", PLANTED, ids=" ".join)
+def test_twin_they_do_not_cover_another_truth(found_again, finding):
+    wrong = 0.8 if finding[-1] == "ratio" else 20
+    for truth in (PLANTED[finding] - wrong, PLANTED[finding] + wrong):
+        assert covered(found_again, finding, truth) < SEEDS - 2
+
+
+def test_a_ratio_is_that_of_the_points(working):
     found = checks.findings(working)
-    transfer = of_bloom(found, TRANSFER, "x-en30").loc[BLOOM.p3]
-    english = of_bloom(found, TRANSFER, "x-en").loc[BLOOM.p3].loc["points", "value"]
-    assert transfer.loc["points", "value"] == pytest.approx(100 * (0.9 - 0.5 - 0.2), abs=12)
-    assert transfer.loc["ratio", "value"] == pytest.approx(transfer.loc["points", "value"] / english)
-    assert transfer.loc["ratio", "low"] < transfer.loc["ratio", "value"] < transfer.loc["ratio", "high"]
-    dropped = of_bloom(found, STOP_MARK, "all").xs("points", level="unit")
-    assert dropped.loc[BLOOM.xp3, "value"] == pytest.approx(-15, abs=4)
-    assert dropped.loc[BLOOM.base, "low"] < 0 < dropped.loc[BLOOM.base, "high"]
-    mixtures = of_bloom(found, P3_AND_XP3, "all").iloc[0]
-    assert mixtures["low"] < 0 < mixtures["high"]
+    clone, english = (of_bloom(found, TRANSFER, one).loc[BLOOM.p3, "value"] for one in ("x-en30", "x-en"))
+    assert clone["ratio"] == pytest.approx(clone["points"] / english["points"])
 
 
 def test_there_is_no_ratio_where_english_gained_nothing():
@@ -232,6 +267,13 @@ def test_the_ratio_interval_is_that_of_a_slow_loop():
     assert (found.low, found.high) == pytest.approx(np.quantile(loop, [0.025, 0.975]), abs=0.01)
     apart = ratio(above, below.sample(frac=1, random_state=0).set_axis(index))
     assert apart.high - apart.low > 2 * (found.high - found.low)  # the twin: the pairing matters
+
+
+def test_draws_that_have_no_ratio_are_left_out_of_its_interval():
+    """A draw whose sums were both 0 made the whole interval nan."""
+    index = [f"m{number}" for number in range(6)]
+    found = ratio(pd.Series([0.0, 0, 1, 1, 2, 1], index), pd.Series([0.0, 0, 1, 1, 1, 1], index))
+    assert (found.low, found.high) == pytest.approx((1, 2), abs=0.5)
 
 
 def test_a_ratio_of_other_meanings_is_refused():

@@ -12,10 +12,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from workbench import cli, family, finetuning, generate, load, mixtures
+from workbench import cli, family, finetuning, generate, load, mixtures, rank
 from workbench.errors import BadInput, StoreFailed, UnknownName
 from workbench.finetuning import Batches, Plan, Reader, loss_of, settings_for
 from workbench.mixtures import Pair
+from workbench.store import Store
+from workbench.tasks import Item
 
 
 @pytest.fixture(params=["bloom", "mt5"])
@@ -205,6 +207,39 @@ def test_a_miniature_can_be_finetuned_further(name, data, tmp_path):
     )
     assert next(load(str(out), device="cpu").hf.model.parameters()).dtype == torch.float32
     assert len(generate(load(str(out), device="cpu"), ["Anna smiles."], max_new_tokens=2)) == 1
+
+
+SAID = [Item("0", "cat 1: say the first word in en.", ("cat", "gato", "paka"), 0)]
+
+
+def scores_of(handle, path) -> list[float]:
+    """The scores that a handle computes for an empty store."""
+    handle.store = Store(path)
+    return rank(handle, SAID, protocol="xmtf")["scores"][0]
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_handle_answers_as_its_base_after_its_finetuning(
+    architecture, interrupted, checkpoints, data, tmp_path, monkeypatch
+):
+    """The trained weights stayed in the handle, and its answers went into the store as those of the base."""
+    handle = load(str(checkpoints[architecture]), device="cpu")
+    before = scores_of(handle, tmp_path / "before.sqlite")
+    settings = settings_for(handle.identity, steps=3, batch=4, learning_rate=1e-2)
+    given = handle, mixtures.read(str(data)), tmp_path / "tuned", settings
+    if interrupted:
+        monkeypatch.setattr("workbench.finetuning.checkpoints._write", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            finetuning.finetune(*given, show=False)
+    else:
+        tuned = load(str(finetuning.finetune(*given, show=False)), device="cpu")
+        twin = scores_of(tuned, tmp_path / "tuned.sqlite")
+        assert twin != pytest.approx(before, abs=1e-2)  # the weights did change
+    assert scores_of(handle, tmp_path / "after.sqlite") == pytest.approx(before, abs=1e-6)
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def test_a_broken_line_is_named_before_anything_is_trained(checkpoints, data, tmp_path):

@@ -1,5 +1,7 @@
 """Measures of sensitivity find what was planted and nothing where nothing was."""
 
+import re
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 
 from workbench import sensitivity
 from workbench.errors import BadInput
-from workbench.tasks import Item
+from workbench.mini.world import read_world, sentence
+from workbench.tasks import Item, read_rows, read_sentences
 
 
 def ranked(correct, *, language="x-en", clusters=None, task="who"):
@@ -164,6 +167,64 @@ def test_continuations_are_what_follows_the_last_word_elsewhere():
     assert found[0] == ["in the park", "on the hill"]
     assert found[2] == []  # "park" only ends sentences
     assert sensitivity.continuations(texts, ["a", "b", "c", "d"])[0] == []  # other languages do not count
+
+
+def texts_of(language):
+    rows = read_rows("translation", languages=["x-fr" if language == "x-en" else language])
+    return [row["text" if language != "x-en" else "target"] for row in rows if row["id"].endswith("-to")]
+
+
+def split_at_spaces(texts):
+    """What `continuations` is where words have spaces between them, in a slow loop."""
+    found = []
+    for text in texts:
+        last, ways = sensitivity.strip_mark(text).split()[-1], Counter()
+        for told in re.split(r"(?<=\.) ", " ".join(texts)):
+            words = told.removesuffix(".").split()
+            ways.update(" ".join(words[n + 1 :]) for n, word in enumerate(words[:-1]) if word == last)
+        found.append(ways)
+    return found
+
+
+@pytest.mark.parametrize("language", ["x-en", "x-fr", "x-sw", "x-en00r"])
+def test_continuations_of_languages_with_spaces_are_those_of_a_slow_loop(language):
+    texts = texts_of(language)
+    found, slow = sensitivity.continuations(texts, [language] * len(texts)), split_at_spaces(texts)
+    assert [set(ways) for ways in found] == [set(ways) for ways in slow]
+    assert all(
+        [counts[way] for way in ways] == sorted(counts.values(), reverse=True)
+        for ways, counts in zip(found, slow, strict=True)
+    )
+
+
+def test_chinese_texts_go_on_after_words_that_no_space_ends():
+    texts = ["Anna 有 3 个球。", "Ben 在花园里有 5 个球。", "Eva 把球给 Ben。Tom 在花园里。"]
+    found = sensitivity.continuations(texts, ["zh"] * 3)
+    assert found[0] == found[1] == ["给 Ben"]
+    assert found[2] == ["有 5 个球"]  # and not "给 Ben。Tom …": a stop ends a sentence without a space
+
+
+def test_every_place_of_the_chinese_world_is_where_a_text_goes_on():
+    """Chinese says the place before the verb: "Anna 在花园里。" can go on as "Ben 在花园里有 3 个球。" does."""
+    world, told = (
+        read_world(),
+        [one for one in read_sentences(languages=["x-zh"]) if one["kind"] == "owns_at"],
+    )
+    places = sorted({one["place"] for one in told})
+    ends = [world.say(sentence("person_at", person="Anna", place=place), "x-zh") for place in places]
+    texts = [*ends, *(one["text"] for one in told)]
+    found = sensitivity.continuations(texts, ["x-zh"] * len(texts))
+    for end, ways in zip(ends, found, strict=False):
+        assert ways
+        assert all(end.removesuffix("。").split()[1] + way in " ".join(texts) for way in ways)
+    assert not any(found[len(ends) :])  # a thing is the last word wherever it is said
+
+
+def test_continuing_in_chinese_is_starting_with_the_first_word_and_not_with_all_up_to_a_space():
+    way, target = [["花园里有 3 个苹果"]], ["Anna"]
+    assert sensitivity.continued(["花园里跳舞"], target, way, [False]) == [True]
+    assert sensitivity.continued(["跳舞。"], target, way, [False]) == [False]
+    assert sensitivity.continued(["花园里跳舞"], ["花园里"], way, [False]) == [False]
 
 
 def test_continuing_is_starting_with_a_continuation_or_a_mark():

@@ -15,8 +15,12 @@ import pandas as pd
 from workbench import stats
 from workbench.errors import BadInput
 from workbench.tasks import Item
+from workbench.words import units
 
 MARKS = ".?!:;…。？！：；।॥؟؛។"  # what closes a sentence in the scripts of the family's languages
+_SENTENCE_ENDS = re.compile(
+    rf"(?<=[{re.escape(MARKS)}])\s+|(?<=[。？！；])"
+)  # these need no space after them
 
 
 def accuracies(ranked: pd.DataFrame, by: Sequence[str] = ("template", "language")) -> pd.DataFrame:
@@ -185,17 +189,18 @@ def continuations(texts: Sequence[str], languages: Sequence[str]) -> list[list[s
     """Find how each text could go on: what follows its last word inside a sentence of another text.
 
     Only texts with the same entry in `languages` count. The most frequent comes first; the list is empty where the
-    last word never stands inside a sentence. Words are split at spaces, so scripts without them get nothing.
+    last word never stands inside a sentence. Words are split at spaces, and Chinese ones as `words.units` does.
     """
     following: dict[tuple[str, str], Counter[str]] = {}
     for text, language in zip(texts, languages, strict=True):
-        for sentence in re.split(rf"(?<=[{re.escape(MARKS)}])\s+", text):
-            words = strip_mark(sentence).split()
-            for place, word in enumerate(words[:-1], start=1):
-                following.setdefault((language, word), Counter())[" ".join(words[place:])] += 1
+        for sentence in _SENTENCE_ENDS.split(text):
+            parts = units(strip_mark(sentence))
+            for place, word in enumerate(parts[:-1], start=1):
+                rest = " ".join("".join(parts[place:]).split())
+                following.setdefault((language, word.strip()), Counter())[rest] += 1
     found = []
     for text, language in zip(texts, languages, strict=True):
-        last = strip_mark(text).rpartition(" ")[2]
+        last = "".join(units(strip_mark(text))[-1:])
         found.append([rest for rest, _ in following.get((language, last), Counter()).most_common()])
     return found
 
@@ -262,5 +267,4 @@ def _plain(text: str) -> str:
 
 
 def _first_word(text: str) -> str:
-    words = _plain(text).split(" ")
-    return words[0].strip(MARKS + ",、，\"'«»")
+    return "".join(units(_plain(text))[:1]).strip(MARKS + " ,、，\"'«»")

@@ -66,6 +66,7 @@ def finetune(
 
     Interrupted and called again, it goes on to the same result. How a step is cut (`accumulate`, processes) may
     change in between. The base is trained in float32, whatever its file holds; dropout is that of its configuration.
+    Afterwards, also when it was interrupted, the handle answers as the base: it lets go of the trained weights.
 
     Args:
         model: a handle in float32; `load(name, device="cpu")` lets accelerate place it.
@@ -89,14 +90,19 @@ def finetune(
         if crew.is_main_process:
             _begin(work)
     crew.wait_for_everyone()
-    reader = Reader(model.hf.tokenizer, model.is_encoder_decoder, settings.max_input, settings.max_target)
-    batches = Batches(mixture, reader, settings.batch, settings.parts(crew.num_processes))
-    options = Options(settings.dtype == "bfloat16", settings.seed, work.digest, batches.tally, every_seconds)
-    with _progress(model.name, settings.plan.steps, show and crew.is_main_process) as report:
-        losses = train(model.hf.model, batches, settings.plan, work.training, report=report, options=options)
-    if crew.is_main_process:
-        cut = {"accumulate": settings.accumulate, "processes": crew.num_processes}
-        _write(work, model.hf, {"losses": losses, "tally": dict(batches.tally), **cut})
+    with model.lent_engine() as engine:
+        reader = Reader(engine.tokenizer, model.is_encoder_decoder, settings.max_input, settings.max_target)
+        batches = Batches(mixture, reader, settings.batch, settings.parts(crew.num_processes))
+        options = Options(
+            settings.dtype == "bfloat16", settings.seed, work.digest, batches.tally, every_seconds
+        )
+        with _progress(model.name, settings.plan.steps, show and crew.is_main_process) as report:
+            losses = train(
+                engine.model, batches, settings.plan, work.training, report=report, options=options
+            )
+        if crew.is_main_process:
+            cut = {"accumulate": settings.accumulate, "processes": crew.num_processes}
+            _write(work, engine, {"losses": losses, "tally": dict(batches.tally), **cut})
     crew.wait_for_everyone()
     return out
 

@@ -1,11 +1,13 @@
 """Pretraining documents: parallel documents, and scenes that say in part again what they told.
 
-A parallel document says two meanings, each as adjacent sentences in two languages. A list is said twice. A scene tells two people's facts
-and then says parts of them again in other forms, in the same language or another: to go on, one must find a value by
-a person, by an object or by a place. Everything is a function of the random state alone.
+A parallel document says meanings, each as adjacent sentences in two languages. A list is said twice. A scene tells two
+people's facts and then says parts of them again in other forms, in the same language or another: to go on, one must
+find a value by a person, by an object or by a place. A roll does so with the facts of more people, so that few values
+can be found by leaving out those that were said already. Everything is a function of the random state alone.
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workbench.mini.world import (
@@ -14,6 +16,7 @@ from workbench.mini.world import (
     Scene,
     Sentence,
     World,
+    draw_facts,
     draw_scene,
     for_evaluation,
     moods_of,
@@ -25,17 +28,19 @@ from workbench.mini.world import (
 class Dials:
     """What the pretraining text is made of, as shares."""
 
-    parallel: float = 0.4  # of documents; what is neither parallel nor a list is a scene
+    parallel: float = 0.4  # of documents; what is neither parallel nor a list nor a roll is a scene
     lists: float = 0.1  # of documents
-    pivot: float = 0.45  # of scenes and lists; the other languages share the rest equally
-    retold: float = 0.25  # of scenes: the second half is in another language
+    rolls: float = 0.0  # of documents: three to five people's facts, then some of them again in another order
+    pivot: float = 0.45  # of all but parallel documents; the other languages share the rest equally
+    retold: float = 0.25  # of scenes and rolls: the second half is in another language
     switched: float = 0.0  # of scenes: every other sentence is in another language
     through_pivot: float = 0.8  # of parallel documents: the pivot is one of the two languages
     tagged: float = 0.2  # of parallel documents: sentences carry the language's name
     shared_names: float = (
         1.0  # of documents: names are the same in all languages; else each language has its own
     )
-    notes: float = 0.3  # of scenes: the facts are told as notes
+    notes: float = 0.3  # of scenes and rolls: the facts are told as notes
+    pairs: float = 0.0  # of what a roll says again: a name or thing and what goes with it
     place: float = 0.5  # of other facts: the place is told too
     meanings: int = 2  # of a parallel document, each said in both languages
     again: int = 5  # at most so many sentences of a scene after its facts; at least 2
@@ -63,6 +68,8 @@ def document(world: World, dials: Dials, rng: random.Random) -> Document:
         return parallel_document(world, dials, rng, own_names)
     if kind < dials.parallel + dials.lists:
         return list_document(world, dials, rng)
+    if kind < dials.parallel + dials.lists + dials.rolls:
+        return roll_document(world, dials, rng, own_names)
     return scene_document(world, dials, rng, own_names)
 
 
@@ -81,7 +88,7 @@ def parallel_document(world: World, dials: Dials, rng: random.Random, own_names:
     tags = [f"{world.name(language)}: " if rng.random() < dials.tagged else "" for language in pair]
     tags = tags if all(tags) else ["", ""]
     scene = draw_scene(world, rng, evaluation=False)
-    told = _told(scene, dials, rng)
+    told = _told(scene.facts, dials, rng)
     meanings = rng.sample([*told, *_again(world, scene, told, rng)], dials.meanings)
     said = [
         tag + world.say(meaning, language, own_names)
@@ -98,16 +105,12 @@ def scene_document(world: World, dials: Dials, rng: random.Random, own_names: bo
     if kind < dials.retold + dials.switched:
         second = rng.choice([one for one in world.languages if one != first])
     scene = draw_scene(world, rng, evaluation=False)
-    told = _told(scene, dials, rng)
+    told = _told(scene.facts, dials, rng)
     again = _again(world, scene, told, rng)[: rng.randint(2, dials.again)]
     languages = [first] * len(told) + [second] * len(again)
     if dials.retold <= kind < dials.retold + dials.switched:
         languages = [(first, second)[place % 2] for place in range(len(told) + len(again))]
-    pieces: list[str] = []
-    for place, (meaning, language) in enumerate(zip([*told, *again], languages, strict=True)):
-        join = world.join(["", ""], language) if place and languages[place - 1] == language else " "
-        pieces.append((join if place else "") + world.say(meaning, language, own_names))
-    return Document(tuple(pieces), told=len(told))
+    return Document(_say(world, [*told, *again], languages, own_names), told=len(told))
 
 
 def list_document(world: World, dials: Dials, rng: random.Random) -> Document:
@@ -120,10 +123,58 @@ def list_document(world: World, dials: Dials, rng: random.Random) -> Document:
     return Document((first, world.join(["", second], language)), told=1, is_list=True)
 
 
-def _told(scene: Scene, dials: Dials, rng: random.Random) -> list[Sentence]:
+def roll_document(world: World, dials: Dials, rng: random.Random, own_names: bool = False) -> Document:
+    """Three to five people's facts, then up to four of them again, in another order and form or another language."""
+    first = second = draw_language(world, dials.pivot, rng)
+    if rng.random() < dials.retold:
+        second = rng.choice([one for one in world.languages if one != first])
+    told = _told(draw_facts(world, rng, rng.randint(3, 5), evaluation=False), dials, rng)
+    again = [_in_another_form(fact, dials, rng) for fact in rng.sample(told, min(len(told), 4))]
+    languages = [first] * len(told) + [second] * len(again)
+    return Document(_say(world, [*told, *again], languages, own_names), told=len(told))
+
+
+def _say(
+    world: World, meanings: Sequence[Sentence], languages: Sequence[str], own_names: bool
+) -> tuple[str, ...]:
+    """Each meaning in its language, with what joins it to the one before."""
+    pieces: list[str] = []
+    for place, (meaning, language) in enumerate(zip(meanings, languages, strict=True)):
+        join = world.join(["", ""], language) if place and languages[place - 1] == language else " "
+        pieces.append((join if place else "") + world.say(meaning, language, own_names))
+    return tuple(pieces)
+
+
+def _in_another_form(fact: Sentence, dials: Dials, rng: random.Random) -> Sentence:
+    """A pair, a note, or what a note does not say: where somebody or something is, who has what."""
+    if rng.random() < dials.pairs:
+        return _pair(fact, rng)
+    forms = [note(fact)]
+    if fact.get("place"):
+        forms.append(_person_at(fact))
+        forms.append(sentence("things_at", **{slot: fact[slot] for slot in ("number", "object", "place")}))
+    else:
+        forms.append(sentence("owns", verb="has", **dict(note(fact).slots)))
+    return rng.choice([form for form in forms if not for_evaluation(form)])
+
+
+def _pair(fact: Sentence, rng: random.Random) -> Sentence:
+    """A name or a thing, and what its fact says of it."""
+    key = rng.choice(("person", "object"))
+    values = [slot for slot, _ in fact.slots if slot not in (key, "verb")]
+    if "place" in values and for_evaluation(_person_at(fact)):
+        values.remove("place")
+    return sentence("pair", key=fact[key], value=fact[rng.choice(values)])
+
+
+def _person_at(fact: Sentence) -> Sentence:
+    return sentence("person_at", person=fact["person"], place=fact["place"])
+
+
+def _told(facts: Sequence[Sentence], dials: Dials, rng: random.Random) -> list[Sentence]:
     if rng.random() < dials.notes:
-        return [note(fact) for fact in scene.facts]
-    return [fact if rng.random() < dials.place else without_place(fact) for fact in scene.facts]
+        return [note(fact) for fact in facts]
+    return [fact if rng.random() < dials.place else without_place(fact) for fact in facts]
 
 
 def without_place(fact: Sentence) -> Sentence:
@@ -150,7 +201,7 @@ def _again(
         groups += [[class_of(world, fact["object"], rng)]]
         moods.append(mood)
         if said.kind == "owns_at":
-            groups.append([sentence("person_at", person=fact["person"], place=fact["place"])])
+            groups.append([_person_at(fact)])
             groups.append(
                 [sentence("things_at", number=fact["number"], object=fact["object"], place=fact["place"])]
             )

@@ -18,12 +18,11 @@ from workbench.mini.tokenizer import train_bpe
 from workbench.mini.world import KINDS, NUMBERS, PHRASES, World, read_world
 from workbench.records import data_path, write_atomically
 from workbench.templates import read_templates
+from workbench.words import HAN, WORD
 
 MEANINGS = 48  # evaluation meanings per task
 SENTENCES = 420  # single sentences of three kinds
 BPE_SIZE = 4000  # at most: it ends when every word is one token
-HAN = "\u4e00-\u9fff"
-WORD = re.compile(rf"[^\W\d_{HAN}]+|\d|[{HAN}]+")
 MARKS = ("。", "，", "：", "、", "？")
 LONGEST_HAN = (
     5  # a longer run of Chinese characters (in wordings) is several words; its characters are learned

@@ -37,6 +37,14 @@ TASKS = (*RANKED, *HELD_OUT, "translation")
 Fields = dict[str, Any]
 
 
+_TOLD_FOR: Mapping[str, Callable[[Sentence], Sentence]] = {  # how the facts of a question's passage are told
+    "who": note,
+    "how_many": note,
+    "what": without_place,
+    "where": lambda fact: fact,
+}
+
+
 @dataclass(frozen=True)
 class Case:
     """One question, free of language: a scene, which of its facts is asked about, and the right choice's place."""
@@ -108,13 +116,9 @@ def _two(label: int, right: str, wrong: str) -> Fields:
 
 def _question(world: World, task: str, case: Case, language: str) -> Fields:
     field, given, wanted = QUESTIONS[task]
-    told = {
-        "who": [note(fact) for fact in case.scene.facts],
-        "how_many": [note(fact) for fact in case.scene.facts],
-        "where": case.scene.facts,
-    }
+    told = [_TOLD_FOR[task](fact) for fact in case.scene.facts]
     return {
-        "passage": passage(world, case, language, told.get(task, ())),
+        "passage": passage(world, case, language, told, mood=field == "object"),
         field: world.word(case.fact[given], language),
         **_two(case.label, *(world.word(one[wanted], language) for one in (case.fact, case.other))),
     }
@@ -122,8 +126,9 @@ def _question(world: World, task: str, case: Case, language: str) -> Fields:
 
 def _yes_no(world: World, case: Case, language: str) -> Fields:
     named = case.fact if case.label == 0 else case.other
+    told = list(map(without_place, case.scene.facts))
     return {
-        "passage": passage(world, case, language),
+        "passage": passage(world, case, language, told, mood=False),
         "name": case.fact["person"],
         "object": world.word(named["object"], language),
         "label": case.label,

@@ -25,15 +25,18 @@ from workbench.finetuning import train as run_plan
 from workbench.mini.architectures import load_float32, new_model
 from workbench.mini.corpus import Dials
 from workbench.mini.rows import Member, Phase, batch_maker, read_kit
+from workbench.mini.source import source_digest
 from workbench.records import data_path, write_atomically
 
 LOSS_TOLERANCE = 0.05  # nats by which a retraining's losses (means of 50 steps) may differ on another machine
 FLOAT16_SHIFT = 0.02  # nats by which a member's loss may change when its weights are saved
 
 
-def _base(name: str, architecture: str, learning_rate: float, *phases: Phase, **more: Any) -> Member:
+def _base(
+    name: str, architecture: str, learning_rate: float, *phases: Phase, faster: Any = (), **more: Any
+) -> Member:
     steps = sum(phase.steps for phase in phases)
-    return Member(name, architecture, Plan(steps, learning_rate, warmup=200), phases, **more)
+    return Member(name, architecture, Plan(steps, learning_rate, warmup=200, faster=faster), phases, **more)
 
 
 def _finetuned(side: str, base: str, architecture: str, plan: Plan) -> list[Member]:
@@ -51,13 +54,29 @@ LONG = Dials(  # the languages are seldom named, two meanings per document, some
     parallel=0.35, meanings=2, tagged=0.3, through_pivot=0.8, lists=0.1, pivot=0.5, retold=0.1, again=6, place=0.4, notes=0.4,
 )  # fmt: skip
 DENSE = replace(SHORT, parallel=0.3, place=0.35)  # fewer parallel documents, so more scenes
+ROLLS = Dials(  # the facts of several people, so that what goes with whom must be found
+    parallel=0.3, meanings=1, tagged=0.6, through_pivot=0.85, lists=0.1, rolls=0.45, pairs=0.5, pivot=0.6, retold=0.1, again=6,
+    place=0.8, notes=0.25,
+)  # fmt: skip
+FAST = (("relative_attention_bias", 30.0), ("shared", 3.0))  # what must travel far from where it starts
 MEMBERS = (
-    _base("mini-bloom-first", "bloom", 1.5e-3, Phase(4500, SHORT), Phase(1000, LONG), stage=True),
-    _base("mini-bloom", "bloom", 1e-3, Phase(2500, DENSE), base="mini-bloom-first"),
-    *_finetuned("mini-bloomz", "mini-bloom", "bloom", Plan(800, 5e-4, warmup=50)),
-    _base("mini-mt5", "mt5", 1e-3, Phase(4500, replace(SHORT, parallel=0.45, lists=0.25)), Phase(1000, LONG)),
-    *_finetuned("mini-mt0", "mini-mt5", "mt5", Plan(1000, 1e-3, warmup=50)),
-)
+    _base("mini-bloom-first", "bloom", 1.5e-3, Phase(4500, SHORT), Phase(1000, LONG), stage=True, stream="mini-bloom"),
+    _base(
+        "mini-bloom-second", "bloom", 1e-3, Phase(2500, DENSE),
+        base="mini-bloom-first", stage=True, stream="mini-bloom again",
+    ),
+    _base("mini-bloom", "bloom", 1e-3, Phase(3000, ROLLS), base="mini-bloom-second", stream="mini-bloom rolls"),
+    *_finetuned("mini-bloomz", "mini-bloom", "bloom", Plan(2000, 1e-3, warmup=50)),
+    _base(
+        "mini-mt5-first", "mt5", 1e-3, Phase(4500, replace(SHORT, parallel=0.45, lists=0.25)), Phase(1000, LONG),
+        stage=True, stream="mini-mt5",
+    ),
+    _base(
+        "mini-mt5", "mt5", 1e-3, Phase(4000, replace(ROLLS, parallel=0.25)), faster=FAST,
+        base="mini-mt5-first", hide_again=0.2, hide_values=0.75, stream="mini-mt5 rolls",
+    ),
+    *_finetuned("mini-mt0", "mini-mt5", "mt5", Plan(1500, 1e-3, warmup=50, faster=FAST)),
+)  # fmt: skip
 
 
 def member(name: str) -> Member:
@@ -145,8 +164,8 @@ def shrink(one: Member) -> Member:
 
 
 def recipe_hash(one: Member, seed: int) -> str:
-    """A hash of everything that decides a member's weights: its recipe, its base's, the seed and the data files."""
-    digest = hashlib.sha256(json.dumps([asdict(one), seed], sort_keys=True).encode())
+    """A hash of what decides a member's weights: its recipe, its base's, the seed, data files and drawing code."""
+    digest = hashlib.sha256(json.dumps([asdict(one), seed, source_digest()], sort_keys=True).encode())
     files = [data_path(f"mini/{name}") for name in ("lexicon.csv", "constructions.toml", "bpe.json")]
     for path in [*files, *sorted(data_path("mini/templates").glob("*.toml"))]:
         digest.update(path.read_bytes())

@@ -5,9 +5,11 @@ A batch is a pure function of (seed, member, step): an interrupted training goes
 
 import json
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 from transformers import PreTrainedTokenizerFast
@@ -20,6 +22,7 @@ from workbench.mini.world import World, read_world
 from workbench.records import data_path
 
 PARTS = 3  # a step's rows are cut into so many parts of like length
+VALUES_OF_SCENE = 0.7  # of the sentences that say something again, where single values are hidden
 HIDDEN_OF_SCENE = 0.6  # of the sentences of a scene that say something again, where whole ones are hidden
 
 
@@ -50,7 +53,11 @@ class Member:
     hide_parallel: float = (
         0.8  # mT5: share of parallel documents in which one whole sentence is the hidden span
     )
-    hide_again: float = 0.5  # mT5: share of the others in which whole sentences are; else short spans
+    hide_again: float = 0.5  # mT5: share of the others in which whole sentences are
+    hide_values: float = (
+        0.0  # mT5: share of scenes and rolls in which single words are that one fact gives; else short spans
+    )
+    stream: str = ""  # what its documents are drawn by, its name by default
 
     def dials_at(self, step: int) -> Dials:
         """What the documents of a step are made of."""
@@ -86,8 +93,7 @@ def read_kit() -> Kit:
 def batch_maker(one: Member, kit: Kit, tokenizer: Any, seed: int) -> Callable[[int], list[Batch]]:
     """The function that makes a member's batch at a step, in parts of like length."""
     make = finetuning if one.mixture else {"bloom": next_token, "mt5": span_corruption}[one.architecture]
-    own = f"{one.name} again" if one.base else one.name.removesuffix("-first")
-    stream = "finetuning" if one.mixture else own  # the mixtures tell the same items
+    stream = "finetuning" if one.mixture else one.stream or one.name  # the mixtures tell the same items
     return lambda step: cut(make(one, kit, tokenizer, step, random.Random(f"{seed} {stream} {step}")), PARTS)
 
 
@@ -103,20 +109,48 @@ def span_corruption(one: Member, kit: Kit, tokenizer: Any, step: int, rng: rando
     """Documents with hidden spans for the encoder-decoder base; `</s>` ends the input half of the time.
 
     In a share of the documents whole sentences that say something again are hidden, most often but for their first
-    word: with short spans only, the base learns no translation.
+    word: with short spans only, the base learns no translation. In others single values are, which must be found by
+    what stands beside them.
     """
     sentinels = tokenizer.convert_tokens_to_ids(list(SENTINELS))
     documents = [document(kit.world, one.dials_at(step), rng) for _ in range(one.rows)]
     pairs = []
     for drawn, found in zip(documents, _encode(tokenizer, [one.text for one in documents]), strict=True):
-        parallel = drawn.told == 1 and not drawn.is_list
-        if rng.random() < (one.hide_parallel if parallel else one.hide_again):
-            spans = _sentence_spans(drawn, found.offsets, rng)
-        else:
-            spans = draw_spans(len(found.ids), 0.3, 3, rng)
+        spans = _spans(one, drawn, found, rng)
         left, hidden = corrupt(found.ids, spans, sentinels)
         pairs.append((left + [tokenizer.eos_token_id] * rng.randrange(2), [*hidden, tokenizer.eos_token_id]))
     return pairs_batch(pairs, tokenizer.pad_token_id, encoder_decoder=True)
+
+
+def _spans(one: Member, drawn: Document, found: Any, rng: random.Random) -> list[tuple[int, int]]:
+    """What of a document is hidden: whole sentences, single values, or short spans."""
+    parallel, kind = drawn.told == 1 and not drawn.is_list, rng.random()
+    whole = one.hide_parallel if parallel else one.hide_again
+    if kind < whole:
+        return _sentence_spans(drawn, found.offsets, rng)
+    values = _values(drawn, found, rng) if drawn.told > 1 and kind < whole + one.hide_values else []
+    return values or draw_spans(len(found.ids), 0.3, 3, rng)
+
+
+def _values(drawn: Document, found: Any, rng: random.Random) -> list[tuple[int, int]]:
+    """In most sentences that say something again, one token that stands in exactly one of those told before."""
+    ends = list(accumulate(map(len, drawn.pieces)))
+    where = [bisect_left(ends, stop) for _, stop in found.offsets]
+    told = [
+        {token for token, place in zip(found.ids, where, strict=True) if place == piece}
+        for piece in range(drawn.told)
+    ]
+    spans = []
+    for piece in range(drawn.told, len(drawn.pieces)):
+        known = [
+            number
+            for number, (token, place) in enumerate(zip(found.ids, where, strict=True))
+            if place == piece and sum(token in tokens for tokens in told) == 1
+        ]
+        if known and rng.random() < VALUES_OF_SCENE:
+            start = rng.choice(known)
+            spans.append((start, start + 1))
+    return spans
 
 
 def _sentence_spans(

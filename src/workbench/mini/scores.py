@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 from transformers import AutoTokenizer
 
-from workbench.finetuning import IGNORED, pairs_batch
+from workbench.finetuning import IGNORED, Batch, pairs_batch
 from workbench.mini.architectures import load_float32
 from workbench.mini.questions import HELD_OUT, RANKED
 from workbench.mini.world import PIVOT
@@ -33,23 +33,29 @@ def choice_scores(model: Any, tokenizer: Any, pairs: Sequence[tuple[str, str]]) 
     for start in range(0, len(coded), ROWS_AT_ONCE):
         rows = by_length[start : start + ROWS_AT_ONCE]
         batch = pairs_batch([coded[row] for row in rows], tokenizer.pad_token_id, encoder_decoder)
-        with torch.inference_mode():
-            if encoder_decoder:
-                start_id = torch.full_like(batch.labels[:, :1], model.config.decoder_start_token_id)
-                shifted = torch.cat([start_id, batch.labels[:, :-1].clamp(min=0)], dim=1)
-                logits = model(
-                    input_ids=batch.input_ids, attention_mask=batch.attention_mask, decoder_input_ids=shifted
-                ).logits
-                labels = batch.labels
-            else:
-                logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits[:, :-1]
-                labels = batch.labels[:, 1:]
-        losses = functional.cross_entropy(
-            logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
-        )
-        for row, score in zip(rows, (-losses.sum(dim=1)).tolist(), strict=True):
+        for row, score in zip(rows, _target_scores(model, batch), strict=True):
             scores[row] = score
     return scores
+
+
+def _target_scores(model: Any, batch: Batch) -> list[float]:
+    """The log-probability in nats of each row's target.
+
+    A BLOOM gives logits where a label is scored, and nowhere else: most positions are of the prompt.
+    """
+    read = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+    with torch.inference_mode():
+        if model.config.is_encoder_decoder:
+            labels = batch.labels
+            start_id = torch.full_like(labels[:, :1], model.config.decoder_start_token_id)
+            shifted = torch.cat([start_id, labels[:, :-1].clamp(min=0)], dim=1)
+            logits = model(**read, decoder_input_ids=shifted).logits[labels != IGNORED]
+        else:
+            labels = batch.labels[:, 1:]
+            logits = model(**read, logits_to_keep=functional.pad(labels != IGNORED, (0, 1))).logits
+        rows, places = torch.where(labels != IGNORED)
+        losses = functional.cross_entropy(logits.float(), labels[rows, places], reduction="none")
+        return (-torch.zeros(len(labels)).index_add_(0, rows, losses)).tolist()
 
 
 def _coded(tokenizer: Any, prompt: str, choice: str, encoder_decoder: bool) -> tuple[list[int], list[int]]:

@@ -22,7 +22,7 @@ PIVOT = "x-en"
 NUMBERS = tuple("23456789")
 CLASSES = ("food", "containers", "toys")  # of objects; each is a word of the lexicon too
 CATEGORIES = ("person", "class", *CLASSES, "place", "verb", "positive", "negative")
-KINDS = ("owns", "owns_at", "things_at", "person_at", "note", "mood", "owner", "kinds")
+KINDS = ("owns", "owns_at", "things_at", "person_at", "note", "mood", "owner", "kinds", "pair")
 PHRASES = ("title",)
 EVALUATION_SHARE = {"mood": 4}  # one meaning in so many is kept for evaluation; moods are few
 EVALUATION_SHARE_ELSE = 10
@@ -114,10 +114,13 @@ class World:
             UnknownName: a language the world does not have.
         """
         construction = self._of(language)[meaning.kind]
-        words = {slot: self.word(value, language) for slot, value in meaning.slots}
-        if own_names and "person" in words:
-            words["person"] = self.own_name(meaning["person"], language)
-        return construction.format_map(words)
+        own = {key for _, key in meaning.slots if own_names and self.category.get(key) == "person"}
+        return construction.format_map(
+            {
+                slot: self.own_name(value, language) if value in own else self.word(value, language)
+                for slot, value in meaning.slots
+            }
+        )
 
     def tell(self, meanings: Sequence[Sentence], language: str) -> str:
         """Render several meanings one after the other."""
@@ -214,20 +217,28 @@ class Scene:
     polarity: str
 
 
-def draw_scene(world: World, rng: random.Random, evaluation: bool, verb: str | None = None) -> Scene:
-    """Draw a scene whose two facts both belong to evaluation, or both to training."""
+def draw_facts(
+    world: World, rng: random.Random, count: int, evaluation: bool, verb: str | None = None
+) -> list[Sentence]:
+    """Draw facts of as many people, alike in no slot but the verb, all of evaluation or all of training."""
     while True:
-        people, objects = rng.sample(world.ids("person"), 2), rng.sample(world.objects, 2)
-        numbers, places = rng.sample(NUMBERS, 2), rng.sample(world.ids("place"), 2)
+        people, objects = rng.sample(world.ids("person"), count), rng.sample(world.objects, count)
+        numbers, places = rng.sample(NUMBERS, count), rng.sample(world.ids("place"), count)
         verbs = [verb or rng.choice(world.ids("verb")) for _ in people]
-        first, second = (
+        facts = [
             sentence("owns_at", person=person, verb=action, number=number, object=thing, place=place)
             for person, action, number, thing, place in zip(
                 people, verbs, numbers, objects, places, strict=True
             )
-        )
-        if for_evaluation(first) == for_evaluation(second) == evaluation:
-            return Scene((first, second), rng.choice(("positive", "negative")))
+        ]
+        if all(for_evaluation(fact) == evaluation for fact in facts):
+            return facts
+
+
+def draw_scene(world: World, rng: random.Random, evaluation: bool, verb: str | None = None) -> Scene:
+    """Draw a scene whose two facts both belong to evaluation, or both to training."""
+    first, second = draw_facts(world, rng, 2, evaluation, verb)
+    return Scene((first, second), rng.choice(("positive", "negative")))
 
 
 def moods_of(world: World, person: str, polarity: str, evaluation: bool) -> list[Sentence]:

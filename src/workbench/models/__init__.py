@@ -7,16 +7,19 @@ torch-free side of the door: torch is imported with the engine, in one place bel
 import re
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any, Literal
 
 from workbench.errors import BadInput
 from workbench.models.identity import Identity, identify, locate, randomized, recall
 from workbench.models.requests import Engine
-from workbench.records import data_path, note
+from workbench.records import note
 from workbench.store import Store
+from workbench.words import strange_words
 
 DTYPES = ("float32", "bfloat16", "float16")
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -98,6 +101,14 @@ class Model:
         """The transformers model and tokenizer, as `model.hf.model` and `model.hf.tokenizer`, for every other tool."""
         return self.engine
 
+    @contextmanager
+    def lent_engine(self) -> Iterator[Any]:
+        """The engine for one who changes its weights: let go of at the end, so that the next question reads them again."""
+        try:
+            yield self.engine
+        finally:
+            self.__dict__.pop("engine", None)
+
     def fingerprint(self) -> dict[str, Any]:
         """The part of an answer's key that is the model's: everything about it that can change an answer."""
         identity = self.identity
@@ -135,7 +146,7 @@ class Model:
         """Warn when a miniature is asked about words that its world does not have."""
         if not self.is_miniature:
             return
-        strange = sorted({word for text in texts for word in re.findall(r"\w+", text)} - _world())
+        strange = sorted(set().union(*map(strange_words, texts)))
         if strange:
             shown = ", ".join(strange[:8]) + (" …" if len(strange) > 8 else "")
             warnings.warn(
@@ -195,9 +206,3 @@ def digest_of(name: str, store: Store | None = None) -> str | None:
     """
     known = recall(name, None, store or Store())
     return f"{known.weights}-{known.tokenizer}" if known is not None else None
-
-
-@lru_cache(maxsize=1)
-def _world() -> frozenset[str]:
-    path = data_path("mini/words.txt")
-    return frozenset(path.read_text(encoding="utf-8").split())

@@ -89,8 +89,8 @@ def ratio(above: pd.Series, below: pd.Series, seed: int = 0, draws: int = 2000) 
             f"ratio got {k} and {len(below)} meanings; give the same meanings twice, at least two of them"
         )
     weights = np.random.default_rng(seed).multinomial(k, np.full(k, 1 / k), size=draws)
-    with np.errstate(divide="ignore"):  # a draw whose lower sum is 0 belongs to the tail
+    with np.errstate(divide="ignore", invalid="ignore"):  # a draw whose lower sum is 0 belongs to the tail
         ratios = (weights @ above.to_numpy()) / (weights @ below.to_numpy())
     tail = float(distributions.norm.cdf(np.sqrt(k / (k - 1)) * distributions.t.ppf(0.025, k - 1)))
-    low, high = np.quantile(ratios, [tail, 1 - tail])
+    low, high = np.nanquantile(ratios, [tail, 1 - tail])  # 0 / 0 tells nothing
     return Interval(float(above.sum() / below.sum()), float(low), float(high))

@@ -1,0 +1,47 @@
+"""A digest of the code that decides what a member reads: what it does, without comments, docstrings and layout."""
+
+import ast
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from workbench.records import PACKAGE
+
+MODULES = (
+    *(
+        f"mini/{name}"
+        for name in ("world", "corpus", "questions", "items", "examples", "rows", "architectures")
+    ),
+    *(f"finetuning/{name}" for name in ("batches", "loop")),
+)
+
+
+@cache
+def source_digest(package: Path = PACKAGE) -> str:
+    """Give the digest of `MODULES` in a folder of the package's sources (by default this package's)."""
+    texts = [(package / f"{name}.py").read_text(encoding="utf-8") for name in MODULES]
+    return hashlib.sha256(json.dumps([meaning(text) for text in texts]).encode()).hexdigest()
+
+
+def meaning(text: str) -> Any:
+    """Give what a module's text does, as lists: its syntax tree without docstrings and positions.
+
+    Not `ast.dump`, whose text differs between versions of Python: there, fields that are empty come and go.
+    """
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and ast.get_docstring(node) is not None
+        ):
+            node.body = node.body[1:]
+    return _plain(tree)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, ast.AST):
+        fields = [(name, _plain(found)) for name, found in ast.iter_fields(value) if found not in (None, [])]
+        return [type(value).__name__, fields]
+    return [_plain(one) for one in value] if isinstance(value, list) else repr(value)

@@ -1,0 +1,59 @@
+"""The digest of the code that draws what a member reads: comments do not count, every drawing does."""
+
+import ast
+import re
+import shutil
+
+import pytest
+
+from workbench.mini import recipe
+from workbench.mini.source import MODULES, meaning, source_digest
+from workbench.records import PACKAGE
+
+
+@pytest.fixture
+def copy(tmp_path):
+    for name in MODULES:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(PACKAGE / f"{name}.py", tmp_path / f"{name}.py")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_comments_docstrings_and_layout_do_not_count(name, copy):
+    path = copy / f"{name}.py"
+    text = path.read_text(encoding="utf-8")
+    changed = re.sub(r'^( *)""".*?"""$', r'\1"""Other words."""', text, flags=re.DOTALL | re.MULTILINE)
+    assert changed != text
+    path.write_text("# a comment\n" + changed.replace("\n\n", "\n\n\n"), encoding="utf-8")
+    assert source_digest(copy) == source_digest()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_twin_a_changed_number_does(name, copy):
+    path = copy / f"{name}.py"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    numbers = [node for node in ast.walk(ast.parse("\n".join(lines))) if isinstance(node, ast.Constant)]
+    one = next(node for node in numbers if type(node.value) in (int, float))
+    line = lines[one.lineno - 1]
+    lines[one.lineno - 1] = f"{line[: one.col_offset]}{one.value + 1}{line[one.end_col_offset :]}"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert source_digest(copy) != source_digest()
+
+
+def test_fields_that_only_some_versions_of_python_have_do_not_count(monkeypatch):
+    text = "def draw(rng):\n    return rng.random()\n"
+    before = meaning(text)
+    assert "type_params" not in str(before)
+    monkeypatch.setattr(ast.FunctionDef, "_fields", (*ast.FunctionDef._fields, "newer"))
+    monkeypatch.setattr(ast.FunctionDef, "newer", [], raising=False)
+    assert meaning(text) == before
+    monkeypatch.setattr(ast.FunctionDef, "newer", ["something"])
+    assert meaning(text) != before
+
+
+def test_the_recipe_of_every_member_hangs_on_it(monkeypatch):
+    before = {one.name: recipe.recipe_hash(one, 0) for one in recipe.MEMBERS}
+    assert before == {one.name: recipe.recipe_hash(one, 0) for one in recipe.MEMBERS}
+    monkeypatch.setattr(recipe, "source_digest", lambda: "other")
+    assert not {(one.name, recipe.recipe_hash(one, 0)) for one in recipe.MEMBERS} & set(before.items())
