@@ -14,11 +14,11 @@ FLOORS = [
     {"errors"},
     {"records"},
     {"family", "store", "templates", "stats", "words"},
-    {"tasks", "published", "models", "mixtures"},
+    {"tasks", "published", "models", "mixtures", "packs"},
     {"asking", "finetuning"},
     {"generation", "ranking", "hidden"},
     {"sensitivity", "transfer", "probing"},
-    {"mini"},
+    {"mini", "evaluation"},
     {"runs", "figures"},
     {"cli"},
 ]

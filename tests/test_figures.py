@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from workbench.errors import BadInput
-from workbench.figures import BADGES, curves, heatmap, intervals, show
+from workbench.errors import BadInput, StoreFailed
+from workbench.figures import BADGES, curves, heatmap, intervals, save, show
 
 LANGUAGES = ["x-en", "x-fr", "no"]
 TEMPLATES = ["GPT-3 style", "does this imply, with the full stop of the premise left out"]
@@ -157,3 +157,18 @@ def test_miniatures_never_share_a_figure_with_other_checkpoints(checkpoints):
     assert badge_for(other) == "MEASURED"
     with pytest.raises(BadInput, match="all model parameters"):
         badge_for(mini, other)
+
+
+def test_a_figure_is_saved_as_png_and_vector_pdf_with_its_badge_and_the_same_bytes_twice(tmp_path):
+    table = pd.DataFrame({"x": [0.2], "y": ["a"], "low": [0.1], "high": [0.3]})
+    figure = intervals(table, x="x", y="y", low="low", high="high")
+    told = {"name": "f", "badge": "MEASURED", "alt": "One point."}
+    first = [path.read_bytes() for path in save(figure, tmp_path, **told)]
+    assert (first[0][:4], first[1][:4]) == (b"\x89PNG", b"%PDF")
+    assert all(b"MEASURED: One point." in content for content in first)
+    again = [path.read_bytes() for path in save(figure, tmp_path, **told)]
+    assert again == first
+    other = [path.read_bytes() for path in save(figure, tmp_path, **{**told, "badge": "SYNTHETIC"})]
+    assert other[1] != first[1]
+    with pytest.raises(StoreFailed, match="could not write figure f"):
+        save(figure, tmp_path / "nowhere", **told)

@@ -8,6 +8,7 @@ from scipy import stats as distributions
 
 from workbench import stats
 from workbench.errors import BadInput
+from workbench.stats import intervals
 
 
 def covered(intervals, truth):
@@ -47,14 +48,24 @@ def test_impossible_counts_are_refused(successes, n):
         stats.wilson(successes, n)
 
 
-def test_cluster_bootstrap_covers_and_ignoring_clusters_does_not():
+def test_wilson_averages_95_percent_over_truths():
+    """Exact, no simulation: outcomes weighed by their probability, averaged over a hundred true accuracies."""
+    n, truths = 60, np.linspace(0.02, 0.98, 97)
+    found = [stats.wilson(k, n) for k in range(n + 1)]
+    low, high = np.array([i.low for i in found]), np.array([i.high for i in found])
+    each = [distributions.binom.pmf(np.arange(n + 1), n, t)[(low <= t) & (t <= high)].sum() for t in truths]
+    assert 0.94 <= np.mean(each) <= 0.96
+
+
+def test_cluster_bootstrap_covers_95_percent_and_ignoring_clusters_does_not():
     generator = np.random.default_rng(1)
     honest, naive = [], []
-    for seed in range(300):
+    for seed in range(2000):
         values, clusters = clustered_draw(generator)
         honest.append(stats.bootstrap(values, clusters, draws=400, seed=seed))
-        naive.append(stats.bootstrap(values, np.arange(len(values)), draws=400, seed=seed))
-    assert 0.91 <= covered(honest, 0.5) <= 0.99
+        if seed < 200:
+            naive.append(stats.bootstrap(values, np.arange(len(values)), draws=200, seed=seed))
+    assert 0.94 <= covered(honest, 0.5) <= 0.96
     assert covered(naive, 0.5) < 0.85
 
 
@@ -77,8 +88,8 @@ def test_the_same_seed_gives_the_same_interval_and_another_does_not():
 
 def test_the_number_of_draws_is_what_was_asked(monkeypatch):
     made = []
-    real = stats._resampled_means
-    monkeypatch.setattr(stats, "_resampled_means", lambda *given: made.append(real(*given)) or made[-1])
+    real = intervals._resampled_means
+    monkeypatch.setattr(intervals, "_resampled_means", lambda *given: made.append(real(*given)) or made[-1])
     stats.bootstrap([0, 1, 1], [1, 2, 3], draws=1234)
     assert sum(map(len, made)) == 1234
 
@@ -178,3 +189,96 @@ def test_cochran_q_of_templates_that_always_agree_is_nothing():
     assert stats.cochran_q([[1, 1, 1], [0, 0, 0]]).p_value == 1.0
     with pytest.raises(BadInput, match="right/wrong"):
         stats.cochran_q([[0.5, 1]])
+
+
+def shuffled_wins(generator, clusters=60, size=3, shift=0.0):
+    """Two models equally good but for `shift`, whose answers to the items of one cluster hang together."""
+    luck = np.repeat(generator.random(clusters), size)
+    turn = np.repeat(generator.random(clusters), size) - 0.5
+    first = generator.random(clusters * size) < np.clip(luck + turn / 2, 0, 1)
+    second = generator.random(clusters * size) < np.clip(luck - turn / 2 + shift, 0, 1)
+    return first.astype(float), second.astype(float), np.repeat(np.arange(clusters), size)
+
+
+def test_sign_flips_err_5_percent_under_the_null_where_mcnemar_on_clustered_items_errs_more():
+    generator = np.random.default_rng(10)
+    flips, naive = [], []
+    for seed in range(600):
+        first, second, clusters = shuffled_wins(generator)
+        flips.append(stats.sign_flip(first, second, clusters, flips=300, seed=seed) <= 0.05)
+        naive.append(stats.mcnemar(first, second).p_value <= 0.05)
+    assert 0.02 <= np.mean(flips) <= 0.07
+    assert np.mean(naive) > 0.07
+    assert stats.sign_flip(*shuffled_wins(generator, clusters=300, shift=0.2)) < 0.01
+
+
+def test_equivalence_errs_at_most_5_percent_at_its_margin_and_finds_equality_with_many_items():
+    generator = np.random.default_rng(11)
+    errors = []
+    for _ in range(1500):
+        first = generator.random(120) < 0.4
+        second = np.where(generator.random(120) < 0.2, True, first)  # better by 0.2 x 0.6 = 0.12
+        errors.append(stats.equivalence(first, second, np.arange(120), margin=0.12).p_value <= 0.05)
+    assert 0.01 < np.mean(errors) <= 0.06  # at most 5 %, and not never
+    same = stats.equivalence(*shuffled_wins(generator, clusters=2000), margin=0.05)
+    assert same.p_value < 0.01
+    assert abs(same.difference.low) < 0.05 > abs(same.difference.high)
+
+
+def test_equivalence_is_not_proved_by_a_handful_of_items_without_any_difference():
+    few, many = np.ones(8), np.ones(300)
+    assert stats.equivalence(few, few, np.arange(8), margin=0.05).p_value > 0.2
+    assert stats.equivalence(many, many, np.arange(300), margin=0.05).p_value < 0.01
+
+
+@pytest.mark.parametrize("margin", [0, -0.1, 1, float("nan")])
+def test_an_impossible_margin_is_refused(margin):
+    with pytest.raises(BadInput, match="margin"):
+        stats.equivalence([0, 1], [1, 1], [1, 2], margin=margin)
+
+
+def test_holm_matches_a_worked_example_and_keeps_the_order():
+    """0.01 x 4, 0.02 x 3, then 0.03 x 2 and 0.04 x 1, neither of which may be below the one before."""
+    assert stats.holm([0.04, 0.01, 0.03, 0.02]).tolist() == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert stats.holm([0.9, 0.8]).max() == 1.0
+
+
+def test_holm_keeps_all_tests_together_at_5_percent_where_single_tests_err_in_a_third():
+    p_values = np.random.default_rng(12).random((4000, 8))
+    together = np.mean([stats.holm(row).min() <= 0.05 for row in p_values])
+    assert 0.04 <= together <= 0.06
+    assert np.mean((p_values <= 0.05).any(axis=1)) > 0.3
+
+
+def trained(generator, seeds, items, apart, right=0.0):
+    """Right and wrong of several trainings on the same items; `apart` is how far trainings differ (logits)."""
+    logits = generator.normal(0.0, 1.0, items) + generator.normal(0.0, apart, (seeds, 1)) + right
+    return (generator.random((seeds, items)) < 1 / (1 + np.exp(-logits))).astype(float)
+
+
+def test_multi_bootstrap_covers_and_items_alone_do_not():
+    generator = np.random.default_rng(13)
+    both, items_alone = [], []
+    for seed in range(500):
+        table = trained(generator, 10, 60, 0.5)
+        both.append(stats.multi_bootstrap(table, draws=200, seed=seed))
+        items_alone.append(stats.bootstrap(table.mean(axis=0), np.arange(60), draws=200, seed=seed))
+    assert 0.92 <= covered(both, 0.5) <= 0.975
+    assert covered(items_alone, 0.5) < 0.92
+
+
+def test_multi_bootstrap_of_a_difference_uses_the_pairing_of_seeds():
+    generator = np.random.default_rng(14)
+    shared = generator.normal(0.0, 0.8, (8, 1)) + generator.normal(0.0, 1.0, 100)
+    first, second = ((generator.random((8, 100)) < 1 / (1 + np.exp(-shared))).astype(float) for _ in range(2))
+    paired = stats.multi_bootstrap(first, second)
+    alone = stats.multi_bootstrap(first, second, paired_seeds=False)
+    assert paired.estimate == pytest.approx(first.mean() - second.mean()) == pytest.approx(alone.estimate)
+    assert paired.high - paired.low < 0.7 * (alone.high - alone.low)
+
+
+def test_multi_bootstrap_refuses_one_training_and_other_items():
+    with pytest.raises(BadInput, match="two of each"):
+        stats.multi_bootstrap(np.ones((1, 10)))
+    with pytest.raises(BadInput, match="the same items"):
+        stats.multi_bootstrap(np.ones((3, 10)), np.ones((3, 9)))

@@ -2,10 +2,24 @@
 
 import json
 
+import pandas as pd
 import pytest
 
-from workbench.errors import BadInput, UnknownName
-from workbench.tasks import make_items, read_rows, read_sentences, task_templates, tasks
+from workbench.errors import BadInput, NotReachable, UnknownName
+from workbench.records import data_path
+from workbench.tasks import (
+    benchmarks,
+    contamination,
+    few_shot_items,
+    find_benchmark,
+    make_items,
+    read_any,
+    read_benchmark,
+    read_rows,
+    read_sentences,
+    task_templates,
+    tasks,
+)
 from workbench.templates import Template, read_templates, render
 
 ROW = {"id": "a", "cluster": "c", "language": "x-en", "label": 1, "passage": "Ana has 3 lamps.", "x": "lamps"}
@@ -108,3 +122,204 @@ def test_sentences_are_parallel():
     languages = {row["language"] for row in rows}
     assert len(rows) == 10 * len(languages)
     assert len({(row["id"], row["language"]) for row in rows}) == len(rows)
+
+
+# The published tasks ---------------------------------------------------------------------------------------------
+
+EXAMPLES = data_path("examples")
+WHERE = {
+    "rte": "super_glue",
+    "cb": "super_glue",
+    "copa": "super_glue",
+    **{f"anli_r{n}": "anli" for n in (1, 2, 3)},
+}
+
+
+def example(name):
+    return EXAMPLES / WHERE.get(name, name)
+
+
+@pytest.mark.parametrize("name", benchmarks())
+def test_every_published_task_is_read_from_files_in_its_schema_and_rendered_in_our_wordings(name):
+    benchmark = find_benchmark(name)
+    rows = read_benchmark(benchmark, data=example(name))
+    assert {row["label"] for row in rows} == set(range(benchmark.choices))
+    templates = [
+        t for t in read_templates(data_path(f"templates/{benchmark.wordings}.toml")) if t.language == "en"
+    ]
+    items = make_items([row for row in rows if row["language"] == rows[0]["language"]], templates)
+    assert len(items) == 5 * sum(row["language"] == rows[0]["language"] for row in rows)
+    assert {item.gold for item in items} == set(range(benchmark.choices))
+
+
+def test_parallel_items_share_a_meaning_and_others_do_not():
+    xnli = read_benchmark(find_benchmark("xnli"), ["fr", "sw"], data=example("xnli"))
+    assert {row["cluster"] for row in xnli} == {
+        "0",
+        "1",
+    }  # two premises, three hypotheses each, in both languages
+    xwinograd = read_benchmark(find_benchmark("xwinograd"), ["en", "fr"], data=example("xwinograd"))
+    assert len({row["cluster"] for row in xwinograd}) == len(xwinograd) == 6
+    assert len(read_benchmark(find_benchmark("xnli"), ["fr", "sw"], 1, example("xnli"))) == 6
+    assert len(read_benchmark(find_benchmark("xwinograd"), ["en", "fr"], 1, example("xwinograd"))) == 2
+
+
+def test_labels_that_count_from_one_keep_their_number_and_type_for_templates_of_others():
+    first, second, *_ = read_benchmark(find_benchmark("winogrande"), data=example("winogrande"))
+    assert (first["label"], first["answer"], second["label"], second["answer"]) == (0, "1", 1, "2")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "tsv"])
+def test_the_same_rows_are_read_from_every_kind_of_file(tmp_path, kind):
+    rows = read_benchmark(find_benchmark("xcopa"), ["sw"], data=example("xcopa"))
+    table = pd.read_json(example("xcopa") / "val.sw.jsonl", lines=True)
+    path = tmp_path / "sw" / f"validation.{kind}"
+    path.parent.mkdir()
+    table.to_parquet(path) if kind == "parquet" else table.to_csv(
+        path, sep="\t" if kind == "tsv" else ",", index=False
+    )
+    again = read_benchmark(find_benchmark("xcopa"), data=tmp_path)
+    assert [{k: str(v) for k, v in row.items()} for row in again] == [
+        {k: str(v) for k, v in row.items()} for row in rows
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": -1}, r"row 1 has the label -1 in 'label'; allowed is 0 to 1"),
+        ({"label": 2}, "label 2"),
+        ({"label": "one"}, "label 'one'"),
+        ({"label": None}, "label None"),
+        ({"premise": ""}, "'' as 'premise'"),
+        ({"premise": None}, "None as 'premise'"),
+        ({"choice2": ...}, "lacks the field 'choice2'"),
+    ],
+)
+def test_a_row_without_a_field_or_a_label_is_named(tmp_path, change, message):
+    row = {
+        "premise": "a",
+        "choice1": "b",
+        "choice2": "c",
+        "question": "cause",
+        "label": 0,
+        "idx": 0,
+        **change,
+    }
+    row = {key: value for key, value in row.items() if value is not ...}
+    write(tmp_path / "val.sw.jsonl", [json.dumps(row)])
+    with pytest.raises(BadInput, match=message):
+        read_benchmark(find_benchmark("xcopa"), data=tmp_path)
+
+
+def test_a_language_that_is_not_there_lists_those_that_are():
+    with pytest.raises(UnknownName, match=r"no language 'en'; it has: et, ht"):
+        read_benchmark(find_benchmark("xcopa"), ["en"], data=example("xcopa"))
+    with pytest.raises(UnknownName, match=r"no rows of xcopa in ta.*there are: sw, zh"):
+        read_benchmark(find_benchmark("xcopa"), ["sw", "ta"], data=example("xcopa"))
+
+
+def test_one_file_tells_its_language_by_a_field(tmp_path):
+    rows = [{"premise": "a", "hypothesis": "b", "label": 0, "language": code} for code in ("fr", "sw", "fr")]
+    write(tmp_path / "rows.jsonl", map(json.dumps, rows))
+    read = read_benchmark(find_benchmark("xnli"), data=tmp_path / "rows.jsonl")
+    assert [row["language"] for row in read] == ["fr", "fr", "sw"]
+
+
+def test_other_splits_in_the_folder_are_left_alone(tmp_path):
+    for split, premise in (("train", "no"), ("validation", "yes"), ("test", "no")):
+        write(tmp_path / f"{split}.jsonl", [json.dumps({"premise": premise, "hypothesis": "b", "label": 0})])
+    assert [row["premise"] for row in read_benchmark(find_benchmark("rte"), data=tmp_path)] == ["yes"]
+
+
+def dataset_in_cache(cache, hub_id, revision, files, commit="d" * 40):
+    root = cache / f"datasets--{hub_id.replace('/', '--')}"
+    ref = root / "refs" / revision
+    ref.parent.mkdir(parents=True)
+    ref.write_text(commit)
+    for name, table in files.items():
+        path = root / "snapshots" / commit / name
+        path.parent.mkdir(parents=True)
+        table.to_parquet(path)
+
+
+def test_what_the_hub_gave_once_is_read_offline_and_another_revision_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    table = pd.read_json(example("xcopa") / "val.sw.jsonl", lines=True)
+    files = {"sw/validation/0000.parquet": table}
+    dataset_in_cache(tmp_path, "cambridgeltl/xcopa", "refs/convert/parquet", files)
+    rows = read_benchmark(find_benchmark("xcopa"), ["sw"])
+    assert [row["premise"] for row in rows] == table["premise"].tolist()
+    with pytest.raises(NotReachable, match=r"xcopa at revision main is not in the hub's cache.*--data"):
+        read_benchmark(find_benchmark("xcopa"), ["sw"], revision="main")
+    with pytest.raises(NotReachable, match=r"request.*--data"):
+        read_benchmark(find_benchmark("story_cloze"))
+
+
+def test_rows_of_your_own_need_no_more_than_a_label(tmp_path):
+    write(
+        tmp_path / "mine.jsonl",
+        [json.dumps({"text": "a", "label": 1}), json.dumps({"text": "b", "label": 0, "language": "no"})],
+    )
+    rows = read_any("mine", tmp_path / "mine.jsonl")
+    assert [(row["id"], row["language"], row["label"]) for row in rows] == [
+        ("mine-0", "und", 1),
+        ("mine-1", "no", 0),
+    ]
+    write(tmp_path / "bad.jsonl", [json.dumps({"text": "a"})])
+    with pytest.raises(BadInput, match="lacks the field 'label'"):
+        read_any("bad", tmp_path / "bad.jsonl")
+
+
+def test_training_data_of_xp3_are_known_under_their_names_and_held_out_tasks_are_not():
+    for name in (
+        "flores200",
+        "facebook/flores",
+        "paws-x",
+        "google-research-datasets/paws-x",
+        "xquad.de",
+        "GEM/wiki_lingua",
+    ):
+        assert "xP3" in contamination(name), name
+    assert not any(contamination(b.name, b.hub_id) for b in benchmarks().values())
+    assert contamination("pawsome", "arcade") == ""
+
+
+def test_exemplars_stand_before_each_question_and_are_asked_no_more():
+    rows = read_benchmark(find_benchmark("xcopa"), data=example("xcopa"))
+    [template] = [
+        t
+        for t in read_templates(data_path("templates/causes.toml"))
+        if (t.language, t.name) == ("en", "complete")
+    ]
+    items = few_shot_items(rows, [template], 2, seed=1)
+    plain = make_items(rows, [template])
+    assert len(items) == len(plain) - 2 * 2
+    for item in items:
+        own = next(p for p in plain if p.id == item.id)
+        others = [
+            p for p in plain if p.language == item.language and p.cluster not in {i.cluster for i in items}
+        ]
+        assert item.prompt.endswith(own.prompt)
+        assert sum(f"{p.prompt} {p.target}\n\n" in item.prompt for p in others) == 2
+    assert few_shot_items(rows, [template], 2, seed=1) == items != few_shot_items(rows, [template], 2, seed=3)
+
+
+def test_exemplars_can_be_of_another_language():
+    rows = read_benchmark(find_benchmark("xcopa"), data=example("xcopa"))
+    template = Template("t", "{{premise}} ||| {{answer_choices[label]}}", "{{choice1}} ||| {{choice2}}")
+    items = few_shot_items(rows, [template], 1, language="zh")
+    swahili = next(item for item in items if item.language == "sw")
+    assert swahili.prompt.split("\n\n")[0].endswith("。")
+    assert not swahili.prompt.endswith("。")
+    with pytest.raises(BadInput, match=r"4 exemplars.*4 meanings"):
+        few_shot_items(rows, [template], 4)
+
+
+def test_a_target_that_is_no_choice_is_refused_and_a_template_may_list_choices_in_its_own_order():
+    turned = Template("t", "{{x}} ||| {{answer_choices[1 - label]}}", "no ||| yes")
+    [item] = make_items([ROW], [turned])
+    assert (item.gold, item.target) == (0, "no")
+    with pytest.raises(BadInput, match="target 'maybe'"):
+        make_items([ROW], [Template("t", "{{x}} ||| maybe", "no ||| yes")])

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _ROOMS = frozenset(
     {
         "errors",
+        "evaluation",
         "family",
         "figures",
         "finetuning",
@@ -20,6 +21,7 @@ _ROOMS = frozenset(
         "mini",
         "mixtures",
         "models",
+        "packs",
         "probing",
         "published",
         "ranking",

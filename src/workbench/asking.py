@@ -14,7 +14,7 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.auto import tqdm as tqdm_widget
 
-from workbench.errors import BadInput
+from workbench.errors import BadInput, NotReachable
 from workbench.models import Model
 from workbench.store import canonical
 
@@ -47,6 +47,7 @@ def ask(
 
     Raises:
         BadInput, NotReachable, StoreFailed: as the caller's docstring says; batches finished before are kept.
+            Where the weights are not to be had, NotReachable says which answers are missing.
     """
     context = canonical({"kind": kind.name, **kind.settings, **model.fingerprint()})
     asked = {canonical(asdict(request)): request for request in requests}
@@ -60,6 +61,7 @@ def ask(
     model.count([answer.device for answer in stored if answer is not None], len(missing))
     if missing:
         todo, done = [asked[question] for question in missing], 0
+        _expect_engine(model, kind.name, [asdict(request) for request in todo], len(asked))
         try:
             with _bar(len(missing), f"{kind.name} {Path(model.name).name}", progress) as bar:
                 for positions, answers in kind.compute(todo):
@@ -86,6 +88,19 @@ def expect_whole(name: str, value: object) -> None:
     """
     if not isinstance(value, int) or value < 1:
         raise BadInput(f"{name}={value!r}; give a whole number of at least 1")
+
+
+def _expect_engine(model: Model, kind: str, todo: list[dict[str, Any]], asked: int) -> None:
+    """Read the weights; where they are not to be had, say which answers they are needed for."""
+    try:
+        _ = model.engine
+    except NotReachable as error:
+        prompts = tuple(str(request.get("prompt") or request.get("text", "")) for request in todo)
+        raise NotReachable(
+            f"{len(todo)} of {asked} answers ({kind}) are not in the store {model.store.path}, the first to {prompts[0][:80]!r}; "
+            f"{error}",
+            prompts,
+        ) from error
 
 
 def _bar(total: int, text: str, progress: bool) -> Any:

@@ -31,9 +31,16 @@ class ResultsDiffer(WorkbenchError):
 
 
 class NotReachable(WorkbenchError):
-    """Weights or answers that are neither in the store nor on this machine, and no network to get them."""
+    """Weights or answers that are neither in the store nor on this machine, and no network to get them.
+
+    `missing` holds the prompts that lack an answer, where it is answers that were asked for.
+    """
 
     exit_code = 5
+
+    def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.missing = missing
 
 
 class Incomplete(WorkbenchError):

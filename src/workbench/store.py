@@ -102,18 +102,8 @@ class Store:
         rows = []
         for question, value in pairs:
             answer = value if isinstance(value, bytes) else canonical(value)
-            rows.append(
-                (
-                    _key(shared, question),
-                    shared,
-                    question,
-                    answer,
-                    _checksum(question, answer),
-                    device,
-                    batch_size,
-                    now,
-                )
-            )
+            found = (_key(shared, question), shared, question, answer, _checksum(question, answer))
+            rows.append((*found, device, batch_size, now))
         with self._transaction(write=True) as connection:
             connection.execute("INSERT OR IGNORE INTO contexts VALUES (?, ?)", (shared, context))
             connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -147,6 +137,37 @@ class Store:
                 connection.execute(
                     "INSERT OR REPLACE INTO identities VALUES (?, ?)", (name, canonical(identity))
                 )
+
+    def identities(self) -> dict[str, dict[str, Any]]:
+        """What every remembered name stood for when it was last seen."""
+        with self._transaction(write=False) as connection:
+            rows = connection.execute("SELECT name, identity FROM identities ORDER BY name").fetchall()
+        return {name: json.loads(identity) for name, identity in rows}
+
+    def contexts(self) -> list[str]:
+        """All contexts that have answers, in a fixed order."""
+        with self._transaction(write=False) as connection:
+            rows = connection.execute("SELECT context FROM contexts ORDER BY digest").fetchall()
+        return [context for (context,) in rows]
+
+    def entries(self, context: str) -> list[tuple[str, Any, str, int]]:
+        """Every (question, value, device, batch size) of a context, ordered by key.
+
+        Raises:
+            StoreFailed: an entry is damaged.
+        """
+        with self._transaction(write=False) as connection:
+            rows = connection.execute(
+                "SELECT key, question, answer, checksum, device, batch_size FROM answers WHERE context = ? ORDER BY key",
+                (_digest(context),),
+            ).fetchall()
+        for key, question, answer, checksum, *_ in rows:
+            if checksum != _checksum(question, answer):
+                raise self._damaged(key)
+        return [
+            (question, answer if isinstance(answer, bytes) else json.loads(answer), device, batch_size)
+            for _, question, answer, _, device, batch_size in rows
+        ]
 
     def info(self) -> dict[str, Any]:
         """Count what is in the store: answers by kind and model, size in bytes."""

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 import workbench
-from workbench.cli import mini
+from workbench.cli import mini, store
+from workbench.cli.evaluate import evaluate
 from workbench.cli.printing import notice, show
 from workbench.errors import BadInput, WorkbenchError
 
@@ -24,9 +25,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-store_app = typer.Typer(help="Look after the store of answers.", no_args_is_help=True)
-app.add_typer(store_app, name="store")
+app.add_typer(store.app, name="store")
 app.add_typer(mini.app, name="mini")
+app.command()(evaluate)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ModelName = Annotated[str, typer.Argument(help="A name of the family, a hub id, or a folder.")]
@@ -119,32 +120,6 @@ def run(
     typer.echo(f"Open {page.resolve().as_uri()}")
     if failures:
         raise failures[0]
-
-
-@store_app.command("info")
-def store_info(as_json: Json = False) -> None:
-    """Count the answers in the store."""
-    info = workbench.store.Store().info()
-    if as_json:
-        typer.echo(json.dumps(info, indent=1, ensure_ascii=False))
-        return
-    typer.echo(f"{info['path']}: {info['answers']} answers, {info['bytes'] / 1e6:.1f} MB")
-    show([{"what": what, "answers": count} for what, count in sorted(info["by_kind"].items())], as_json=False)
-
-
-@store_app.command("check")
-def store_check(
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Remove damaged entries; they are computed again.")
-    ] = False,
-) -> None:
-    """Read every entry; exit 7 if one is damaged."""
-    damaged = workbench.store.Store().check(repair=repair)
-    for key in damaged:
-        typer.echo(f"{'removed' if repair else 'damaged'} {key}")
-    if damaged and not repair:
-        raise typer.Exit(workbench.errors.StoreFailed.exit_code)
-    typer.echo("every entry is whole" if not damaged else f"{len(damaged)} entries removed")
 
 
 @app.command()

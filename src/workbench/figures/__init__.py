@@ -1,6 +1,6 @@
 """Pictures of tidy tables, in one style, each saying what it rests on. No arithmetic."""
 
 from workbench.figures.charts import curves, heatmap, intervals
-from workbench.figures.showing import BADGES, Badge, badge_for, show
+from workbench.figures.showing import BADGES, Badge, badge_for, save, show
 
-__all__ = ["BADGES", "Badge", "badge_for", "curves", "heatmap", "intervals", "show"]
+__all__ = ["BADGES", "Badge", "badge_for", "curves", "heatmap", "intervals", "save", "show"]

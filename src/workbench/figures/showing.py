@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
@@ -72,7 +73,8 @@ def show(figure: Figure, table: pd.DataFrame, *, name: str, badge: Badge, alt: s
         "alt": alt,
         "rows": len(table),
     }
-    png, width = _render(figure, badge, note, alt)
+    png = _render(figure, badge, note, alt)
+    width = round(int.from_bytes(png[16:20], "big") * 100 / DPI)  # pixels are the IHDR chunk's first number
     folder = run_folder()
     if folder is not None:
         place = folder / "figures"
@@ -92,8 +94,25 @@ def show(figure: Figure, table: pd.DataFrame, *, name: str, badge: Badge, alt: s
         display(bundle, raw=True, metadata={"image/png": {"alt": alt, "width": width}, "workbench": facts})
 
 
-def _render(figure: Figure, badge: Badge, note: str, alt: str) -> tuple[bytes, int]:
-    """PNG bytes and the width to show them at; badge and note stand outside the canvas, so they cover nothing."""
+def save(figure: Figure, folder: Path, *, name: str, badge: Badge, alt: str, note: str = "") -> list[Path]:
+    """Write a figure with its badge as `<name>.png` and as vector `<name>.pdf`; the same figure gives the same bytes.
+
+    Raises:
+        StoreFailed: the disk did not take it.
+    """
+    paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
+    try:
+        for path in paths:
+            path.write_bytes(_render(figure, badge, note, alt, path.suffix[1:]))
+    except OSError as error:
+        raise StoreFailed(
+            f"could not write figure {name} in {folder}: {error}; free some space and run again"
+        ) from error
+    return paths
+
+
+def _render(figure: Figure, badge: Badge, note: str, alt: str, kind: str = "png") -> bytes:
+    """A file's bytes; badge and note stand outside the canvas, so they cover nothing."""
     height = figure.get_figheight()
     with style():
         figure.draw_without_rendering()  # lays it out; then hold still, or a legend below slips when the canvas grows
@@ -116,11 +135,13 @@ def _render(figure: Figure, badge: Badge, note: str, alt: str) -> tuple[bytes, i
                 figure.text(0.005, -0.06 / height, lines, ha="left", va="top", color=GREY, fontsize=7.5)
             )
         buffer = io.BytesIO()
-        tags = {"Software": None, "Description": f"{badge}: {alt}"}
-        figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.08, metadata=tags)
+        told = f"{badge}: {alt}"
+        tags = (
+            {"Software": None, "Description": told}
+            if kind == "png"
+            else {"Creator": None, "Producer": None, "CreationDate": None, "Subject": told}
+        )
+        figure.savefig(buffer, format=kind, dpi=DPI, bbox_inches="tight", pad_inches=0.08, metadata=tags)
         for mark in marks:  # so that showing a figure twice draws one badge
             mark.remove()
-    png = buffer.getvalue()
-    return png, round(
-        int.from_bytes(png[16:20], "big") * 100 / DPI
-    )  # pixels are the IHDR chunk's first number
+    return buffer.getvalue()

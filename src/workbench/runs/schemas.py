@@ -85,6 +85,25 @@ class Probing(Parameters):
     seed: Seed = 0
 
 
+class ZeroShotEvaluation(Parameters):
+    """04_zero_shot_evaluation: the published table rebuilt, checkpoints beside it, miniatures on held-out tasks.
+
+    An empty `data` is the hub, empty `templates` our own wordings, a `limit` of 0 all items.
+    """
+
+    checkpoints: list[Name] = []
+    task: Name = "xcopa"
+    languages: list[Name] = []
+    data: str = ""
+    templates: str = ""
+    limit: Annotated[int, Field(ge=0)] = 0
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    miniatures: Names = ["mini-bloomz", "mini-mt0"]
+    mini_tasks: Names = ["entailment", "coreference", "completion"]
+    mini_languages: Names = ["x-en", "x-fr", "x-sw"]
+    meanings: Meanings = 24
+
+
 class MultitaskFinetuning(Parameters):
     """05_multitask_finetuning: the paper's experiment in miniature, from corpus to finetuned model."""
 
@@ -109,5 +128,6 @@ SCHEMAS: dict[str, type[Parameters]] = {
     "01_prompt_sensitivity": PromptSensitivity,
     "02_language_transfer": LanguageTransfer,
     "03_probing": Probing,
+    "04_zero_shot_evaluation": ZeroShotEvaluation,
     "05_multitask_finetuning": MultitaskFinetuning,
 }

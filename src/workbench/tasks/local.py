@@ -1,37 +1,13 @@
-"""A data set becomes items: prompt, choices, gold answer, language.
-
-A task is a file of rows (JSON lines) and a file of templates; the miniature family's tasks ship with the package.
-`limit` counts meanings, so that every language gets the same ones.
-"""
+"""The miniature family's tasks, and others laid out like them: a file of rows (JSON lines) and a file of templates."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import BadInput, UnknownName
 from workbench.records import data_path
-from workbench.templates import Template, read_templates, render
-
-
-@dataclass(frozen=True)
-class Item:
-    """One prompt to be answered.
-
-    `cluster` is the id of the meaning, shared by the same item in other languages and wordings; `gold` is the
-    index of the right choice (None for tasks without choices); `target` is the right answer as text.
-    """
-
-    id: str
-    prompt: str
-    choices: tuple[str, ...] = ()
-    gold: int | None = None
-    language: str = ""
-    task: str = ""
-    template: str = ""
-    cluster: str = ""
-    target: str = ""
+from workbench.templates import Template, read_templates
 
 
 def tasks(folder: Path | None = None) -> list[str]:
@@ -55,16 +31,16 @@ def read_rows(
     known = tasks(folder)
     if task not in known:
         raise UnknownName(f"no task called {task!r}; choose one of: {', '.join(known) or 'none found'}")
-    rows = _read_lines((folder or data_path("mini/tasks")) / f"{task}.jsonl", ("id", "cluster", "language"))
-    return _select(rows, languages, limit, f"task {task!r}")
+    rows = read_lines((folder or data_path("mini/tasks")) / f"{task}.jsonl", ("id", "cluster", "language"))
+    return select(rows, languages, limit, f"task {task!r}")
 
 
 def read_sentences(languages: Sequence[str] | None = None, limit: int | None = None) -> list[dict[str, Any]]:
     """Read the miniature world's single sentences with their meaning (for probes): id, language, text, attributes."""
-    rows = _read_lines(data_path("mini/sentences.jsonl"), ("id", "language", "text"))
+    rows = read_lines(data_path("mini/sentences.jsonl"), ("id", "language", "text"))
     for row in rows:
         row["cluster"] = row["id"]
-    return _select(rows, languages, limit, "the list of sentences")
+    return select(rows, languages, limit, "the list of sentences")
 
 
 def task_templates(task: str, folder: Path | None = None) -> list[Template]:
@@ -76,38 +52,8 @@ def task_templates(task: str, folder: Path | None = None) -> list[Template]:
     return read_templates(path)
 
 
-def make_items(rows: Iterable[Mapping[str, Any]], templates: Iterable[Template]) -> list[Item]:
-    """Fill every template with every row (rows outermost).
-
-    Raises:
-        BadInput: a row whose label points to no choice of the template.
-    """
-    wordings, items = list(templates), []
-    for row in rows:
-        for template in wordings:
-            prompt = render(template, row)
-            gold = row.get("label")
-            if prompt.choices and not (isinstance(gold, int) and 0 <= gold < len(prompt.choices)):
-                raise BadInput(
-                    f"row {row['id']!r} has the label {gold!r}; {template.name!r} gives {len(prompt.choices)} choices"
-                )
-            items.append(
-                Item(
-                    id=f"{row['id']}|{row['language']}|{template.name}",
-                    prompt=prompt.text,
-                    choices=prompt.choices,
-                    gold=gold if prompt.choices else None,
-                    language=row["language"],
-                    task=template.task,
-                    template=template.name,
-                    cluster=row["cluster"],
-                    target=prompt.target,
-                )
-            )
-    return items
-
-
-def _read_lines(path: Path, needed: tuple[str, ...]) -> list[dict[str, Any]]:
+def read_lines(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of a JSON lines file, each with the fields needed."""
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
@@ -123,9 +69,10 @@ def _read_lines(path: Path, needed: tuple[str, ...]) -> list[dict[str, Any]]:
     return rows
 
 
-def _select(
+def select(
     rows: list[dict[str, Any]], languages: Sequence[str] | None, limit: int | None, what: str
 ) -> list[dict[str, Any]]:
+    """The rows of the first `limit` meanings in the languages asked for."""
     there = list(dict.fromkeys(row["language"] for row in rows))
     for language in languages or []:
         if language not in there:

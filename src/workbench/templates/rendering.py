@@ -1,14 +1,10 @@
-"""A row of data and a template become a prompt, its choices and its target.
-
-Templates follow promptsource's convention: Jinja with `|||` between the input and the target, answer choices
-separated by `|||` as well. They are read from TOML (our own); they come from other people too, so they are
-rendered in Jinja's sandbox, and what they give is checked.
-"""
+"""Templates as records, read from TOML, and rendered one row at a time in Jinja's sandbox."""
 
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +16,10 @@ from workbench.errors import BadInput
 LONGEST_PROMPT = 100_000  # characters; more is a template gone wrong
 _ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
 _ENVIRONMENT.globals.clear()  # `range` and friends make huge strings
+_BAR = "|||"
+_BAR_IN_DATA = (
+    "\ue000\ue001\ue000"  # private-use characters stand for a separator inside a field until all is split
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class Template:
 
     `jinja` is `input ||| target`; `answer_choices` is `choice ||| choice …` or None for tasks without choices;
     `language` is the language of the wording, not of the data; `family` groups wordings that say it the same way;
-    `held_out` marks families that no finetuning mixture contains.
+    `held_out` marks families that no finetuning mixture contains. `translated` is "mt" or "ht" where a machine or a
+    person translated it. `foreign` templates are rendered in a process of their own. `field_limit` cuts every inserted
+    value after that many characters, as promptsource does (2048), with "..." after the last whole word.
     """
 
     name: str
@@ -39,6 +41,15 @@ class Template:
     held_out: bool = False
     task: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
+    translated: str = ""
+    foreign: bool = False
+    field_limit: int | None = None
+
+    @property
+    def digest(self) -> str:
+        """A hash of what is rendered: the same text is the same template, whatever its name or id."""
+        text = f"{self.jinja}\0{self.answer_choices}\0{self.field_limit}"
+        return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -50,8 +61,8 @@ class Prompt:
     target: str
 
 
-def read_templates(path: Path) -> list[Template]:
-    """Read `[[template]]` tables from a TOML file.
+def read_templates(path: Path, *, foreign: bool = False) -> list[Template]:
+    """Read `[[template]]` tables from a TOML file; `foreign` where it is not ours.
 
     Raises:
         BadInput: not TOML, a missing name or jinja, an unknown field; the message names the file and the template.
@@ -60,37 +71,62 @@ def read_templates(path: Path) -> list[Template]:
         tables = tomllib.loads(path.read_text(encoding="utf-8")).get("template", [])
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} is not TOML: {error}") from error
-    known = set(Template.__dataclass_fields__)
+    known = set(Template.__dataclass_fields__) - {"foreign", "field_limit"}
     templates = []
     for number, table in enumerate(tables, start=1):
         unknown = sorted(set(table) - known)
         if unknown or "name" not in table or "jinja" not in table:
             wrong = f"has the unknown field {unknown[0]!r}" if unknown else "lacks `name` or `jinja`"
             raise BadInput(f"{path}: template {number} {wrong}; fields are {', '.join(sorted(known))}")
-        templates.append(Template(**table))
+        templates.append(Template(**table, foreign=foreign))
     return templates
 
 
 def render(template: Template, row: Mapping[str, Any]) -> Prompt:
     """Fill a template with one row; input and target are stripped, as promptsource does.
 
+    `|||` inside a field of the row separates nothing.
+
     Raises:
-        BadInput: the template names a field the row lacks, is broken, renders nothing, or far too much.
+        BadInput: the template names a field the row lacks, is broken, renders nothing, no choices, or far too much.
     """
+    data = {
+        name: value.replace(_BAR, _BAR_IN_DATA) if isinstance(value, str) else value
+        for name, value in row.items()
+    }
     choices: tuple[str, ...] = ()
     if template.answer_choices is not None:
-        choices = tuple(part.strip() for part in _fill(template, template.answer_choices, row).split("|||"))
-    whole = _fill(template, template.jinja, {**row, "answer_choices": list(choices)})
-    text, _, target = whole.partition("|||")
-    if not text.strip():
+        choices = _parts(_fill(template, template.answer_choices, data))
+        if len(choices) < 2 or not all(choices):
+            raise BadInput(
+                f"template {template.name!r} renders the choices {choices!r} for the row {_short(row)}; two or more are needed"
+            )
+    source = template.jinja
+    if template.field_limit is not None:
+        source = source.replace("}}", f" | string | truncate({template.field_limit}) }}}}")
+    text, target, *_ = (
+        *_parts(
+            _fill(
+                template,
+                source,
+                {**data, "answer_choices": [each.replace(_BAR, _BAR_IN_DATA) for each in choices]},
+            )
+        ),
+        "",
+    )
+    if not text:
         raise BadInput(f"template {template.name!r} renders an empty prompt for the row {_short(row)}")
-    return Prompt(text=text.strip(), choices=choices, target=target.strip())
+    return Prompt(text=text, choices=choices, target=target)
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.replace(_BAR_IN_DATA, _BAR).strip() for part in text.split(_BAR))
 
 
 def _fill(template: Template, source: str, row: Mapping[str, Any]) -> str:
     try:
         text = _compiled(source).render(row)
-    except TemplateError as error:
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         raise BadInput(
             f"template {template.name!r}: {error}; the row has {', '.join(sorted(row))}"
         ) from error

@@ -1,0 +1,131 @@
+"""Tables of an evaluation: accuracy by language and wording, and models beside each other, with honest intervals.
+
+An item asked in several languages or wordings is one cluster; clusters are resampled. Fractions, not percent.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workbench import sensitivity, stats
+
+ALL = "all"  # in the column `language`: the mean over languages, each weighing the same
+
+
+def by_template(ranked: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of each model, language and wording; columns as `sensitivity.accuracies`, and ties and truncated.
+
+    `ties` counts items whose margin is within what a batch or a machine may change, `truncated` prompts that were cut.
+    """
+    keys = ["model", "task", "language", "template"]
+    table = sensitivity.accuracies(ranked, by=keys)
+    counts = (
+        ranked.groupby(keys, sort=False)[["tie", "truncated"]]
+        .sum()
+        .astype(int)
+        .rename(columns={"tie": "ties"})
+    )
+    return table.merge(counts.reset_index(), on=keys, validate="one_to_one")
+
+
+def by_language(ranked: pd.DataFrame, *, permutations: int = 1000) -> pd.DataFrame:
+    """Accuracy of each model and language over all wordings, what the wordings make of it, and chance.
+
+    Columns: model, task, language ("all": mean over languages), templates, n (prompts), mean with its interval low, high
+    (95 %, clusters resampled), median, best, worst (of the wordings), spread (best minus worst), null (what shuffling
+    wordings within each item gives), p_spread (after Holm, over a model's languages), chance, ties, truncated. The row
+    "all" has no spread.
+    """
+    rows = []
+    for (model, task), group in ranked.groupby(["model", "task"], sort=False):
+        found = [
+            _language_row(part, language, permutations)
+            for language, part in group.groupby("language", sort=False)
+        ]
+        if len(found) > 1:
+            found.append(_all_row(group, found))
+        tested = [row for row in found if not np.isnan(row["p_spread"])]
+        for row, adjusted in zip(tested, stats.holm([row["p_spread"] for row in tested]), strict=True):
+            row["p_spread"] = float(adjusted)
+        rows += [{"model": model, "task": task, **row} for row in found]
+    return pd.DataFrame(rows)
+
+
+def compare(ranked: pd.DataFrame, first: str, second: str, *, margin: float = 0.05) -> pd.DataFrame:
+    """Compare two models on the same prompts, language by language.
+
+    Columns: language ("all" for all prompts together), first, second (accuracies), difference (second - first), low, high
+    (95 %, clusters resampled), p_value (exact McNemar where every item was asked once, else signs of clusters flipped),
+    p_holm (over the languages), p_equivalent (small: closer than `margin`, over clusters), n.
+    """
+    both = _paired(ranked, first, second)
+    groups = [(str(code), part) for code, part in both.groupby("language", sort=False)]
+    rows = [_comparison(code, part, margin) for code, part in groups]
+    table = pd.DataFrame(rows).assign(p_holm=lambda t: stats.holm(t["p_value"]))
+    if len(groups) > 1:
+        whole = pd.DataFrame([_comparison(ALL, both, margin)]).assign(p_holm=np.nan)
+        table = pd.concat([table, whole], ignore_index=True)
+    return table
+
+
+def _language_row(part: pd.DataFrame, language: object, permutations: int) -> dict[str, Any]:
+    correct = part["correct"].to_numpy(dtype=float)
+    interval = _interval(correct, part["cluster"].to_numpy())
+    means = part["correct"].astype(float).groupby(part["template"], sort=False).mean()
+    spread = null = p_value = float("nan")
+    if len(means) > 1:
+        test = sensitivity.spreads(part, permutations=permutations).iloc[0]
+        spread, null, p_value = float(test["spread"]), float(test["null_mean"]), float(test["p_value"])
+    return {
+        "language": language, "templates": len(means), "n": len(part), "mean": interval.estimate, "low": interval.low,
+        "high": interval.high, "median": float(means.median()), "best": float(means.max()), "worst": float(means.min()),
+        "spread": spread, "null": null, "p_spread": p_value, "chance": float((1 / part["choices"].map(len)).mean()),
+        "ties": int(part["tie"].sum()), "truncated": int(part["truncated"].sum()),
+    }  # fmt: skip
+
+
+def _all_row(group: pd.DataFrame, found: list[dict[str, Any]]) -> dict[str, Any]:
+    size = group["language"].map(group["language"].value_counts())
+    weighted = (
+        group["correct"].astype(float) * len(group) / (len(found) * size)
+    )  # each language weighs the same
+    interval = _interval(weighted.to_numpy(), group["cluster"].to_numpy())
+    means = {
+        name: float(np.mean([float(row[name]) for row in found]))
+        for name in ("median", "best", "worst", "chance")
+    }
+    nothing = dict.fromkeys(("spread", "null", "p_spread"), float("nan"))
+    return {
+        "language": ALL, "templates": max(row["templates"] for row in found), "n": len(group),
+        "mean": interval.estimate, "low": interval.low, "high": interval.high, **means, **nothing,
+        "ties": int(group["tie"].sum()), "truncated": int(group["truncated"].sum()),
+    }  # fmt: skip
+
+
+def _interval(values: np.ndarray, clusters: np.ndarray) -> stats.Interval:
+    """Wilson's where every item stands alone, else from resampled clusters."""
+    if len(set(clusters)) == len(values) and np.isin(values, (0, 1)).all():
+        return stats.wilson(int(values.sum()), len(values))
+    return stats.bootstrap(values, clusters)
+
+
+def _paired(ranked: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    columns = ["id", "language", "cluster", "correct"]
+    sides = [ranked.loc[ranked["model"] == name, columns] for name in (first, second)]
+    return sides[0].merge(
+        sides[1][["id", "correct"]], on="id", suffixes=("", "_second"), validate="one_to_one"
+    )
+
+
+def _comparison(language: str, part: pd.DataFrame, margin: float) -> dict[str, Any]:
+    first, second = part["correct"].to_numpy(dtype=float), part["correct_second"].to_numpy(dtype=float)
+    clusters = part["cluster"].to_numpy()
+    interval = stats.paired_difference(first, second, clusters)
+    alone = part["cluster"].is_unique
+    p_value = stats.mcnemar(first, second).p_value if alone else stats.sign_flip(first, second, clusters)
+    same = stats.equivalence(first, second, clusters, margin=margin)
+    return {
+        "language": language, "first": first.mean(), "second": second.mean(), "difference": interval.estimate,
+        "low": interval.low, "high": interval.high, "p_value": p_value, "p_equivalent": same.p_value, "n": len(part),
+    }  # fmt: skip

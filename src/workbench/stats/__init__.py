@@ -1,0 +1,37 @@
+"""Intervals, paired tests and nulls for accuracies: small functions on arrays, each with its assumption.
+
+An item is one question. The same question asked in several languages or wordings is several outcomes of one
+cluster: resampling clusters, not outcomes, is what keeps intervals honest.
+"""
+
+from workbench.stats.intervals import Interval, bootstrap, paired_difference, wilson
+from workbench.stats.paired import Equivalence, PairedTest, equivalence, holm, mcnemar, sign_flip
+from workbench.stats.seeds import multi_bootstrap
+from workbench.stats.spread import (
+    Omnibus,
+    SpreadNull,
+    SpreadTest,
+    binomial_spread,
+    cochran_q,
+    permutation_spread,
+)
+
+__all__ = [
+    "Equivalence",
+    "Interval",
+    "Omnibus",
+    "PairedTest",
+    "SpreadNull",
+    "SpreadTest",
+    "binomial_spread",
+    "bootstrap",
+    "cochran_q",
+    "equivalence",
+    "holm",
+    "mcnemar",
+    "multi_bootstrap",
+    "paired_difference",
+    "permutation_spread",
+    "sign_flip",
+    "wilson",
+]

@@ -1,0 +1,56 @@
+"""What the functions of this room are given, checked once: arrays of outcomes, and clusters of them."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import BadInput
+
+Floats = NDArray[np.float64]
+
+
+def as_finite(values: ArrayLike) -> Floats:
+    """One finite number per item, shape (N,)."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or not np.isfinite(array).all():
+        raise BadInput(
+            f"got values of shape {array.shape} with {np.sum(~np.isfinite(array))} not finite; give one number per item"
+        )
+    return array
+
+
+def as_outcomes(values: ArrayLike) -> NDArray[np.bool_]:
+    """Right or wrong per item, shape (N,)."""
+    array = as_finite(values)
+    if not np.isin(array, (0, 1)).all():
+        raise BadInput("got outcomes other than right and wrong (1 and 0)")
+    return array.astype(bool)
+
+
+def as_table(outcomes: ArrayLike) -> Floats:
+    """Numbers without gaps, shape (items, templates), two templates or more."""
+    array = np.asarray(outcomes, dtype=np.float64)
+    if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] < 2 or not np.isfinite(array).all():
+        raise BadInput(
+            f"got outcomes of shape {array.shape}; give items x templates, two templates or more, no gaps"
+        )
+    return array
+
+
+def per_cluster(values: Floats, clusters: Sequence[Hashable] | ArrayLike) -> tuple[Floats, Floats]:
+    """Sum of the values and number of them in each cluster, both of shape (K,)."""
+    labels = np.asarray(clusters)
+    if labels.shape != values.shape:
+        raise BadInput(f"got {values.size} values and {labels.size} cluster labels; give one label per value")
+    _, index = np.unique(labels, return_inverse=True)
+    totals, counts = np.bincount(index, weights=values), np.bincount(index)
+    return totals.astype(np.float64), counts.astype(np.float64)
+
+
+def paired(first: ArrayLike, second: ArrayLike) -> Floats:
+    """Second minus first on the same items, shape (N,)."""
+    before, after = as_finite(first), as_finite(second)
+    if before.shape != after.shape:
+        raise BadInput(f"got {before.size} and {after.size} outcomes; pair the items first")
+    return after - before

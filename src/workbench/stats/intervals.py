@@ -1,0 +1,110 @@
+"""Intervals of accuracies and of paired differences: Wilson's, and the bootstrap over clusters."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats as distributions
+
+from workbench.errors import BadInput
+from workbench.stats.arrays import Floats, as_finite, paired, per_cluster
+
+_CHUNK = 500  # bootstrap draws at a time, so that 10,000 clusters fit in memory
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the ends of its interval, in the units of what was given."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
+    """Give Wilson's score interval for a proportion of n independent items.
+
+    It stays inside [0, 1] and keeps its width at 0 and n successes, where the normal interval shrinks to nothing.
+
+    Raises:
+        BadInput: no items, or a number of successes outside 0 … n.
+
+    Source: Wilson 1927, J. Am. Stat. Assoc. 22.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise BadInput(
+            f"wilson got {successes} successes of {n} items; give 0 … n successes of at least one item"
+        )
+    z = float(distributions.norm.ppf((1 + level) / 2))
+    share = successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def bootstrap(
+    values: ArrayLike,
+    clusters: Sequence[Hashable] | ArrayLike,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Give the mean of `values`, shape (N,), with a percentile interval from resampling whole clusters.
+
+    The tail level is widened as for a t distribution, which takes away most of the percentile interval's
+    narrowness with few clusters. If all clusters agree the width is nothing: that is a limit of resampling, not
+    certainty; for a single proportion of independent items use `wilson`.
+
+    Args:
+        clusters: N labels; outcomes of one question share one.
+
+    Raises:
+        BadInput: fewer than two clusters, unequal lengths, or values that are not finite.
+
+    Source: Efron & Tibshirani 1993; the widened tails after Hesterberg 2015, Am. Statistician 69.
+    """
+    array = as_finite(values)
+    totals, counts = per_cluster(array, clusters)
+    k = len(totals)
+    if k < 2:
+        raise BadInput(f"bootstrap got {k} cluster; an interval needs at least two (is `limit` too small?)")
+    generator = np.random.default_rng(seed)
+    means = np.concatenate(
+        [
+            _resampled_means(totals, counts, generator, min(_CHUNK, draws - done))
+            for done in range(0, draws, _CHUNK)
+        ]
+    )
+    low, high = np.quantile(means, _tails(k, level))
+    return Interval(float(array.mean()), float(low), float(high))
+
+
+def paired_difference(
+    first: ArrayLike,
+    second: ArrayLike,
+    clusters: Sequence[Hashable] | ArrayLike,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Give mean(second - first) on the same N items, with a cluster bootstrap interval.
+
+    Raises:
+        BadInput: as `bootstrap`, or arrays of different lengths.
+    """
+    return bootstrap(paired(first, second), clusters, draws=draws, seed=seed, level=level)
+
+
+def _tails(k: int, level: float) -> tuple[float, float]:
+    """The percentiles to take with k clusters: those of a t distribution, where few clusters know less."""
+    tail = float(distributions.norm.cdf(np.sqrt(k / (k - 1)) * distributions.t.ppf((1 - level) / 2, k - 1)))
+    return tail, 1 - tail
+
+
+def _resampled_means(totals: Floats, counts: Floats, generator: np.random.Generator, draws: int) -> Floats:
+    k = len(totals)
+    weights = generator.multinomial(k, np.full(k, 1 / k), size=draws)
+    return np.asarray(weights @ totals / (weights @ counts))

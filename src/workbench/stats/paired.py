@@ -1,0 +1,119 @@
+"""Tests of two models, or two settings, on the same items; and what many tests at once do to p-values."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats as distributions
+
+from workbench.errors import BadInput
+from workbench.stats.arrays import Floats, as_finite, as_outcomes, paired, per_cluster
+from workbench.stats.intervals import Interval
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Discordant pairs of McNemar's test and its exact two-sided p-value."""
+
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """A difference with its 90 % interval, and the p-value against "it is `margin` or more"."""
+
+    difference: Interval
+    margin: float
+    p_value: float
+
+
+def mcnemar(first: ArrayLike, second: ArrayLike) -> PairedTest:
+    """Test whether two sets of right/wrong outcomes on the same independent items differ, exactly.
+
+    Only items that one got right and the other wrong count; under the null each is a fair coin.
+
+    Source: McNemar 1947, exact form.
+    """
+    before, after = as_outcomes(first), as_outcomes(second)
+    if before.shape != after.shape:
+        raise BadInput(f"mcnemar got {before.size} and {after.size} outcomes; pair the items first")
+    lost, won = int(np.sum(before & ~after)), int(np.sum(~before & after))
+    p_value = float(distributions.binomtest(lost, lost + won).pvalue) if lost + won else 1.0
+    return PairedTest(lost, won, p_value)
+
+
+def sign_flip(
+    first: ArrayLike,
+    second: ArrayLike,
+    clusters: Sequence[Hashable] | ArrayLike,
+    *,
+    flips: int = 5000,
+    seed: int = 0,
+) -> float:
+    """Give the two-sided p-value of "first and second may be exchanged within each cluster".
+
+    McNemar's test for items that hang together (other languages, other wordings of one meaning): the sign of a
+    cluster's whole difference is flipped, so clusters must be independent, not items.
+
+    Raises:
+        BadInput: arrays of different lengths, or values that are not finite.
+    """
+    totals, _ = per_cluster(paired(first, second), clusters)
+    totals = totals[totals != 0]
+    generator = np.random.default_rng(seed)
+    signs = generator.integers(0, 2, size=(flips, len(totals)), dtype=np.int8) * 2 - 1
+    flipped = np.abs(signs @ totals)
+    as_large = int(np.sum(flipped >= abs(totals.sum()) - 1e-9))
+    return (as_large + 1) / (flips + 1)  # the observed signs are one of the possible ones
+
+
+def equivalence(
+    first: ArrayLike, second: ArrayLike, clusters: Sequence[Hashable] | ArrayLike, *, margin: float
+) -> Equivalence:
+    """Test whether mean(second - first) lies within ±margin: two one-sided t tests over clusters (TOST).
+
+    A small p-value says "as good as equal"; a large one does not say "different". Outcomes that differ by the margin must
+    disagree on as large a share of items: the variance is never taken to be less than that, so that a handful of items
+    without any disagreement proves nothing.
+
+    Args:
+        first: outcomes between 0 and 1, like `second`.
+        margin: the largest difference that would not matter, a fraction above 0.
+
+    Raises:
+        BadInput: fewer than two clusters, or a margin that is not between 0 and 1.
+
+    Source: Schuirmann 1987; the variance under the null after Tango 1998, Stat. Med. 17.
+    """
+    if not 0 < margin < 1:
+        raise BadInput(f"equivalence got margin={margin}; give a fraction above 0, such as 0.05")
+    differences = paired(first, second)
+    totals, counts = per_cluster(differences, clusters)
+    k = len(totals)
+    if k < 2:
+        raise BadInput(f"equivalence got {k} cluster; it needs at least two")
+    mean = float(differences.mean())
+    squares = max(float(np.sum((totals - mean * counts) ** 2)), margin * (1 - margin) * len(differences))
+    error = float(np.sqrt(squares * k / (k - 1))) / len(differences)
+    p_value = float(distributions.t.sf((margin - abs(mean)) / error, k - 1))
+    half = float(distributions.t.ppf(0.95, k - 1)) * error
+    return Equivalence(Interval(mean, mean - half, mean + half), margin, p_value)
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """Adjust p-values for being many: reject those at or below 0.05 and all together err at most that often.
+
+    Returns:
+        Adjusted p-values, in the order given, never above 1.
+
+    Source: Holm 1979, Scand. J. Stat. 6.
+    """
+    given = as_finite(p_values)
+    order = np.argsort(given, kind="stable")
+    steps = np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1))
+    adjusted = np.empty_like(given)
+    adjusted[order] = np.minimum(steps, 1.0)
+    return adjusted

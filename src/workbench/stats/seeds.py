@@ -1,0 +1,105 @@
+"""Models trained several times: intervals over seeds and items together."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats as distributions
+
+from workbench.errors import BadInput
+from workbench.stats.arrays import Floats
+from workbench.stats.intervals import Interval
+
+
+def multi_bootstrap(
+    outcomes: ArrayLike,
+    baseline: ArrayLike | None = None,
+    *,
+    paired_seeds: bool = True,
+    draws: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Give the mean of `outcomes` (minus that of `baseline`) with an interval over other seeds and other items.
+
+    Seeds and items are resampled together. What is left over in a cell (seed by item) would then count three times:
+    the draws give the interval its shape, the mean squares its width, with a t distribution's factor for few seeds.
+
+    By simulation it covers what it promises with ten seeds, and 93 to 97 % instead of 95 with five.
+
+    Args:
+        outcomes: shape (seeds, items), right/wrong or means over a cluster; items independent.
+        baseline: the same items, answered by models trained otherwise.
+        paired_seeds: row i of both began alike (same initial weights or data order), so rows are paired.
+
+    Raises:
+        BadInput: fewer than two seeds or items, gaps, other items, or paired seeds that are not as many.
+
+    Source: the resampling after Sellam et al. 2022 (arXiv:2106.16163); Satterthwaite 1946 for the degrees of freedom.
+    """
+    arms = _arms(outcomes, baseline, paired_seeds)
+    variance, degrees = _variance(arms)
+    estimate = sum(float(arm.mean()) for arm in arms)
+    if variance == 0:
+        return Interval(estimate, estimate, estimate)
+    deviations = _resampled(arms, draws, np.random.default_rng(seed))
+    ends = np.quantile(deviations - deviations.mean(), [(1 - level) / 2, (1 + level) / 2])
+    wider = float(distributions.t.ppf((1 + level) / 2, degrees) / distributions.norm.ppf((1 + level) / 2))
+    low, high = ends * wider * np.sqrt(variance) / deviations.std()
+    return Interval(estimate, float(estimate + low), float(estimate + high))
+
+
+def _resampled(arms: Sequence[Floats], draws: int, generator: np.random.Generator) -> Floats:
+    """The sum of the arms' means on resampled seeds (of each arm its own) and resampled items (shared), shape (draws,)."""
+    items = arms[0].shape[1]
+    picked = generator.integers(0, items, size=(draws, items)) + items * np.arange(draws)[:, None]
+    weights = np.bincount(picked.ravel(), minlength=draws * items).reshape(draws, items) / items
+    sums = np.zeros((draws, items))
+    for arm in arms:
+        count = len(arm)
+        sums += generator.multinomial(count, np.full(count, 1 / count), size=draws) / count @ arm
+    return np.asarray(np.einsum("di,di->d", sums, weights))
+
+
+def _arms(outcomes: ArrayLike, baseline: ArrayLike | None, paired_seeds: bool) -> list[Floats]:
+    """The tables whose means add up to the estimate: one, or two when seeds are not paired."""
+    ours = _table(outcomes)
+    if baseline is None:
+        return [ours]
+    theirs = _table(baseline)
+    if ours.shape[1] != theirs.shape[1] or (paired_seeds and len(ours) != len(theirs)):
+        raise BadInput(
+            f"multi_bootstrap got tables of shape {ours.shape} and {theirs.shape}; give the same items, and as many seeds "
+            "(or paired_seeds=False)"
+        )
+    return [ours - theirs] if paired_seeds else [ours, -theirs]
+
+
+def _variance(arms: Sequence[Floats]) -> tuple[float, float]:
+    """Variance of the sum of the arms' means, and its degrees of freedom.
+
+    Items are shared: the variance of their sums over arms holds the items' part and what is left over in the cells.
+    Seeds are each arm's own: what they add is their mean square beyond what is left over.
+    """
+    items = arms[0].shape[1]
+    per_item = np.sum([arm.mean(axis=0) for arm in arms], axis=0)
+    parts = [(float(per_item.var(ddof=1)) / items, items - 1)]
+    for arm in arms:
+        seeds = len(arm)
+        row, column = arm.mean(axis=1, keepdims=True), arm.mean(axis=0, keepdims=True)
+        left = float(np.sum((arm - row - column + arm.mean()) ** 2)) / ((seeds - 1) * (items - 1))
+        between = items * float(row.var(ddof=1))
+        parts.append((max(0.0, between - left) / arm.size, seeds - 1))
+    variance = sum(part for part, _ in parts)
+    if variance == 0:
+        return 0.0, 1.0
+    return variance, variance**2 / sum(part**2 / degrees for part, degrees in parts)
+
+
+def _table(outcomes: ArrayLike) -> Floats:
+    array = np.asarray(outcomes, dtype=np.float64)
+    if array.ndim != 2 or min(array.shape) < 2 or not np.isfinite(array).all():
+        raise BadInput(
+            f"multi_bootstrap got outcomes of shape {array.shape}; give seeds x items, two of each or more, no gaps"
+        )
+    return array

@@ -1,0 +1,112 @@
+"""The spread over templates, and what it is by chance: item by item where outcomes exist, binomial where they do not."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats as distributions
+
+from workbench.errors import BadInput
+from workbench.stats.arrays import as_table
+
+
+@dataclass(frozen=True)
+class SpreadNull:
+    """What `max - min` over templates is when all have the same true accuracy: mean and 95 % point, fractions."""
+
+    mean: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SpreadTest:
+    """Observed spread, what shuffling gives, their difference, and how often shuffling gives as much."""
+
+    spread: float
+    null_mean: float
+    null_high: float
+    excess: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Omnibus:
+    """A chi-squared statistic, its degrees of freedom and p-value."""
+
+    statistic: float
+    degrees: int
+    p_value: float
+
+
+def binomial_spread(n_items: int, accuracy: float, templates: int) -> SpreadNull:
+    """Give the spread that chance alone makes over k templates of equal true accuracy, in closed form.
+
+    The templates are taken as independent draws of n items. Templates asked about the *same* items vary together,
+    so their true null is smaller, by an amount that aggregate scores do not tell: with outcomes per item use
+    `permutation_spread`.
+
+    Args:
+        accuracy: the common accuracy, a fraction.
+
+    Raises:
+        BadInput: no items, fewer than two templates, an accuracy outside [0, 1].
+    """
+    if n_items < 1 or templates < 2 or not 0 <= accuracy <= 1:
+        raise BadInput(
+            f"binomial_spread got n={n_items}, accuracy={accuracy}, k={templates}; need n ≥ 1, k ≥ 2, a fraction"
+        )
+    below = distributions.binom.cdf(np.arange(n_items), n_items, accuracy)  # F(x) for x = 0 … n-1
+    mean = float(np.sum(1 - below**templates - (1 - below) ** templates)) / n_items  # E max - E min
+    return SpreadNull(mean, _range_quantile(n_items, accuracy, templates, 0.95) / n_items)
+
+
+def permutation_spread(outcomes: ArrayLike, *, permutations: int = 2000, seed: int = 0) -> SpreadTest:
+    """Test the spread of column means by shuffling the template labels within each item.
+
+    Args:
+        outcomes: shape (items, templates), right/wrong or means over a cluster's languages; rows independent.
+
+    Raises:
+        BadInput: not a complete table of at least two templates.
+    """
+    table = as_table(outcomes)
+    generator = np.random.default_rng(seed)
+    shuffled = np.array([np.ptp(generator.permuted(table, axis=1).mean(axis=0)) for _ in range(permutations)])
+    spread = float(np.ptp(table.mean(axis=0)))
+    as_large = int(np.sum(shuffled >= spread - 1e-12))
+    null = float(shuffled.mean())
+    p_value = (as_large + 1) / (permutations + 1)  # the observed labelling is one of the labellings
+    return SpreadTest(spread, null, float(np.quantile(shuffled, 0.95)), spread - null, p_value)
+
+
+def cochran_q(outcomes: ArrayLike) -> Omnibus:
+    """Test whether k templates have the same accuracy on the same items (Cochran's Q, chi-squared with k-1).
+
+    Items that all templates get right, or all wrong, say nothing; if there are no others Q is 0.
+
+    Source: Cochran 1950, Biometrika 37.
+    """
+    table = as_table(outcomes)
+    if not np.isin(table, (0, 1)).all():
+        raise BadInput("cochran_q needs right/wrong outcomes (0 or 1); for means use permutation_spread")
+    k = table.shape[1]
+    columns, rows = table.sum(axis=0), table.sum(axis=1)
+    within = float(np.sum(rows * (k - rows)))
+    q = (k - 1) * k * float(np.sum((columns - columns.mean()) ** 2)) / within if within else 0.0
+    return Omnibus(q, k - 1, float(distributions.chi2.sf(q, k - 1)))
+
+
+def _range_quantile(n: int, accuracy: float, k: int, level: float) -> int:
+    """Smallest r with P(max - min <= r) >= level: sum over the minimum's value x of P(all in x … x+r, one at x)."""
+    x = np.arange(n + 1)
+    below = distributions.binom.cdf(x - 1, n, accuracy)
+    upto = distributions.binom.cdf(x, n, accuracy)
+    low, high = 0, n
+    while low < high:
+        r = (low + high) // 2
+        top = distributions.binom.cdf(np.minimum(x + r, n), n, accuracy)
+        if float(np.sum((top - below) ** k - (top - upto) ** k)) >= level:
+            high = r
+        else:
+            low = r + 1
+    return low

@@ -1,0 +1,28 @@
+"""A data set becomes items: prompt, choices, gold answer, language.
+
+Three doors: the miniature family's tasks, which ship; the published evaluation's tasks, from the hub or from files in
+their schema; and rows of your own. `limit` counts meanings, so that every language gets the same ones.
+"""
+
+from workbench.tasks.benchmarks import Benchmark, benchmarks, contamination, find_benchmark
+from workbench.tasks.items import Item, make_items
+from workbench.tasks.local import read_rows, read_sentences, task_templates, tasks
+from workbench.tasks.reading import fingerprint, read_any, read_benchmark
+from workbench.tasks.shots import few_shot_items
+
+__all__ = [
+    "Benchmark",
+    "Item",
+    "benchmarks",
+    "contamination",
+    "few_shot_items",
+    "find_benchmark",
+    "fingerprint",
+    "make_items",
+    "read_any",
+    "read_benchmark",
+    "read_rows",
+    "read_sentences",
+    "task_templates",
+    "tasks",
+]

@@ -1,0 +1,78 @@
+"""The held-out tasks of the published evaluation, as a table: where their data are and how their rows are to be read."""
+
+import csv
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from workbench.errors import UnknownName
+from workbench.records import data_path
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One task; the meaning of every field is told at the top of `data/benchmarks.toml`."""
+
+    name: str
+    split: str
+    languages: tuple[str, ...]
+    needed: tuple[str, ...]
+    label: str
+    choices: int
+    wordings: str
+    promptsource: str
+    five: tuple[str, ...]
+    published: str
+    hub_id: str = ""
+    revision: str = ""
+    config: str = ""
+    first_label: int = 0
+    label_is_text: bool = False
+    meaning: str = ""
+    per_meaning: int = 1
+    order: tuple[int, ...] = ()
+    file_words: tuple[str, ...] = ()
+    by_hand: str = ""
+
+    def published_cell(self, language: str) -> tuple[str, str]:
+        """Task and config of the published table."""
+        task, config = self.published.format(language=language).split("/")
+        return task, config
+
+
+@lru_cache(maxsize=1)
+def benchmarks() -> dict[str, Benchmark]:
+    """The published tasks by name."""
+    tables = tomllib.loads(data_path("benchmarks.toml").read_text(encoding="utf-8"))["benchmark"]
+    found: dict[str, Benchmark] = {}
+    for table in tables:
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+        found[table["name"]] = Benchmark(**fields)
+    return found
+
+
+def find_benchmark(name: str) -> Benchmark:
+    """Find a published task.
+
+    Raises:
+        UnknownName: no such task; the message lists them.
+    """
+    known = benchmarks()
+    if name not in known:
+        raise UnknownName(f"no published task called {name!r}; choose one of: {', '.join(known)}")
+    return known[name]
+
+
+def contamination(*names: str) -> str:
+    """Say why scores on a data set of these names are contaminated for the finetuned models; empty if nothing is known.
+
+    Names are task names, hub ids or file names; they match a training set of xP3 by their words ("paws-x" is paws_x).
+    """
+    texts = ["_" + "_".join(re.findall(r"[a-z0-9]+", name.lower())) + "_" for name in names]
+    with data_path("contaminated.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if any(re.search(rf"_{row['name']}(_|\d)", text) for text in texts):
+                return f"{row['name']} is in the training data of {row['in']}: {row['what']}"
+    return ""

@@ -1,0 +1,257 @@
+"""Rows of a published task: from the hub at a stated revision, or from files in the same schema.
+
+Files are JSON lines, parquet, CSV or TSV. Their language is told by a field `language`, or by a word of their path
+(`val.sw.jsonl`, `sw/validation.parquet`). From the hub come the parquet files of one revision, through the client's
+cache, so that what was fetched once is found offline; `datasets` itself is not asked, since it would report every
+reading, and cannot tell a missing revision from a missing network.
+"""
+
+import re
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from pyarrow import parquet
+
+from workbench.errors import BadInput, NotReachable, UnknownName
+from workbench.store import canonical
+from workbench.tasks.benchmarks import Benchmark
+from workbench.tasks.local import read_lines, select
+
+_KINDS = (".jsonl", ".parquet", ".csv", ".tsv")
+_SPLITS = ("train", "validation", "val", "dev", "test")
+_SAME_SPLIT = {"validation": ("validation", "val", "dev"), "test": ("test",)}
+
+
+def read_benchmark(
+    benchmark: Benchmark,
+    languages: Sequence[str] | None = None,
+    limit: int | None = None,
+    data: Path | None = None,
+    revision: str | None = None,
+) -> list[dict[str, Any]]:
+    """Read a published task's rows, each with id, language, cluster (its meaning) and label (0 for the first choice).
+
+    Args:
+        languages: which of the task's; all by default.
+        limit: how many meanings of each language, from the first.
+        data: a file or folder in the published schema; the hub by default.
+        revision: of the hub; by default the one that the table of tasks states.
+
+    Raises:
+        UnknownName: a language that the task (or the folder) does not have.
+        BadInput: no fitting file, or a row that lacks a field or a label; the message names file and row.
+        NotReachable: not in the hub's cache at that revision, and the hub cannot be asked.
+    """
+    for language in languages or []:
+        if language not in benchmark.languages:
+            raise UnknownName(
+                f"{benchmark.name} has no language {language!r}; it has: {', '.join(benchmark.languages)}"
+            )
+    wanted = list(languages or benchmark.languages)
+    if data is None:
+        files = {language: fetch(benchmark, language, revision) for language in wanted}
+    else:
+        files = local_files(benchmark, data, wanted, all_asked=languages is not None)
+    rows = [row for language, paths in files.items() for row in _rows(benchmark, language, paths)]
+    return select(rows, None, limit, benchmark.name) if benchmark.meaning else _first(rows, limit)
+
+
+def read_any(
+    name: str, data: Path, languages: Sequence[str] | None = None, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Read a task of your own from a file or folder: rows with `label` and whatever your templates name.
+
+    `language` may be a field; without it rows are "und". `id` and `cluster` may be fields too; else rows count on.
+
+    Raises:
+        BadInput, UnknownName: as `read_benchmark`.
+    """
+    rows = []
+    for path in _files_of(data):
+        for number, row in enumerate(read_table(path, ("label",))):
+            own = {"id": f"{path.stem}-{number}", "language": "und", **row, "task": name}
+            label = _label(own, "label", 0, None, f"{path}, row {number + 1}")
+            rows.append({**own, "cluster": str(row.get("cluster", own["id"])), "label": label})
+    return select(rows, languages, limit, f"task {name!r}")
+
+
+def fingerprint(rows: Sequence[dict[str, Any]]) -> str:
+    """A hash of the rows' content and order."""
+    return blake2b("\n".join(map(canonical, rows)).encode(), digest_size=16).hexdigest()
+
+
+def local_files(
+    benchmark: Benchmark, data: Path, languages: Sequence[str], *, all_asked: bool
+) -> dict[str, list[Path]]:
+    """The files of each language below `data`; languages without a file are left out unless they were asked for."""
+    files = _files_of(data)
+    if data.is_dir():
+        split = benchmark.split.split("_")[0]
+        files = _with_words(files, data, benchmark.file_words)
+        files = _with_words(files, data, _SAME_SPLIT.get(split, (split,)), among=_SPLITS)
+    if not files:
+        raise BadInput(
+            f"{data} has no file of the split {benchmark.split!r} of {benchmark.name}; name the file itself"
+        )
+    if len(benchmark.languages) == 1:
+        return {benchmark.languages[0]: files}
+    there = {
+        code: [file for file in files if code in _words(file, data.parent)] for code in benchmark.languages
+    }
+    if not any(there.values()) and len(files) == 1:
+        fields = {row.get("language") for row in read_table(files[0], ())}
+        alone = set(languages) if fields == {None} and len(languages) == 1 else fields
+        there = {code: files for code in benchmark.languages if code in alone}
+    there = {code: paths for code, paths in there.items() if paths}
+    missing = [code for code in languages if code not in there]
+    if missing and (all_asked or not there):
+        raise UnknownName(
+            f"{data} has no rows of {benchmark.name} in {', '.join(missing)}; languages are told by the path (val.sw.jsonl) or "
+            f"a field `language`, and there are: {', '.join(there) or 'none'}"
+        )
+    return {code: there[code] for code in languages if code in there}
+
+
+def fetch(benchmark: Benchmark, language: str, revision: str | None = None) -> list[Path]:
+    """The parquet files of one language from the hub's cache, else from the hub."""
+    if not benchmark.hub_id:
+        raise NotReachable(
+            f"{benchmark.name} is not on the hub: {benchmark.by_hand}; give your copy with --data"
+        )
+    wanted, config = revision or benchmark.revision, benchmark.config.format(language=language)
+    pattern = f"{config}/{benchmark.split}/*.parquet"
+    options: dict[str, Any] = {"repo_type": "dataset", "revision": wanted, "allow_patterns": [pattern]}
+    try:
+        files = sorted(
+            Path(snapshot_download(benchmark.hub_id, local_files_only=True, **options)).glob(pattern)
+        )
+        files = files or sorted(Path(snapshot_download(benchmark.hub_id, **options)).glob(pattern))
+    except LocalEntryNotFoundError:
+        files = _download(benchmark, options, pattern)
+    except (HfHubHTTPError, HTTPError, OfflineModeIsEnabled) as error:
+        raise _unreachable(benchmark, wanted) from error
+    if not files:
+        raise NotReachable(f"{benchmark.hub_id} at revision {wanted} has no {pattern}; name another revision")
+    return files
+
+
+def _download(benchmark: Benchmark, options: dict[str, Any], pattern: str) -> list[Path]:
+    try:
+        return sorted(Path(snapshot_download(benchmark.hub_id, **options)).glob(pattern))
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise NotReachable(
+            f"the hub has no data set {benchmark.hub_id} at revision {options['revision']}; name another revision"
+        ) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, HTTPError, OfflineModeIsEnabled) as error:
+        raise _unreachable(benchmark, options["revision"]) from error
+
+
+def _unreachable(benchmark: Benchmark, revision: str) -> NotReachable:
+    return NotReachable(
+        f"{benchmark.hub_id} at revision {revision} is not in the hub's cache, and the hub cannot be reached; fetch it once "
+        "with a network, or give a local copy in the same schema with --data"
+    )
+
+
+def read_table(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of one file.
+
+    Raises:
+        BadInput: not readable as what its name says, or a field is missing.
+    """
+    if path.suffix == ".jsonl":
+        return read_lines(path, needed)
+    try:
+        if path.suffix == ".parquet":
+            rows = parquet.read_table(path).to_pylist()
+        else:
+            table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False)
+            rows = table.to_dict("records")
+    except (ValueError, OSError) as error:  # pyarrow's and pandas' own errors are ValueErrors
+        raise BadInput(f"{path} cannot be read: {error}") from error
+    missing = [name for name in needed if rows and name not in rows[0]]
+    if missing:
+        raise BadInput(f"{path} lacks the field {missing[0]!r}; needed are {', '.join(needed)}")
+    return list(rows)
+
+
+def _rows(benchmark: Benchmark, language: str, paths: Sequence[Path]) -> list[dict[str, Any]]:
+    needed = (*benchmark.needed, benchmark.label)
+    found = [(path, row) for path in paths for row in read_table(path, needed)]
+    rows = [(path, row) for path, row in found if row.get("language", language) == language]
+    if not rows:
+        raise BadInput(f"{', '.join(map(str, paths))}: no rows of {benchmark.name} in {language!r}")
+    made = []
+    for number, (path, row) in enumerate(rows):
+        where = f"{path}, row {number + 1}"
+        for name in benchmark.needed:
+            if not isinstance(row[name], str) or not row[name].strip():
+                raise BadInput(f"{where} has {row[name]!r} as {name!r}; it must be a text")
+        label = _label(row, benchmark.label, benchmark.first_label, benchmark.choices, where)
+        # templates of others read the label as published, number or text; `label` itself counts from 0 everywhere
+        made.append({**row, "id": f"{language}-{number}", "language": language, "task": benchmark.name,
+                     "cluster": _cluster(benchmark, language, row, number), "label": label})  # fmt: skip
+        published = label + benchmark.first_label
+        made[-1][benchmark.label] = str(published) if benchmark.label_is_text else published
+    return made
+
+
+def _cluster(benchmark: Benchmark, language: str, row: dict[str, Any], number: int) -> str:
+    if not benchmark.meaning:
+        return f"{language}-{number}"
+    place = number if benchmark.meaning == "row" else row.get(benchmark.meaning, number)
+    return str(int(place) // benchmark.per_meaning)
+
+
+def _label(row: dict[str, Any], field: str, first: int, choices: int | None, where: str) -> int:
+    value = row[field]
+    number = int(value) - first if re.fullmatch(r"-?\d+", str(value)) else None
+    if number is None or number < 0 or (choices is not None and number >= choices):
+        allowed = f"{first} to {first + choices - 1}" if choices else "a whole number from 0"
+        raise BadInput(
+            f"{where} has the label {value!r} in {field!r}; allowed is {allowed} (hidden labels cannot be scored)"
+        )
+    return number
+
+
+def _first(rows: list[dict[str, Any]], limit: int | None) -> list[dict[str, Any]]:
+    """The first rows of each language, where items are not parallel."""
+    counts: dict[str, int] = {}
+    kept = []
+    for row in rows:
+        counts[row["language"]] = counts.get(row["language"], 0) + 1
+        if limit is None or counts[row["language"]] <= limit:
+            kept.append(row)
+    return kept
+
+
+def _files_of(data: Path) -> list[Path]:
+    if not data.exists():
+        raise BadInput(f"no data at {data}; give a file or a folder of {', '.join(_KINDS)}")
+    files = [data] if data.is_file() else sorted(path for path in data.rglob("*") if path.suffix in _KINDS)
+    if not files or files[0].suffix not in _KINDS:
+        raise BadInput(f"{data} holds no {', '.join(_KINDS)}; give a file or a folder of those")
+    return files
+
+
+def _with_words(files: list[Path], root: Path, words: Sequence[str], among: Sequence[str] = ()) -> list[Path]:
+    """Those with one of the words in their path below `root`, if any of the files has one (of `among`); else all."""
+    fitting = [file for file in files if set(words) & _words(file, root)]
+    marked = [file for file in files if set(among or words) & _words(file, root)]
+    return fitting if marked else files
+
+
+def _words(path: Path, root: Path) -> set[str]:
+    return set(re.split(r"[^A-Za-z0-9]+", str(path.relative_to(root))))
