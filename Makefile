@@ -18,7 +18,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 run: $(READY)
-	$(BIN)/workbench run --all
+	$(BIN)/workbench run --all --keep-going
 
 test: $(READY)
 	$(BIN)/python -m pytest
