@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from time import monotonic, sleep
 from typing import IO
@@ -33,9 +33,14 @@ class Forked:
         self, work: Callable[[], None], streams: tuple[int, int, int], *, keep: tuple[int, ...] = ()
     ) -> None:
         self.returncode: int | None = None
-        self.pid = os.fork()
-        if self.pid == 0:
-            _become(work, streams, keep)
+        # Until the child has its handlers, signals wait: one that came during the fork would be lost.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        try:
+            self.pid = os.fork()
+            if self.pid == 0:
+                _become(work, streams, keep, mask)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def poll(self) -> int | None:
         """The exit code, negative for a signal; None while it runs."""
@@ -74,7 +79,9 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def _become(work: Callable[[], None], streams: tuple[int, int, int], keep: tuple[int, ...]) -> None:
+def _become(
+    work: Callable[[], None], streams: tuple[int, int, int], keep: tuple[int, ...], mask: Iterable[int]
+) -> None:
     try:
         os.setsid()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -85,6 +92,7 @@ def _become(work: Callable[[], None], streams: tuple[int, int, int], keep: tuple
         edges = [2, *sorted(keep), os.sysconf("SC_OPEN_MAX")]
         for low, high in pairwise(edges):
             os.closerange(low + 1, high)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         work()
     finally:  # nothing may be carried up the parent's stack
         code = _told(sys.exception())

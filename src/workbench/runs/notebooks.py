@@ -76,8 +76,9 @@ def find_notebook(name: str, *, beside: Path = Path()) -> Path:
         BadInput: there is none; those that ship are listed.
     """
     for asked in (Path(name).expanduser(), beside / name):
-        if asked.is_file():
-            return asked.absolute()
+        for path in (asked, Path(f"{asked}.ipynb")):
+            if path.is_file():
+                return path.absolute()
     shipped = sorted(notebook_path().glob("*.ipynb"))
     for path in shipped:
         if Path(name).name in (path.name, path.stem):

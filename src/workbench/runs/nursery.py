@@ -39,7 +39,7 @@ from workbench.store import canonical
 # What notebooks come to import while they run, and a run's own process too.
 _LATER = (
     "matplotlib.backends.backend_agg", "matplotlib_inline.backend_inline", "matplotlib.style", "pandas.io.formats.style",
-    "PIL.PngImagePlugin", "pyarrow.pandas_compat", "pyarrow.parquet", "scipy.stats", "transformers.generation",
+    "PIL.PngImagePlugin", "pyarrow.pandas_compat", "pyarrow.parquet",
 )  # fmt: skip
 
 
