@@ -187,6 +187,7 @@ def test_the_page_of_a_sweep_stands_alone_and_its_links_lead_somewhere(swept):
     for link in re.findall(r'href="([^"#]+)"', page):
         assert (swept.folder / link).exists(), link
     assert page.count("<circle") == 4
+    assert "by seed" in page
     assert 'role="img" aria-label="value of 4 runs, from 0 to 9"' in page
     assert "an odd one" in page
 

@@ -38,7 +38,7 @@ def sweep(
         done = workbench.runs.sweep(file, watch=watch, **options)
     for ending in done.endings:
         if ending.exit_code:
-            notice(f"{ending.run_id} ({ending.exit_code}): {ending.message}")
+            notice(f"{ending.run_id} ({ending.exit_code}): {ending.message.splitlines()[0]}")
     if as_json:
         typer.echo(workbench.runs.read(done.folder).to_json(orient="records", indent=1, force_ascii=False))
     else:

@@ -99,12 +99,12 @@ def _charts(runs: list[_Done]) -> str:
         for name in _numeric(mine):
             values = [(run.label, float(run.metrics[name])) for run in mine if name in run.metrics]
             if len({value for _, value in values}) > 1:
-                parts.append(_chart(name, values, badge))
+                parts.append(_chart(name, values, badge, ", ".join(mine[0].varying)))
     told = "".join(parts) or "<p>No recorded number differs between the runs.</p>"
     return f'<section id="charts"><h2>What was recorded, run by run</h2><div class="figures">{told}</div></section>'
 
 
-def _chart(name: str, values: Sequence[tuple[str, float]], badge: str) -> str:
+def _chart(name: str, values: Sequence[tuple[str, float]], badge: str, by: str) -> str:
     """Dots over rows, as a picture of lines and text with a description; each dot names its run and value."""
     low, high = min(value for _, value in values), max(value for _, value in values)
     height, wide = _ROW * len(values) + 34, _WIDE - _LEFT - 30
@@ -123,7 +123,7 @@ def _chart(name: str, values: Sequence[tuple[str, float]], badge: str) -> str:
     return (
         f'<figure><svg viewBox="0 0 {_WIDE} {height}" role="img" aria-label="{escape(alt)}" width="100%">{rows}{ends}</svg>'
         f'<figcaption><span class="badge {escape(badge)}">{escape(badge)}</span> <strong>{escape(name)}</strong>: '
-        f"from {low:.4g} to {high:.4g} in {len(values)} runs.</figcaption></figure>"
+        f"from {low:.4g} to {high:.4g} in {len(values)} runs, by {escape(by)}.</figcaption></figure>"
     )
 
 
@@ -178,7 +178,7 @@ def _figure(run: _Done, facts: dict[str, Any]) -> str:
 def _others(listed: Sequence[dict[str, Any]]) -> str:
     """Runs that failed or still wait."""
     lines = "".join(
-        f'<tr><td>{escape(run["run_id"])}</td><td class="failed">{run["state"]}{_code(run)}</td><td>{escape(run.get("message", "")[:300])}</td></tr>'
+        f'<tr><td>{escape(run["run_id"])}</td><td class="failed">{run["state"]}{_code(run)}</td><td>{escape(_first_line(run.get("message", "")))}</td></tr>'
         for run in listed
         if run["state"] not in ("done", "there")
     )
@@ -188,6 +188,10 @@ def _others(listed: Sequence[dict[str, Any]]) -> str:
         '<section id="failed"><h2 class="failed">Not done</h2><p class="sub">The same sweep started again does these.</p>'
         f'<div class="scroll"><table><tr><th>run</th><th>state (exit code)</th><th>what happened</th></tr>{lines}</table></div></section>'
     )
+
+
+def _first_line(message: str) -> str:
+    return next(iter(message.splitlines()), "")[:300]
 
 
 def _code(run: dict[str, Any]) -> str:

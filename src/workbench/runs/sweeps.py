@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, wait
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import product
 from pathlib import Path
 from time import monotonic
@@ -159,7 +160,7 @@ def sweep(
         path: The sweep's file.
         root: Where runs are kept.
         workers: How many at a time; else what the file says; else one per GPU, or per core where there is none.
-        executor: Where runs go, instead of this machine; it is left open.
+        executor: Where runs go, instead of this machine; it is left open, and what runs there when interrupted goes on.
         force: Run all again.
         keep_going: Start the others even after a run has failed.
         watch: Told where the sweep stands, some times a second.
@@ -180,9 +181,11 @@ def sweep(
     try:
         if todo and executor is None:
             with LocalProcesses(workers or file.workers or _slots(file.gpus), gpus_each=file.gpus) as mine:
-                _carry_out(todo, mine, progress, keep_going, watch)
+                _carry_out(
+                    todo, mine, progress, keep_going, watch, partial(mine.shutdown, cancel_futures=True)
+                )
         elif executor is not None:
-            _carry_out(todo, executor, progress, keep_going, watch)
+            _carry_out(todo, executor, progress, keep_going, watch, lambda: None)
     finally:
         watch(progress)
         done = Sweep(folder, list(progress.endings.values()), round(monotonic() - clock, 3))
@@ -196,6 +199,7 @@ def _carry_out(
     progress: Progress,
     keep_going: bool,
     watch: Callable[[Progress], None],
+    stop: Callable[[], None],
 ) -> None:
     pending = {executor.submit(task): task.plan.run_id for task in todo}
     try:
@@ -211,8 +215,10 @@ def _carry_out(
                 for future in pending:
                     future.cancel()
     except KeyboardInterrupt:
-        executor.shutdown(wait=True, cancel_futures=True)
-        ended = {name: future for future, name in pending.items() if not future.cancelled()}
+        for future in pending:
+            future.cancel()
+        stop()
+        ended = {name: future for future, name in pending.items() if future.done() and not future.cancelled()}
         progress.endings |= {name: ending_of(name, future) for name, future in ended.items()}
         raise
     finally:
@@ -239,7 +245,7 @@ def _keep(done: Sweep, name: str, file: SweepFile, progress: Progress, root: Pat
     content = {
         "format": 1,
         "name": name,
-        "file": file.model_dump(mode="json"),
+        "file": file.model_dump(mode="json", exclude_defaults=True),
         "counts": progress.counts(),
         "exit_code": done.exit_code,
         "seconds": done.seconds,

@@ -3,6 +3,7 @@
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 from workbench.errors import KernelDied, WorkbenchError
 from workbench.runs.plans import Plan
@@ -39,11 +40,11 @@ class Task:
 
     def __call__(self) -> Ending:
         """Do the run; the same run going on in another process is waited for."""
-        name = self.plan.run_id
+        name, clock = self.plan.run_id, monotonic()
         try:
             done = run_plan(self.plan, root=self.root, force=self.force, limit=self.limit, wait=True)
         except WorkbenchError as error:
-            return Ending(name, error.exit_code, str(error))
+            return Ending(name, error.exit_code, str(error), round(monotonic() - clock, 3))
         except KeyboardInterrupt:
-            return Ending(name, 130, "interrupted")
-        return Ending(name, 0, done.message, 0.0 if done.reused else done.manifest["seconds"], done.reused)
+            return Ending(name, 130, "interrupted", round(monotonic() - clock, 3))
+        return Ending(name, 0, done.message, round(monotonic() - clock, 3), done.reused)
