@@ -101,6 +101,18 @@ def test_a_sweep_killed_twice_ends_with_the_table_of_an_undisturbed_one(place):
     pd.testing.assert_frame_equal(table(place), table(place, "other"))
 
 
+def test_an_interrupted_sweep_ends_its_processes_says_130_and_goes_on(place):
+    sweep = start(place, "mine.toml")
+    until(lambda: finished(place))
+    below = descendants(sweep.pid)
+    sweep.send_signal(signal.SIGINT)
+    _, told = sweep.communicate(timeout=120)
+    assert sweep.returncode == 130, told
+    until(lambda: not [pid for pid in below if Path(f"/proc/{pid}").exists()], 30)
+    assert start(place, "mine.toml").wait(600) == 0
+    assert len(finished(place)) == 12
+
+
 def manifests(place):
     return [
         json.loads(path.with_name("run.json").read_text())

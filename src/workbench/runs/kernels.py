@@ -74,7 +74,8 @@ class PrivateKernel(AsyncKernelManager):
         return KernelSpec(argv=command, display_name="Python 3", language="python")
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **settings: Any) -> None:
-        provisioner, waiting = self.provisioner, type(self).waiting
+        provisioner: Any = self.provisioner
+        waiting = type(self).waiting
         if waiting is None:
             await super()._async_launch_kernel(kernel_cmd, **settings)
         else:  # what LocalProvisioner.launch_kernel does, with a process that is there already

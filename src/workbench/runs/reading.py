@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.errors import BadInput
+from workbench.errors import BadInput, StoreFailed
 from workbench.runs.folders import MARK, read_json
 
 
@@ -48,10 +48,20 @@ def frame(folders: Sequence[Path]) -> pd.DataFrame:
 
 
 def write_table(sweep: Path) -> None:
-    """Write `runs.parquet` beside a `sweep.json`: a row per finished run, in the sweep's order."""
+    """Write `runs.parquet` beside a `sweep.json`: a row per finished run, in the sweep's order.
+
+    Raises:
+        StoreFailed: the disk did not take it.
+    """
     aside = sweep / f".runs.parquet.{os.getpid()}"
-    frame(_folders(sweep)).to_parquet(aside, index=False)
-    aside.replace(sweep / "runs.parquet")
+    try:
+        frame(_folders(sweep)).to_parquet(aside, index=False)
+        aside.replace(sweep / "runs.parquet")
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise StoreFailed(
+            f"could not write {sweep / 'runs.parquet'}: {error}; free some space, and start the sweep again: its runs are kept"
+        ) from error
 
 
 def _folders(place: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workbench.errors import BadInput
+from workbench.errors import BadInput, StoreFailed
 from workbench.records import write_atomically
 from workbench.runs.folders import finished
 from workbench.runs.leases import visible_gpus
@@ -177,7 +177,10 @@ def sweep(
         progress.endings = {plan.run_id: _there(plan) for plan in plans if finished(plan.folder(root))}
     todo = [Task(plan, root, force, file.limit) for plan in plans if plan.run_id not in progress.endings]
     folder = root / "sweeps" / name
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreFailed(f"cannot make {folder}: {error}; free some space or choose another root") from error
     try:
         if todo and executor is None:
             with LocalProcesses(workers or file.workers or _slots(file.gpus), gpus_each=file.gpus) as mine:
