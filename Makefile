@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup run test check lab notebooks soak bench clean
+.PHONY: setup run test check lab notebooks verify summary soak bench bench-runs clean
 
 setup: $(READY)
 
@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 run: $(READY)
-	$(BIN)/workbench run --all
+	$(BIN)/workbench run --all --keep-going
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -38,6 +38,16 @@ check: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+verify: $(READY)
+	$(BIN)/workbench verify --workers 2 --keep runs/verify
+
+summary: $(READY)
+	@$(BIN)/python -m workbench.runs.summary runs runs/verify
+
+# A sweep against papermill, one after the other, and parallel runs against one: needs a quiet machine, some ten minutes.
+bench-runs: $(READY)
+	$(BIN)/python benchmarks/runs.py
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks

@@ -10,6 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 
@@ -91,20 +94,75 @@ def test_twin_a_byte_more_is_too_large(side, tmp_path):
     assert too_large(tmp_path) == ["wrong"]
 
 
-def test_constraints_pin_every_dependency_within_its_range():
-    """What is declared is pinned, and environment.yml points to the same pins."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    pins = dict(
-        line.split("==")
-        for line in (ROOT / "constraints.txt").read_text().lower().splitlines()
+def inconsistencies(project, pins, environment, workflow):
+    """Where pyproject.toml, constraints.txt, environment.yml and the CI workflow do not say the same."""
+    pinned = {
+        canonicalize_name(line.split("==")[0]): line.split("==")[1]
+        for line in pins.splitlines()
         if "==" in line
+    }
+    problems = [
+        f"{line}: not NAME==VERSION"
+        for line in pins.splitlines()
+        if not re.fullmatch(r"#.*|[\w.-]+==[\d.a-z]+|", line)
+    ]
+    extras = project["optional-dependencies"].values()
+    for requirement in map(
+        Requirement, [*project["dependencies"], *(each for extra in extras for each in extra)]
+    ):
+        version = pinned.get(canonicalize_name(requirement.name))
+        if version is None or version not in requirement.specifier:
+            problems.append(f"{requirement}: pinned to {version}")
+    python = re.search(r"- python=([\d.]+)", environment).group(1)
+    if python not in SpecifierSet(project["requires-python"]):
+        problems.append(f"environment.yml has python {python}")
+    if re.search(r'python-version: "([\d.]+)"', workflow).group(1) != python:
+        problems.append("the workflow has another python")
+    lines = [line.strip(" -") for line in environment.splitlines()]
+    problems += [
+        f"environment.yml lacks {line}"
+        for line in ("constraint constraints.txt", "editable .[dev]")
+        if line not in lines
+    ]
+    return problems
+
+
+def read_sources():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = ("constraints.txt", "environment.yml", ".github/workflows/ci.yml")
+    return project, *((ROOT / name).read_text() for name in names)
+
+
+def test_pins_ranges_conda_and_ci_say_the_same():
+    assert inconsistencies(*read_sources()) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "old", "new", "match"),
+    [
+        (1, "\npapermill==2.7.0", "", "papermill>=2.7: pinned to None"),
+        (1, "transformers==5.23.0", "transformers==6.0.0", "transformers<6,>=5.20: pinned to 6.0.0"),
+        (1, "torch==2.13.0", "torch==2.13.0+cpu", "not NAME==VERSION"),
+        (2, "python=3.11", "python=3.10", "python 3.10"),
+        (2, "constraint constraints.txt", "", "lacks constraint"),
+        (3, '"3.11"', '"3.12"', "the workflow"),
+    ],
+)
+def test_the_check_sees_what_does_not_fit(place, old, new, match):
+    sources = list(read_sources())
+    assert old in sources[place]
+    sources[place] = sources[place].replace(old, new)
+    assert any(match in problem for problem in inconsistencies(*sources)), inconsistencies(*sources)
+
+
+def test_the_workflow_runs_what_ci_runs_and_make_knows_each_step():
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text()
+    assert "run: bash .ci/run" in workflow
+    asked = re.findall(
+        r"^\s*(?:run: )?make (?:--silent )?(\w+)", workflow + (ROOT / ".ci/run").read_text(), re.MULTILINE
     )
-    names = [re.match(r"[\w-]+", each).group().lower() for each in declared]
-    missing = [name for name in names if name not in pins and name.replace("-", "_") not in pins]
-    assert missing == []
-    assert "+" not in pins["torch"]
-    assert "constraints.txt" in (ROOT / "environment.yml").read_text()
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"check", "test", "run", "verify", "summary"} <= set(asked) <= set(targets)
 
 
 def test_the_readmes_map_names_every_room_and_no_other():

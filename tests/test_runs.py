@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import nbformat
@@ -15,9 +17,11 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from workbench import runs
-from workbench.errors import BadInput, Incomplete, KernelDied, NotebookFailed, NotReachable
+from workbench.errors import BadInput, Incomplete, KernelDied, NotebookFailed, NotReachable, StoreFailed
+from workbench.runs.folders import claimed, finished, publish
 from workbench.runs.notebooks import read_notebook
 from workbench.runs.parameters import check
+from workbench.runs.report import _made_good
 
 GENEROUS = 180.0  # seconds for what is waited for, on a busy machine; less than SLEEPS sleeps
 SLEEPS = "import os, time, pathlib\npathlib.Path(os.environ['WORKBENCH_RUN'], 'pid').write_text(str(os.getpid()))\ntime.sleep(600)"
@@ -29,6 +33,14 @@ table = pd.DataFrame({"layer": [0, 1], "accuracy": [0.5, 0.7]})
 show(curves(table, x="layer", y="accuracy", title="By layer"), table, name="layers", badge="SYNTHETIC", alt="It rises.")
 record(accuracy=0.7, language=language)
 note(store={"hits": 2, "misses": 1})
+"""
+MEMORY = "import resource\nresource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))\nmuch = bytearray(2**40)"
+FULL = """
+import resource, signal
+from workbench.records import record
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+record(**{f"value_{number}": number for number in range(1000)})
 """
 ANSWER = 'from IPython.display import Markdown, display\ndisplay(Markdown(f"The answer is **{0.7:.1f}**."))'
 
@@ -76,6 +88,8 @@ def books(tmp_path_factory):
         ),
         "leaves": write(folder, "leaves", "import sys\nsys.exit(0)", "y = 2"),
         "killed": write(folder, "killed", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "y = 2"),
+        "memory": write(folder, "memory", MEMORY),
+        "full": write(folder, "full", FULL),
         "slow": write(folder, "slow", SLEEPS),
         "orphan": write(
             folder, "orphan", once + "    os.kill(os.getppid(), signal.SIGKILL)", parameters='mark = ""'
@@ -87,7 +101,7 @@ def books(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ended(books, root):
     """What became of each, all run side by side as a sweep would."""
-    extra = {"good": {"parameters": {"language": "no"}}, "slow": {"limit": 6.0}}
+    extra = {"good": {"parameters": {"language": "no"}}, "slow": {"limit": 12.0}}
     names = [name for name in books if name != "bare"]
     with ThreadPoolExecutor(3) as pool:
         pending = {
@@ -132,8 +146,8 @@ def test_the_manifest_says_what_ran_on_what_and_how_it_went(ended):
     manifest = ended["good"].manifest
     assert set(manifest) == {
         "format", "notebook", "notebook_path", "notebook_sha256", "parameters", "given", "run_id", "code_sha256",
-        "data_sha256", "python", "packages", "digests", "status", "exit_code", "error", "started", "ended", "seconds",
-        "peak_memory_bytes", "seeds", "dtype", "git", "platform", "hardware", "facts", "answer", "files",
+        "data_sha256", "python", "packages", "digests", "status", "exit_code", "error", "failed_before", "started", "ended",
+        "seconds", "peak_memory_bytes", "threads", "seeds", "dtype", "git", "platform", "hardware", "facts", "answer", "files",
     }  # fmt: skip
     assert (manifest["status"], manifest["exit_code"], manifest["error"]) == ("done", 0, None)
     assert manifest["parameters"] == {"language": "no", "seed": 3}
@@ -189,6 +203,16 @@ def test_a_killed_kernel_is_a_death_and_no_success(ended, root):
     assert (manifest["status"], manifest["exit_code"]) == ("killed", 138)
 
 
+def test_a_kernel_out_of_memory_fails_in_the_cell_that_asked_for_it(ended, root):
+    assert type(ended["memory"]) is NotebookFailed
+    assert manifest_of(root, "memory")["error"]["type"] == "MemoryError"
+
+
+def test_results_that_the_disk_does_not_take_are_exit_code_7_and_no_success(ended, root):
+    assert type(ended["full"]) is StoreFailed
+    assert manifest_of(root, "full")["exit_code"] == 7
+
+
 def test_a_run_over_its_time_is_ended_with_its_kernel(ended, root):
     assert type(ended["slow"]) is runs.TimeLimit
     assert manifest_of(root, "slow")["exit_code"] == 124
@@ -206,10 +230,68 @@ def test_failed_runs_are_kept_and_none_is_marked_a_success(ended, books, root):
     )
 
 
-def test_a_killed_run_can_simply_be_run_again(ended, books, root):
+def test_a_killed_run_can_simply_be_run_again_even_when_the_clock_was_set_back(
+    ended, books, root, monkeypatch
+):
+    """Time is taken from a clock that cannot be set; a failure counts as made good by what came after it, not by dates."""
+
+    class SetBack(datetime):
+        days = 0
+
+        @classmethod
+        def now(cls, zone=None):
+            cls.days += 1
+            return datetime.now(zone) - timedelta(days=cls.days)
+
     assert type(ended["orphan"]) is KernelDied
+    monkeypatch.setattr("workbench.runs.supervise.datetime", SetBack)
     again = runs.run(books["orphan"], root=root)
     assert (again.folder / "_SUCCESS").exists()
+    assert again.manifest["ended"] < again.manifest["started"]
+    assert 0 < again.manifest["seconds"] < 600
+    (failure,) = root.glob("orphan/*.failed-1")
+    newest = {"orphan": (again.folder, again.manifest)}
+    assert _made_good(failure, manifest_of(root, "orphan"), newest)
+    later = failure.with_name(f"{again.run_id}.failed-2")
+    assert not _made_good(later, manifest_of(root, "orphan"), newest)
+
+
+def test_a_folder_that_was_cut_off_or_changed_is_no_finished_run(ended, tmp_path):
+    folder = ended["good"].folder
+    assert finished(folder) == ended["good"].manifest
+
+    def damaged(name, spoil):
+        copy = tmp_path / name
+        shutil.copytree(folder, copy)
+        spoil(copy)
+        return finished(copy)
+
+    assert damaged("whole", lambda copy: None) is not None, "the twin"
+    assert damaged("no-mark", lambda copy: (copy / "_SUCCESS").unlink()) is None
+    assert damaged("no-figure", lambda copy: (copy / "figures/layers.png").unlink()) is None
+    assert damaged("half-metrics", lambda copy: (copy / "metrics.json").write_text("{")) is None
+    assert damaged("half-manifest", lambda copy: (copy / "run.json").write_text('{"files": {')) is None
+    assert damaged("no-manifest", lambda copy: (copy / "run.json").unlink()) is None
+
+
+def test_a_success_that_is_run_again_is_there_until_the_new_one_stands(tmp_path):
+    """Ended between the two steps of putting the new one in place: the next claim puts the old one back."""
+    final = tmp_path / "one"
+    for folder in (final, tmp_path / ".one.part"):
+        folder.mkdir()
+        (folder / "metrics.json").write_text(folder.name)
+    (final / "_SUCCESS").touch()
+    final.rename(tmp_path / ".one.old")
+    with claimed(tmp_path, "one"):
+        assert (final / "metrics.json").read_text() == "one"
+        assert not (tmp_path / ".one.part").exists()
+    again = tmp_path / ".one.part"
+    again.mkdir()
+    (again / "metrics.json").write_text("new")
+    publish(again, final)
+    assert (final / "metrics.json").read_text() == "new"
+    assert (final / "_SUCCESS").exists()
+    assert not (tmp_path / ".one.old").exists()
 
 
 def test_the_same_run_again_does_nothing_and_says_so(ended, books, root):

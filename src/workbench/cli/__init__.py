@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import workbench
-from workbench.cli import mini, store
+from workbench.cli import accept, mini, run, store, sweep, verify
 from workbench.cli.evaluate import evaluate
 from workbench.cli.printing import notice, show
 from workbench.errors import BadInput, WorkbenchError
@@ -28,6 +28,10 @@ app = typer.Typer(
 app.add_typer(store.app, name="store")
 app.add_typer(mini.app, name="mini")
 app.command()(evaluate)
+app.command("run", context_settings=run.EXTRA)(run.run)
+app.command("sweep")(sweep.sweep)
+app.command("verify")(verify.verify)
+app.command("accept")(accept.accept)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ModelName = Annotated[str, typer.Argument(help="A name of the family, a hub id, or a folder.")]
@@ -80,46 +84,6 @@ def generate(
     cut = sum(not answer.finished for answer in answers)
     if cut:
         notice(f"{cut} of {len(answers)} answers reached --max-new-tokens {max_new_tokens} and may go on.")
-
-
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def run(
-    context: typer.Context,
-    notebook: Annotated[
-        str | None, typer.Argument(help="A notebook's file, or the name of one that ships.")
-    ] = None,
-    run_all: Annotated[
-        bool, typer.Option("--all", help="Every notebook that ships, and the page that shows them.")
-    ] = False,
-    root: Annotated[Path, typer.Option(help="Where the runs' folders go.")] = Path("runs"),
-    force: Annotated[bool, typer.Option("--force", help="Run again even if this very run is there.")] = False,
-    limit: Annotated[float | None, typer.Option(help="Seconds after which a run is ended.")] = None,
-) -> None:
-    """Run a notebook with checked parameters: workbench run NOTEBOOK [-p NAME VALUE]…"""
-    parameters = _parameter_pairs(context.args)
-    if run_all == (notebook is not None) or (run_all and parameters):
-        raise BadInput("name one notebook (with -p NAME VALUE), or say --all without parameters")
-    notebooks = (
-        sorted(workbench.records.notebook_path().glob("[0-9]*.ipynb"))
-        if run_all
-        else [_find_notebook(notebook)]
-    )
-    failures: list[WorkbenchError] = []
-    for path in notebooks:
-        try:
-            values = workbench.runs.parse(workbench.runs.read_notebook(path), parameters)
-            done = workbench.runs.run(path, values, root=root, force=force, limit=limit)
-        except WorkbenchError as error:
-            if not run_all:
-                raise
-            failures.append(error)
-            notice(f"{path.name}: {error}")
-            continue
-        typer.echo(f"{path.stem}: {done.message}")
-    page = workbench.runs.write_index(root)
-    typer.echo(f"Open {page.resolve().as_uri()}")
-    if failures:
-        raise failures[0]
 
 
 @app.command()
@@ -193,31 +157,6 @@ def _where(name: str) -> str:
     if folder is None:
         return ""
     return "in the hub's cache" if hub_id else "ships"
-
-
-def _find_notebook(name: str | None) -> Path:
-    asked = Path(str(name))
-    if asked.is_file():
-        return asked
-    shipped = sorted(workbench.records.notebook_path().glob("*.ipynb"))
-    for path in shipped:
-        if asked.name in (path.name, path.stem):
-            return path
-    raise BadInput(
-        f"no notebook {name!r}; give a file, or one of: {', '.join(path.stem for path in shipped)}"
-    )
-
-
-def _parameter_pairs(words: list[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for start in range(0, len(words), 3):
-        flag, *pair = words[start : start + 3]
-        if flag not in ("-p", "--parameter") or len(pair) != 2:
-            raise BadInput(f"cannot read {' '.join(words[start:])!r}; parameters are given as -p NAME VALUE")
-        if pair[0] in pairs:
-            raise BadInput(f"parameter {pair[0]!r} is given twice; give it once")
-        pairs[pair[0]] = pair[1]
-    return pairs
 
 
 def main() -> None:

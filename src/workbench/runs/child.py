@@ -1,7 +1,7 @@
 """The process of one run: execute one notebook with papermill, write the page, say what happened.
 
-Started by `workbench.runs.supervise` as `python -m workbench.runs.child SPEC.json`, in the run's folder and in its own
-process group. It ends itself and the kernel when its standard input closes, that is when the parent is gone. It says
+Started by `workbench.runs.supervise` as `python -m workbench.runs.child ORDERS.json`, or forked from a warm parent,
+in the run's folder and in its own process group. It ends itself and the kernel when its standard input closes, that is when the parent is gone. It says
 what it saw in `result.json`; whether the run succeeded is for the parent to judge.
 """
 
@@ -14,59 +14,36 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
 from nbconvert import HTMLExporter
 from papermill import execute_notebook
 from papermill.exceptions import PapermillExecutionError
 
+from workbench.runs.kernels import WaitingKernel, manager_for
 from workbench.runs.page import page
 
 
-class PrivateKernel(AsyncKernelManager):
-    """This very Python, over sockets in the run's own runtime folder: no port to collide on, no other kernel spec."""
-
-    def __init__(self, **settings: Any) -> None:
-        private = os.environ[
-            "JUPYTER_RUNTIME_DIR"
-        ]  # the default, `kernel-ipc` in the working folder, is everybody's
-        mine = {"transport": "ipc", "ip": f"{private}/k", "connection_file": f"{private}/kernel.json"}
-        super().__init__(**{**settings, **mine})
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        """The interpreter that runs this process, whatever kernels are installed."""
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        return KernelSpec(argv=command, display_name="Python 3", language="python")
-
-    async def _async_launch_kernel(self, kernel_cmd: list[str], **settings: Any) -> None:
-        await super()._async_launch_kernel(kernel_cmd, **settings)
-        # The kernel leads a session of its own; whoever ends this run has to know it.
-        pid = getattr(self.provisioner, "pid", None)
-        Path(os.environ["JUPYTER_RUNTIME_DIR"], "kernel.pid").write_text(str(pid), encoding="ascii")
-
-
-def execute(spec: dict[str, Any]) -> dict[str, Any]:
-    """Run the notebook of `spec` into `notebook.ipynb` here, and return what was seen."""
+def execute(orders: dict[str, Any], waiting: WaitingKernel | None = None) -> dict[str, Any]:
+    """Run the notebook of `orders` into `notebook.ipynb` here, and return what was seen."""
     result: dict[str, Any] = {"seen": "end"}
     try:
         execute_notebook(
-            spec["notebook"],
+            orders["notebook"],
             "notebook.ipynb",
-            parameters=spec["parameters"],
+            parameters=orders["parameters"],
             kernel_name="python3",
             language="python",
-            kernel_manager_class=PrivateKernel,
+            kernel_manager_class=manager_for(waiting),
             progress_bar=False,
             log_output=False,
             stdout_file=sys.stdout,
             stderr_file=sys.stderr,
             start_timeout=120,
-            cwd=spec["cwd"],
+            cwd=orders["cwd"],
         )
     except PapermillExecutionError as error:
         result = {"seen": "error", "message": f"{error.ename}: {error.evalue}"}
@@ -81,10 +58,16 @@ def execute(spec: dict[str, Any]) -> dict[str, Any]:
     return {**result, "peak_memory_bytes": peak}
 
 
+@cache
+def exporter() -> HTMLExporter:
+    """What renders notebooks; its templates are compiled once in a process, and in those forked from it."""
+    return HTMLExporter(template_name="basic")
+
+
 def write_report(title: str) -> None:
     """Render `notebook.ipynb` as one page that asks nothing of the network."""
     notebook = nbformat.read("notebook.ipynb", as_version=4)
-    body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
+    body, _ = exporter().from_notebook_node(notebook)
     Path("report.html").write_text(
         page(title, f'<main class="notebook">{body}</main>', code=True), encoding="utf-8"
     )
@@ -99,15 +82,15 @@ def _end_with_parent() -> None:
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-def main() -> None:
-    """Read the spec, run, write `report.html` and the result."""
-    spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+def carry_out(path: Path, waiting: WaitingKernel | None = None) -> None:
+    """Read the orders, run, write `report.html` and the result."""
+    orders = json.loads(path.read_text(encoding="utf-8"))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    result = execute(spec)
+    result = execute(orders, waiting)
     if Path("notebook.ipynb").exists() and result["seen"] != "disk":
-        write_report(spec["title"])
-    Path(spec["result"]).write_text(json.dumps(result), encoding="utf-8")
+        write_report(orders["title"])
+    Path(orders["result"]).write_text(json.dumps(result), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    carry_out(Path(sys.argv[1]))

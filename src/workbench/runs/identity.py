@@ -10,7 +10,8 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -40,30 +41,38 @@ def package_versions() -> dict[str, str]:
 def tree_digest(root: Path, *, but: tuple[str, ...] = ()) -> str:
     """SHA-256 over the names and bytes of the files under `root`, without caches and the top folders in `but`."""
     digest = sha256()
-    for path in sorted(root.rglob("*")):
-        parts = path.relative_to(root).parts
-        if (
-            path.is_file()
-            and parts[0] not in but
-            and "__pycache__" not in parts
-            and not path.name.startswith(".")
-        ):
-            digest.update(f"{'/'.join(parts)}\0{path.stat().st_size}\0".encode())
-            digest.update(path.read_bytes())
+    for path in _files_under(root, but):
+        name = "/".join(path.relative_to(root).parts)
+        digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def named_digests(
-    parameters: Mapping[str, Any],
-) -> dict[str, str]:
+def _files_under(root: Path, but: tuple[str, ...]) -> list[Path]:
+    found = []
+    for path in sorted(root.rglob("*")):
+        parts = path.relative_to(root).parts
+        if parts[0] in but or "__pycache__" in parts or path.name.startswith("."):
+            continue
+        found += [path] if path.is_file() else []
+    return found
+
+
+def models_named(parameters: Mapping[str, Any]) -> list[str]:
+    """The values, once each, of the parameters that name a model: model, bases, encoder_decoder and the like."""
+    return list(dict.fromkeys(text for name, text in _strings(parameters) if text and _MODEL.search(name)))
+
+
+def named_digests(parameters: Mapping[str, Any], digest: Callable[[str], str | None]) -> dict[str, str]:
     """Digest of each model and each local file or folder that the parameters name.
 
-    A model is looked for in the values of parameters called model, base, encoder_decoder and the like. Of a folder that is no model, names,
-    sizes and times count: reading gigabytes to find out that nothing changed would be worse than running again.
+    Of a folder that is no model, names, sizes and times count: reading gigabytes to find out that nothing changed would
+    be worse than running again.
     """
     digests = {}
-    for name, text in _strings(parameters):
-        found = digest_of(text) if _MODEL.search(name) else None
+    models = models_named(parameters)
+    for _, text in _strings(parameters):
+        found = digest(text) if text in models else None
         path = Path(text)
         if found is None and path.is_absolute() and path.is_file():
             found = sha256(path.read_bytes()).hexdigest()
@@ -87,16 +96,61 @@ def run_id_of(spec: Mapping[str, Any], unusual: Mapping[str, Any]) -> str:
     return f"{slug}-{sha256(json.dumps(spec, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:12]}"
 
 
-def identity(notebook_digest: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """All that `run_id` hashes, field by field."""
+@dataclass(frozen=True)
+class Ground:
+    """What every run of one moment stands on; `stamp` changes with any file of our code or data, and is quick to take."""
+
+    code_sha256: str
+    data_sha256: str
+    python: str
+    packages: dict[str, str]
+    stamp: str
+
+
+def ground() -> Ground:
+    """Read our code and data and the versions of the libraries, once for many runs."""
+    return Ground(
+        code_sha256=tree_digest(PACKAGE, but=("data", "notebooks")),
+        data_sha256=tree_digest(data_path(), but=("expected",)),
+        python=platform.python_version(),
+        packages=package_versions(),
+        stamp=stamp(),
+    )
+
+
+def stamp() -> str:
+    """A hash over names, sizes and times of the files of our code and data."""
+    files = [
+        *_files_under(PACKAGE, ("data", "notebooks")),
+        *_files_under(data_path(), ("expected",)),
+    ]
+    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def identity(
+    notebook_digest: str,
+    parameters: Mapping[str, Any],
+    on: Ground | None = None,
+    digest: Callable[[str], str | None] | None = None,
+) -> dict[str, Any]:
+    """All that `run_id` hashes, field by field.
+
+    Args:
+        notebook_digest: Of the code cells.
+        parameters: All of them, checked.
+        on: What `ground()` gave; None reads it now.
+        digest: Another `digest_of`, one that remembers what it found.
+    """
+    on = on or ground()
     return {
         "notebook_sha256": notebook_digest,
         "parameters": dict(parameters),
-        "code_sha256": tree_digest(PACKAGE, but=("data", "notebooks")),
-        "data_sha256": tree_digest(data_path(), but=("expected",)),
-        "python": platform.python_version(),
-        "packages": package_versions(),
-        "digests": named_digests(parameters),
+        "code_sha256": on.code_sha256,
+        "data_sha256": on.data_sha256,
+        "python": on.python,
+        "packages": on.packages,
+        "digests": named_digests(parameters, digest or digest_of),
     }
 
 
@@ -109,7 +163,7 @@ def surroundings() -> dict[str, Any]:
             "processor": _processor(),
             "cores": os.cpu_count(),
             "memory_bytes": _memory(),
-            "gpus": _gpus(),
+            "gpus": gpus(),
         },
     }
 
@@ -129,7 +183,8 @@ def _git(folder: Path) -> dict[str, Any] | None:
     return {"commit": commit or None, "dirty": bool(changed)}
 
 
-def _gpus() -> list[str]:
+def gpus() -> list[str]:
+    """Name and driver of each GPU, by nvidia-smi."""
     if shutil.which("nvidia-smi") is None:
         return []
     return _said("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader").splitlines()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import BadInput
+from workbench.records import notebook_path
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,25 @@ def read_notebook(path: Path) -> Notebook:
         raise BadInput(f"{path.name} is a {language} notebook; only Python notebooks can be run here")
     cells = tuple({**cell, "source": "".join(cell["source"])} for cell in content["cells"])
     return Notebook(path, cells, content["metadata"])
+
+
+def find_notebook(name: str, *, beside: Path = Path()) -> Path:
+    """Find a notebook by its file (from here, or from `beside`), or by the name of one that ships.
+
+    Raises:
+        BadInput: there is none; those that ship are listed.
+    """
+    for asked in (Path(name).expanduser(), beside / name):
+        for path in (asked, Path(f"{asked}.ipynb")):
+            if path.is_file():
+                return path.absolute()
+    shipped = sorted(notebook_path().glob("*.ipynb"))
+    for path in shipped:
+        if Path(name).name in (path.name, path.stem):
+            return path
+    raise BadInput(
+        f"no notebook {name!r}; give a file, or one of: {', '.join(path.stem for path in shipped)}"
+    )
 
 
 def tags(cell: dict[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ main { max-width:70rem; margin:0 auto; padding:1.5rem }
 section { background:var(--paper); border:1px solid var(--line); border-radius:10px; padding:1.6rem 1.8rem; margin:0 0 1.6rem }
 section > h2 { margin:0; font-size:1.35rem; line-height:1.3 } .sub { color:var(--soft); margin:.25rem 0 0; font-size:.92rem }
 .answer { border-left:4px solid var(--link); background:#f2f6fb; padding:.2rem 1.1rem; margin:1.2rem 0; border-radius:0 6px 6px 0 }
-.figures { columns:27rem 2; column-gap:1.2rem }
+.figures { columns:27rem 2; column-gap:1.2rem; margin-top:1rem }
 figure { margin:0 0 1.2rem; break-inside:avoid; border:1px solid var(--line); border-radius:8px; padding:.9rem } figure img { width:100%; height:auto; display:block }
 figcaption { font-size:.88rem; color:var(--soft); margin-top:.6rem }
 .badge { display:inline-block; color:#fff; border-radius:4px; padding:0 .45rem; font-size:.72rem; font-weight:700; letter-spacing:.04em }

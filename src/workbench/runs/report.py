@@ -33,12 +33,13 @@ def write_index(root: Path | str = Path("runs")) -> Path:
         if (folder / "_SUCCESS").exists():
             newest[manifest["notebook"]] = (folder, manifest)
     failed = [(folder, manifest) for folder, manifest in runs if manifest["status"] != "done"]
-    failed = [pair for pair in failed if not _made_good(pair[1], newest)]
+    failed = [(folder, manifest) for folder, manifest in failed if not _made_good(folder, manifest, newest)]
     sections = [_section(root, folder, manifest) for _, (folder, manifest) in sorted(newest.items())]
     body = (
         _top(sorted(newest))
         + "<main>"
         + "".join(sections)
+        + _sweeps(root)
         + _failures(root, failed)
         + "</main>"
         + _footer(newest)
@@ -144,10 +145,19 @@ def _failures(root: Path, failed: list[tuple[Path, dict[str, Any]]]) -> str:
     )
 
 
-def _made_good(failure: dict[str, Any], newest: dict[str, tuple[Path, dict[str, Any]]]) -> bool:
-    """Whether the same notebook has succeeded since; the failed run's folder stays, the page leaves it out."""
+def _made_good(folder: Path, failure: dict[str, Any], newest: dict[str, tuple[Path, dict[str, Any]]]) -> bool:
+    """Whether the same notebook has succeeded since, whatever the clock said; the folder stays, the page leaves it out."""
     success = newest.get(failure["notebook"])
-    return success is not None and success[1]["ended"] >= failure["ended"]
+    return success is not None and folder.name in success[1].get("failed_before", [])
+
+
+def _sweeps(root: Path) -> str:
+    pages = [path.parent for path in sorted(root.glob("sweeps/*/index.html"))]
+    lines = "".join(
+        f'<li><a href="sweeps/{escape(folder.name)}/index.html">{escape(folder.name)}</a></li>'
+        for folder in pages
+    )
+    return f'<section id="sweeps"><h2>Sweeps</h2><ul>{lines}</ul></section>' if lines else ""
 
 
 def _footer(newest: dict[str, tuple[Path, dict[str, Any]]]) -> str:

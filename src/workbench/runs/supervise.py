@@ -1,10 +1,5 @@
-"""Run one notebook in its own process, watched, and keep what came out.
+"""Run one notebook in its own process, watched, and keep what came out (`workbench.runs.folders`). Unix only."""
 
-The folder is written under a hidden name and
-renamed when whole; `_SUCCESS` comes last. What failed is kept beside it as `<run_id>.failed-N`. Unix only.
-"""
-
-import fcntl
 import json
 import os
 import re
@@ -13,23 +8,24 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import IO, Any, Protocol
 
-from workbench.errors import BadInput, StoreFailed
+from workbench.errors import StoreFailed
 from workbench.records import write_atomically
-from workbench.runs.identity import identity, run_id_of, surroundings
-from workbench.runs.notebooks import Notebook, last_markdown, read_notebook
-from workbench.runs.parameters import check
+from workbench.runs.folders import claimed, digests, finished, publish, read_json, set_aside
+from workbench.runs.identity import surroundings
+from workbench.runs.notebooks import last_markdown, read_notebook
+from workbench.runs.plans import Plan, plan
 from workbench.runs.verdict import Outcome, error_of, judge
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "MPLBACKEND": "Agg",
     "PYTHONHASHSEED": "0",
     "TOKENIZERS_PARALLELISM": "false",
@@ -38,6 +34,43 @@ _ENVIRONMENT = {
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
 _PATIENCE = 5.0  # seconds between asking a process to end and ending it
+
+
+class Process(Protocol):
+    """A process that was started: as much of `subprocess.Popen` as is needed. It ends when its `stdin` is closed."""
+
+    pid: int
+    returncode: int | None
+    stdin: IO[bytes] | None
+
+    def poll(self) -> int | None:
+        """Its exit code, or None."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for it."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """How the process of a run is to begin: its orders, where its output goes, its folder and environment."""
+
+    orders: Path
+    out: IO[bytes]
+    err: IO[bytes]
+    cwd: Path
+    environment: Mapping[str, str]
+
+
+def start_afresh(start: Start) -> Process:
+    """Start the process of a run as a new Python."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "workbench.runs.child", str(start.orders)],
+        stdin=subprocess.PIPE, stdout=start.out, stderr=start.err, cwd=start.cwd, env=dict(start.environment),
+        start_new_session=True,
+    )  # fmt: skip
+
+
+STARTER: ContextVar[Callable[[Start], Process]] = ContextVar("STARTER", default=start_afresh)
 
 
 @dataclass(frozen=True)
@@ -56,7 +89,7 @@ class Run:
     @property
     def metrics(self) -> dict[str, Any]:
         """What the notebook recorded with `workbench.record`."""
-        return _read(self.folder / "metrics.json")
+        return read_json(self.folder / "metrics.json")
 
     @property
     def message(self) -> str:
@@ -89,91 +122,88 @@ def run(
         KernelDied, Incomplete, TimeLimit, StoreFailed: as named. The folder of the failed run is in the message.
         KeyboardInterrupt: after the run's processes have been ended and its folder kept.
     """
-    source = read_notebook(Path(notebook).expanduser().absolute())
-    checked, given = check(source, parameters or {})
-    spec = identity(source.digest, checked)
-    usual = check(source, {})[0]
-    run_id = run_id_of(spec, {name: value for name, value in checked.items() if value != usual[name]})
-    place = Path(root).expanduser().absolute() / source.path.stem
+    return run_plan(plan(notebook, parameters), root=root, force=force, limit=limit)
+
+
+def run_plan(
+    planned: Plan,
+    *,
+    root: Path | str = Path("runs"),
+    force: bool = False,
+    limit: float | None = None,
+    wait: bool = False,
+) -> Run:
+    """Do what `run` does, for a run that was checked before; with `wait`, let another process finish the same run.
+
+    Raises:
+        BadInput: the notebook or the package changed since; without `wait`, the same run going on elsewhere.
+        WorkbenchError, KeyboardInterrupt: as `run` does.
+    """
+    final = planned.folder(Path(root).expanduser().absolute())
     try:
-        if (place / run_id / "_SUCCESS").exists() and not force:
-            return Run(place / run_id, _read(place / run_id / "run.json"), reused=True)
-        place.mkdir(parents=True, exist_ok=True)
-        with _claimed(place, run_id) as part:
-            return _run_in(part, place / run_id, source, {**spec, "given": given, "run_id": run_id}, limit)
+        if not force and (manifest := finished(final)):
+            return Run(final, manifest, reused=True)
+        planned.still_holds()
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with claimed(final.parent, planned.run_id, wait=wait) as part:
+            if not force and (manifest := finished(final)):  # somebody else's, while we waited
+                return Run(final, manifest, reused=True)
+            part.mkdir()
+            return _run_in(part, final, planned, limit)
     except OSError as error:
         raise StoreFailed(
-            f"could not keep the run in {place}: {error}; free some space or choose another root"
+            f"could not keep the run in {final.parent}: {error}; free some space or choose another root"
         ) from error
 
 
-def _run_in(part: Path, final: Path, source: Notebook, spec: dict[str, Any], limit: float | None) -> Run:
+def _run_in(part: Path, final: Path, planned: Plan, limit: float | None) -> Run:
     began, clock = datetime.now(UTC), monotonic()
-    outcome, seen = _supervise(part, source, spec["given"], limit)
+    outcome, seen = _supervise(part, planned, limit)
+    parameters = planned.parameters
     manifest = {
-        "format": 1,
-        "notebook": source.path.stem,
-        "notebook_path": str(source.path),
-        **spec,
+        "format": 2,
+        "notebook": planned.notebook.stem,
+        "notebook_path": str(planned.notebook),
+        **planned.spec,
+        "given": planned.given,
+        "run_id": planned.run_id,
         "status": outcome.status,
         "exit_code": outcome.exit_code,
         "error": outcome.error,
+        "failed_before": sorted(path.name for path in final.parent.glob("*.failed-*")),
         "started": began.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(monotonic() - clock, 3),
         "peak_memory_bytes": seen.get("peak_memory_bytes"),
-        "seeds": {
-            name: value for name, value in spec["parameters"].items() if re.search(r"(^|_)seeds?$", name)
-        },
-        "dtype": spec["parameters"].get("dtype"),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "seeds": {name: value for name, value in parameters.items() if re.search(r"(^|_)seeds?$", name)},
+        "dtype": parameters.get("dtype"),
         **surroundings(),
-        "facts": _read(part / "facts.json"),
+        "facts": read_json(part / "facts.json"),
         "answer": last_markdown(read_notebook(part / "notebook.ipynb")) if outcome.status == "done" else "",
-        "files": _files(part),
+        "files": digests(part),
     }
     write_atomically(part / "run.json", json.dumps(manifest, indent=1, ensure_ascii=False))
     if outcome.status != "done":
-        kept = _set_aside(part, final)
+        kept = set_aside(part, final)
         if outcome.status == "interrupted":
             raise KeyboardInterrupt
-        raise error_of(source.path.name, outcome, kept)
-    if final.exists():  # an earlier success under `force`, or a folder whose mark never came
-        shutil.rmtree(final)
-    part.rename(final)
-    (final / "_SUCCESS").touch()
+        raise error_of(planned.notebook.name, outcome, kept)
+    publish(part, final)
     return Run(final, manifest)
 
 
-def _supervise(
-    part: Path, source: Notebook, given: Mapping[str, Any], limit: float | None
-) -> tuple[Outcome, dict[str, Any]]:
+def _supervise(part: Path, planned: Plan, limit: float | None) -> tuple[Outcome, dict[str, Any]]:
     """Start the child, wait for it, end all it left behind, and judge; also what the child said it saw."""
     short = "/tmp" if Path("/tmp").is_dir() else None  # a socket's path may have some 100 characters
     with tempfile.TemporaryDirectory(prefix="wb-", dir=short, ignore_cleanup_errors=True) as name:
         private = Path(name)
-        shutil.copyfile(source.path, private / "notebook.ipynb")
-        spec = {
-            "notebook": str(private / "notebook.ipynb"),
-            "title": source.path.stem,
-            "parameters": dict(given),
-            "cwd": str(source.path.parent),
-            "result": str(private / "result.json"),
-        }
-        (private / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
-        environment = {
-            key: value for key, value in os.environ.items() if key != "PYTHONSTARTUP"
-        } | _ENVIRONMENT
-        environment |= {
-            "WORKBENCH_RUN": str(part),
-            "JUPYTER_RUNTIME_DIR": name,
-            "IPYTHONDIR": str(private / "ipython"),
-        }
-        with (part / "stdout.log").open("wb") as out, (part / "stderr.log").open("wb") as err:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "workbench.runs.child", str(private / "spec.json")],
-                stdin=subprocess.PIPE, stdout=out, stderr=err, cwd=part, env=environment, start_new_session=True,
-            )  # fmt: skip
         verdict = None
+        with (part / "stdout.log").open("wb") as out, (part / "stderr.log").open("wb") as err:
+            environment = {**_inherited(), "WORKBENCH_RUN": str(part), "JUPYTER_RUNTIME_DIR": name}
+            environment["IPYTHONDIR"] = str(private / "ipython")
+            orders = _write_orders(private, planned)
+            process = STARTER.get()(Start(orders, out, err, part, environment))
         try:
             process.wait(limit)
         except subprocess.TimeoutExpired:
@@ -181,11 +211,29 @@ def _supervise(
         except KeyboardInterrupt:
             verdict = Outcome("interrupted", 130, {"type": "KeyboardInterrupt", "message": "interrupted"})
         _end(process, private / "kernel.pid")
-        seen = _read(private / "result.json")
-        return verdict or judge(process.returncode, seen, part / "notebook.ipynb"), seen
+        seen = read_json(private / "result.json")
+        code = process.returncode if process.returncode is not None else 1
+        return verdict or judge(code, seen, part / "notebook.ipynb"), seen
 
 
-def _end(process: "subprocess.Popen[bytes]", kernel: Path) -> None:
+def _inherited() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if key != "PYTHONSTARTUP"} | ENVIRONMENT
+
+
+def _write_orders(private: Path, planned: Plan) -> Path:
+    shutil.copyfile(planned.notebook, private / "notebook.ipynb")
+    orders = {
+        "notebook": str(private / "notebook.ipynb"),
+        "title": planned.notebook.stem,
+        "parameters": planned.given,
+        "cwd": str(planned.notebook.parent),
+        "result": str(private / "result.json"),
+    }
+    (private / "orders.json").write_text(json.dumps(orders), encoding="utf-8")
+    return private / "orders.json"
+
+
+def _end(process: Process, kernel: Path) -> None:
     """End the child's process group and the kernel's, politely at first; a no-op for what has ended."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
@@ -201,40 +249,3 @@ def _end(process: "subprocess.Popen[bytes]", kernel: Path) -> None:
     if process.stdin:
         process.stdin.close()
     process.wait()
-
-
-@contextmanager
-def _claimed(place: Path, run_id: str) -> Iterator[Path]:
-    """A fresh hidden folder for this run, held against other processes; a dead one's leftovers are set aside.
-
-    The operating system lets the lock go when its process ends, however it ends.
-    """
-    with (place / f".{run_id}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BadInput(
-                f"the run {run_id} is going on in another process; wait for it or end it"
-            ) from None
-        part = place / f".{run_id}.part"
-        if part.exists():
-            _set_aside(part, place / run_id)
-        part.mkdir()
-        yield part
-
-
-def _set_aside(part: Path, final: Path) -> Path:
-    number = 1
-    while (kept := final.with_name(f"{final.name}.failed-{number}")).exists():
-        number += 1
-    return part.rename(kept)
-
-
-def _files(folder: Path) -> dict[str, str]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest() for path in paths}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return content

@@ -1,0 +1,25 @@
+"""`workbench accept`: take what a run gave as what is expected."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import workbench
+from workbench.cli.printing import show
+from workbench.cli.verify import difference_rows
+
+
+def accept(
+    runs: Annotated[list[Path], typer.Argument(help="The folders of finished runs.")],
+    case: Annotated[
+        str | None, typer.Option(help="A name for it; default, or what is unusual in the parameters.")
+    ] = None,
+    expected: Annotated[Path | None, typer.Option(help="Another folder of expected values.")] = None,
+) -> None:
+    """Rewrite expected values from runs, and show what changed."""
+    for run in runs:
+        path, changed = workbench.runs.accept(run, case, expected)
+        if changed:
+            show(difference_rows([(path.stem, each) for each in changed]), as_json=False)
+        typer.echo(f"{path}: {len(changed)} changes")

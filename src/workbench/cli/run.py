@@ -1,0 +1,67 @@
+"""`workbench run`: one notebook with checked parameters, or all that ship."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import workbench
+from workbench.cli.printing import notice
+from workbench.errors import BadInput, WorkbenchError
+
+EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}  # the pairs of -p
+
+
+def run(
+    context: typer.Context,
+    notebook: Annotated[
+        str | None, typer.Argument(help="A notebook's file, or the name of one that ships.")
+    ] = None,
+    run_all: Annotated[
+        bool, typer.Option("--all", help="Every notebook that ships, and the page that shows them.")
+    ] = False,
+    root: Annotated[Path, typer.Option(help="Where the runs' folders go.")] = Path("runs"),
+    force: Annotated[bool, typer.Option("--force", help="Run again even if this very run is there.")] = False,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="With --all: go on after a notebook that failed.")
+    ] = False,
+    limit: Annotated[float | None, typer.Option(help="Seconds after which a run is ended.")] = None,
+) -> None:
+    """Run a notebook with checked parameters: workbench run NOTEBOOK [-p NAME VALUE]…"""
+    parameters = parameter_pairs(context.args)
+    if run_all == (notebook is not None) or (run_all and parameters):
+        raise BadInput("name one notebook (with -p NAME VALUE), or say --all without parameters")
+    ship = sorted(workbench.records.notebook_path().glob("[0-9]*.ipynb"))
+    failures: list[WorkbenchError] = []
+    for path in ship if run_all else [workbench.runs.find_notebook(str(notebook))]:
+        try:
+            values = workbench.runs.parse(workbench.runs.read_notebook(path), parameters)
+            done = workbench.runs.run(path, values, root=root, force=force, limit=limit)
+        except WorkbenchError as error:
+            if not keep_going:
+                raise
+            failures.append(error)
+            notice(f"{path.name}: {error}")
+            continue
+        typer.echo(f"{path.stem}: {done.message}")
+    page = workbench.runs.write_index(root)
+    typer.echo(f"Open {page.resolve().as_uri()}")
+    if failures:
+        raise failures[0]
+
+
+def parameter_pairs(words: list[str]) -> dict[str, str]:
+    """Read `-p NAME VALUE` as often as it stands there.
+
+    Raises:
+        BadInput: something else, or a name given twice.
+    """
+    pairs: dict[str, str] = {}
+    for start in range(0, len(words), 3):
+        flag, *pair = words[start : start + 3]
+        if flag not in ("-p", "--parameter") or len(pair) != 2:
+            raise BadInput(f"cannot read {' '.join(words[start:])!r}; parameters are given as -p NAME VALUE")
+        if pair[0] in pairs:
+            raise BadInput(f"parameter {pair[0]!r} is given twice; give it once")
+        pairs[pair[0]] = pair[1]
+    return pairs

@@ -1,0 +1,80 @@
+"""`workbench verify`: run again and compare with what is expected."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import workbench
+from workbench.cli.printing import notice, show
+from workbench.errors import ResultsDiffer
+
+_ENVIRONMENT_DIFFERS = 4
+
+
+def verify(
+    what: Annotated[
+        str | None,
+        typer.Argument(help="A run's folder, or NOTEBOOK[/CASE] of the expected values; all by default."),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="How many runs at a time.")] = 1,
+    expected: Annotated[Path | None, typer.Option(help="Another folder of expected values.")] = None,
+    limit: Annotated[float | None, typer.Option(help="Seconds after which a run is ended.")] = None,
+    other_hardware: Annotated[
+        bool,
+        typer.Option(
+            "--other-hardware", help="Ask only whether the stored intervals contain the new values."
+        ),
+    ] = False,
+    strict_env: Annotated[
+        bool, typer.Option("--strict-env", help="Exit 4 if versions are not those of the expected values.")
+    ] = False,
+    keep: Annotated[Path | None, typer.Option(help="Keep the new runs in this folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Run again, from an empty store, and print every difference, worst first; exit 3 if there is one."""
+    room = workbench.runs
+    verdicts = room.verify(
+        room.find_cases(what, expected),
+        workers=workers,
+        limit=limit,
+        other_hardware=other_hardware,
+        keep=keep,
+    )
+    found = [(verdict.case, each) for verdict in verdicts for each in verdict.differences]
+    rows = difference_rows(sorted(found, key=lambda pair: -pair[1].off))
+    if rows or as_json:
+        show(rows, as_json)
+    for verdict in verdicts:
+        _tell(verdict)
+    worst = max(verdict.ending.exit_code for verdict in verdicts)
+    if worst:
+        raise typer.Exit(worst)
+    if rows:
+        raise ResultsDiffer(
+            f"{len(rows)} differences in {len({case for case, _ in found})} of {len(verdicts)} cases"
+        )
+    if strict_env and any(verdict.drift for verdict in verdicts):
+        raise typer.Exit(_ENVIRONMENT_DIFFERS)
+
+
+def _tell(verdict: Any) -> None:
+    said = "as expected" if verdict.is_as_expected else f"{len(verdict.differences)} differences"
+    notice(f"{verdict.case}: {verdict.ending.message if verdict.ending.exit_code else said}")
+    if verdict.drift:
+        notice(f"  other versions than when it was accepted: {', '.join(verdict.drift)}")
+
+
+def difference_rows(found: list[tuple[str, Any]]) -> list[dict[str, Any]]:
+    """(case, difference) pairs as rows of a table."""
+    return [
+        {
+            "case": case,
+            "what": each.what,
+            "tier": each.tier,
+            "expected": each.expected,
+            "got": each.got,
+            "off by": "" if each.off == float("inf") else f"{each.off:.3g} ×",
+        }
+        for case, each in found
+    ]

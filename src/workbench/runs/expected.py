@@ -1,0 +1,265 @@
+"""What a run is expected to give, as a small JSON file, and how a run differs from it.
+
+Three tiers. *Exact*: strings, ids, predictions, counts, models. *Tolerance*: metrics and log-probabilities, each within
+its own rtol and atol, which may be edited in the file and are kept when it is rewritten. *Statistical*, for runs on
+another kind of device: whether the stored 95 % interval contains the new value; what has no interval is not judged.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from workbench.errors import BadInput
+from workbench.runs.folders import read_json
+from workbench.stats import bootstrap, wilson
+from workbench.store import canonical
+
+Tier = Literal["exact", "tolerance", "statistical"]
+METRIC = {"rtol": 1e-4, "atol": 1e-4}
+NUMBER = {"rtol": 1e-4, "atol": 5e-4}  # nats; a margin is the difference of two scores good to 1e-4
+_KEPT_NUMBERS = 200  # per column, evenly spaced
+_DIGITS = 4  # of the hash that marks a row
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as expected; `off` counts tolerances (or interval widths), infinite where none applies."""
+
+    what: str
+    tier: Tier
+    expected: str
+    got: str
+    off: float = math.inf
+
+
+def expectation(folder: Path) -> dict[str, Any]:
+    """What the run in `folder` gives, in the form of an expected file without its tolerances' history.
+
+    Raises:
+        BadInput: its parameters name files of this machine.
+    """
+    manifest = read_json(folder / "run.json")
+    for name, value in manifest["given"].items():
+        if any(
+            Path(text).is_absolute()
+            for text in (value if isinstance(value, list) else [value])
+            if isinstance(text, str)
+        ):
+            raise BadInput(
+                f"parameter {name} is a path of this machine; expected values can only name what ships"
+            )
+    metrics = read_json(folder / "metrics.json")
+    tables = {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
+    return {
+        "format": 1,
+        "notebook": manifest["notebook"],
+        "parameters": manifest["given"],
+        "environment": {"python": manifest["python"], "packages": manifest["packages"]},
+        "device": device_of(manifest),
+        "models": manifest["digests"],
+        "metrics": {name: _metric(value) for name, value in sorted(metrics.items())},
+        "intervals": _intervals(metrics, tables),
+        "tables": {name: _table(table) for name, table in tables.items()},
+    }
+
+
+def device_of(manifest: dict[str, Any]) -> str:
+    """The kind of device the run's models were asked on."""
+    return "cuda" if manifest["hardware"]["gpus"] else "cpu"
+
+
+def keep_tolerances(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    """The new expectation with the tolerances that somebody wrote into the old one."""
+    for name, entry in new["metrics"].items():
+        known = old.get("metrics", {}).get(name, {})
+        entry.update({key: known[key] for key in ("rtol", "atol") if key in known and key in entry})
+    for name, table in new["tables"].items():
+        known = old.get("tables", {}).get(name, {}).get("numbers", {})
+        for column, entry in table["numbers"].items():
+            entry.update({key: known[column][key] for key in ("rtol", "atol") if column in known})
+    return new
+
+
+def differences(
+    expected: dict[str, Any], got: dict[str, Any], *, statistical: bool = False
+) -> list[Difference]:
+    """Everything in which a run differs from what is expected, worst first.
+
+    Args:
+        expected: The content of an expected file.
+        got: `expectation` of the run.
+        statistical: Judge by intervals, as for another kind of device.
+    """
+    found = list(_statistical(expected, got) if statistical else _strict(expected, got))
+    return sorted(found, key=lambda difference: (-difference.off, difference.what))
+
+
+def drift(expected: dict[str, Any], got: dict[str, Any]) -> list[str]:
+    """In which versions the environment differs."""
+    old, new = (
+        {"python": each["environment"]["python"], **each["environment"]["packages"]}
+        for each in (expected, got)
+    )
+    return [
+        f"{name} {old.get(name, '–')} → {new.get(name, '–')}"
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _strict(expected: dict[str, Any], got: dict[str, Any]) -> Iterator[Difference]:
+    for name in sorted({*expected["models"], *got["models"]}):
+        yield from _same(f"model {name}", expected["models"].get(name), got["models"].get(name))
+    for name in sorted({*expected["metrics"], *got["metrics"]}):
+        old, new = (each["metrics"].get(name, {}).get("value") for each in (expected, got))
+        entry = expected["metrics"].get(name, {})
+        if "rtol" in entry and isinstance(new, int | float):
+            yield from _near(name, [old], [new], entry)
+        else:
+            yield from _same(name, old, new)
+    for name in sorted({*expected["tables"], *got["tables"]}):
+        old, new = (each["tables"].get(name) for each in (expected, got))
+        if old is None or new is None:
+            yield from _same(f"table {name}", old and "kept", new and "kept")
+        else:
+            yield from _in_table(name, old, new)
+
+
+def _in_table(name: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Difference]:
+    if old["rows"] != new["rows"]:
+        yield Difference(f"{name}: rows", "exact", str(old["rows"]), str(new["rows"]))
+        return
+    columns = [
+        c for c in sorted({*old["exact"], *new["exact"]}) if old["exact"].get(c) != new["exact"].get(c)
+    ]
+    if columns:
+        marks = zip(_marks(old), _marks(new), strict=True)
+        rows = [number for number, (mine, theirs) in enumerate(marks) if mine != theirs]
+        where = f"rows {', '.join(map(str, rows[:5]))}{' …' if len(rows) > 5 else ''}"
+        yield Difference(
+            f"{name}: {', '.join(columns)}",
+            "exact",
+            f"{old['rows']} rows alike",
+            f"{len(rows)} differ: {where}",
+        )
+    for column in sorted({*old["numbers"], *new["numbers"]}):
+        mine, theirs = old["numbers"].get(column), new["numbers"].get(column)
+        if mine is None or theirs is None or len(mine["values"]) != len(theirs["values"]):
+            yield from _same(
+                f"{name}.{column}: numbers", mine and len(mine["values"]), theirs and len(theirs["values"])
+            )
+        else:
+            yield from _near(f"{name}.{column}", mine["values"], theirs["values"], mine)
+
+
+def _near(
+    what: str, old: list[float | None], new: list[float | None], entry: dict[str, Any]
+) -> Iterator[Difference]:
+    """One difference, the worst, if any number is further off than atol + rtol·|expected|; two missing ones are alike."""
+    wanted, found = (np.array(each, dtype=float) for each in (old, new))
+    allowed = entry["atol"] + entry["rtol"] * np.abs(wanted)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        off = np.abs(found - wanted) / allowed
+    off = np.where(
+        np.isnan(wanted) & np.isnan(found) | (wanted == found), 0.0, np.where(np.isnan(off), np.inf, off)
+    )
+    worst = int(off.argmax()) if off.size else 0
+    if off.size and off[worst] > 1:
+        count = f" ({int((off > 1).sum())} of {off.size} numbers)" if off.size > 1 else ""
+        yield Difference(
+            what, "tolerance", f"{wanted[worst]:.6g}", f"{found[worst]:.6g}{count}", float(off[worst])
+        )
+
+
+def _statistical(expected: dict[str, Any], got: dict[str, Any]) -> Iterator[Difference]:
+    for name, (_, low, high) in expected["intervals"].items():
+        mean = got["intervals"].get(name, [None])[0]
+        if mean is None:
+            yield Difference(name, "statistical", f"{low:.4g} … {high:.4g}", "not there")
+        elif not low <= mean <= high:
+            beyond = max(low - mean, mean - high) / max(high - low, 1e-12)
+            yield Difference(name, "statistical", f"{low:.4g} … {high:.4g}", f"{mean:.4g}", beyond)
+
+
+def _same(what: str, old: Any, new: Any) -> Iterator[Difference]:
+    if old != new or type(old) is not type(new):
+        yield Difference(what, "exact", "–" if old is None else str(old), "–" if new is None else str(new))
+
+
+def _metric(value: Any) -> dict[str, Any]:
+    return {"value": value, **METRIC} if isinstance(value, float) else {"value": value}
+
+
+def _intervals(metrics: dict[str, Any], tables: dict[str, pd.DataFrame]) -> dict[str, list[float]]:
+    """(value, low, high) of metrics recorded with `<name>_low` and `<name>_high`, and of the share of each true-or-false column."""
+    found = {
+        name: [value, metrics[f"{name}_low"], metrics[f"{name}_high"]]
+        for name, value in metrics.items()
+        if f"{name}_low" in metrics and f"{name}_high" in metrics
+    }
+    for name, table in tables.items():
+        clusters = table["cluster"] if "cluster" in table else pd.Series(range(len(table)))
+        for column in table.select_dtypes("bool").columns:
+            found[f"{name}: share of {column}"] = _share(
+                table[column].to_numpy(dtype=float), clusters.to_numpy()
+            )
+    return found
+
+
+def _share(values: np.ndarray, clusters: np.ndarray) -> list[float]:
+    count = len(np.unique(clusters))
+    interval = bootstrap(values, clusters) if count > 1 else wilson(round(float(values.mean())), 1)
+    if interval.low == interval.high:  # all clusters agree, which resampling takes for certainty
+        interval = wilson(round(interval.estimate * count), count)
+    return [round(number, 6) for number in (float(values.mean()), interval.low, interval.high)]
+
+
+def _table(table: pd.DataFrame) -> dict[str, Any]:
+    """Rows, a hash of each exact column, a short mark of each row, and evenly spaced numbers of the others."""
+    plain = {str(column): [_plain(value) for value in table[column]] for column in table.columns}
+    numeric = {column for column, values in plain.items() if any(_has_float(value) for value in values)}
+    exact = {column: values for column, values in plain.items() if column not in numeric}
+    rows = zip(*exact.values(), strict=True) if exact else [()] * len(table)
+    return {
+        "rows": len(table),
+        "exact": {column: _hash(values) for column, values in exact.items()},
+        "marks": "".join(_hash(list(row))[:_DIGITS] for row in rows),
+        "numbers": {column: {"values": _sample(plain[column]), **NUMBER} for column in sorted(numeric)},
+    }
+
+
+def _marks(table: dict[str, Any]) -> list[str]:
+    text = table["marks"]
+    return [text[start : start + _DIGITS] for start in range(0, len(text), _DIGITS)]
+
+
+def _sample(values: list[Any]) -> list[float | None]:
+    flat = [number for value in values for number in (value if isinstance(value, list) else [value])]
+    step = max(1, len(flat) // _KEPT_NUMBERS)
+    return [None if number is None else float(f"{number:.7g}") for number in flat[::step]]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return (
+        None
+        if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value))
+        else value
+    )
+
+
+def _has_float(value: Any) -> bool:
+    return any(map(_has_float, value)) if isinstance(value, list) else isinstance(value, float)
+
+
+def _hash(value: Any) -> str:
+    return sha256(canonical(value).encode()).hexdigest()

@@ -1,0 +1,144 @@
+"""An executor of `concurrent.futures` on this machine: a process per task, forked from a warm parent.
+
+A warm parent (`workbench.runs.nursery`) serves one notebook and set of models. Each task that runs holds a lease on
+its GPUs, where there are any.
+"""
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from threading import Lock
+from typing import IO, Any
+
+from workbench.errors import KernelDied
+from workbench.runs.forking import CAN_FORK
+from workbench.runs.leases import leased, visible_gpus
+from workbench.runs.supervise import ENVIRONMENT
+
+Key = tuple[str, ...]
+
+
+class LocalProcesses(Executor):
+    """Runs tasks side by side, each in a process of its own; one that dies takes no other with it.
+
+    Submit the tasks of one notebook and set of models one after the other: a new warm parent takes the old one's place
+    when others come. A task that died without an answer is a KernelDied.
+
+    Args:
+        workers: How many at a time.
+        gpus_each: GPUs that each task has to itself, on machines that have any.
+        warm: Fork from a parent that has imported and loaded; else every process starts afresh.
+        environment: What the tasks' environment has beside this process'.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        *,
+        gpus_each: int = 1,
+        warm: bool = CAN_FORK,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="run")
+        self._gpus, self._gpus_each, self._warm = visible_gpus(), gpus_each, warm
+        self._lock = Lock()
+        self._current: _Nursery | None = None
+        self._nurseries: list[_Nursery] = []
+        threads = str(max(1, (os.cpu_count() or 1) // workers))
+        self._environment = {"OMP_NUM_THREADS": threads, **os.environ, **(environment or {}), **ENVIRONMENT}
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Have `fn(*args, **kwargs)` called in a process of its own; all must be picklable."""
+        plan = getattr(fn, "plan", None)
+        key = (str(plan.notebook), *plan.models) if plan is not None and self._warm else ()
+        return self._threads.submit(self._do, key, partial(fn, *args, **kwargs) if args or kwargs else fn)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more tasks; with `cancel_futures`, drop those that wait and interrupt those that run."""
+        if cancel_futures:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            with self._lock:
+                for nursery in self._nurseries:
+                    nursery.close()
+        self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
+        with self._lock:
+            for nursery in self._nurseries:
+                nursery.close()
+                nursery.process.wait()
+
+    def _do(self, key: Key, task: Callable[[], Any]) -> Any:
+        with leased(self._gpus, self._gpus_each) as environment, self._parent(key) as nursery:
+            answer = nursery.ask(environment, task)
+        if not answer:
+            raise KernelDied(
+                "the run's own process was ended before it could say how it went; start it again"
+            )
+        return pickle.loads(answer)
+
+    @contextmanager
+    def _parent(self, key: Key) -> Iterator["_Nursery"]:
+        """The warm parent for a key; the one before it goes when its last task is done."""
+        with self._lock:
+            if self._current is None or self._current.key != key or self._current.process.poll() is not None:
+                self._current = _Nursery(key, self._environment)
+                self._nurseries.append(self._current)
+            nursery = self._current
+            nursery.users += 1
+        try:
+            yield nursery
+        finally:
+            with self._lock:
+                nursery.users -= 1
+                if nursery.users == 0 and nursery is not self._current:
+                    nursery.close()
+
+
+class _Nursery:
+    """A warm parent's process and the door to it; where warming up fails, a parent that starts every run afresh."""
+
+    def __init__(self, key: Key, environment: dict[str, str]) -> None:
+        self.key, self.users = key, 0
+        self._sending = Lock()
+        self.process, self._door = _start(key, environment)
+        if self._door.recv(5) != b"ready" and key:
+            self.close()
+            self.process, self._door = _start((), environment)
+            self._door.recv(5)
+
+    def ask(self, environment: dict[str, str], task: Callable[[], Any]) -> bytes:
+        """Have a task done; the pickled answer, or nothing if its process died."""
+        message = pickle.dumps((environment, task))
+        mine, theirs = os.pipe()
+        try:
+            with self._sending:
+                socket.send_fds(self._door, [len(message).to_bytes(8, "big")], [theirs])
+                self._door.sendall(message)
+        except OSError:  # the parent is gone
+            os.close(mine)
+            return b""
+        finally:
+            os.close(theirs)
+        with os.fdopen(mine, "rb") as pipe:
+            return pipe.read()
+
+    def close(self) -> None:
+        """Let it go; it interrupts what still works."""
+        self._door.close()
+
+
+def _start(key: Key, environment: dict[str, str]) -> tuple["subprocess.Popen[bytes]", socket.socket]:
+    ours, theirs = socket.socketpair()
+    log: IO[bytes]
+    with theirs, tempfile.TemporaryFile() as log:
+        command = [sys.executable, "-m", "workbench.runs.nursery", *key]
+        process = subprocess.Popen(
+            command, stdin=theirs, stdout=log, stderr=log, env=environment, start_new_session=True
+        )
+    return process, ours

@@ -1,0 +1,181 @@
+"""The warm parent of runs over the same models: it has imported and loaded, has run no operator, and forks per task.
+
+Started by `workbench.runs.local` as `python -m workbench.runs.nursery`, with a Unix socket as its standard input. Each
+message brings a task and the write end of a pipe; a process forked for it runs the task and writes what came out into
+the pipe. A pipe that closes empty is a process that died. When the socket closes, whoever still works is interrupted.
+
+No run can change another's result: all are forked from a parent that never executes a notebook. Weights are shared on
+the CPU; a GPU's context does not survive a fork, so there each run reads them itself.
+"""
+
+import ast
+import gc
+import os
+import pickle
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import nbformat
+from threadpoolctl import threadpool_limits
+
+from workbench.errors import WorkbenchError
+from workbench.models import Model, load
+from workbench.runs import child
+from workbench.runs.forking import Forked
+from workbench.runs.identity import gpus
+from workbench.runs.kernels import WaitingKernel
+from workbench.runs.notebooks import read_notebook
+from workbench.runs.supervise import STARTER, Process, Start, start_afresh
+from workbench.store import canonical
+
+# What notebooks come to import while they run, and a run's own process too.
+_LATER = (
+    "matplotlib.backends.backend_agg", "matplotlib_inline.backend_inline", "matplotlib.style", "pandas.io.formats.style",
+    "PIL.PngImagePlugin", "pyarrow.pandas_compat", "pyarrow.parquet",
+)  # fmt: skip
+
+
+def warm_up(notebook: Path, models: Iterable[str]) -> None:
+    """Import what the notebook imports, and read the weights of the models."""
+    for statement in _imports(notebook):
+        _import(statement)
+    for name in _LATER:
+        with suppress(ImportError):
+            import_module(name)
+    child.exporter().from_notebook_node(nbformat.read(notebook, as_version=4))  # compiles what reports need
+    if not gpus():
+        share_weights(models)
+    gc.collect()
+    gc.freeze()  # what is here stays; collecting it in each child would copy its pages
+
+
+def share_weights(models: Iterable[str]) -> None:
+    """Read weights now, and let every handle made later, here and in forked processes, use them.
+
+    What cannot be read is left for the run to say.
+    """
+    loaded: dict[str, Any] = {}
+    with threadpool_limits(1):  # threads of OpenMP do not survive a fork; one at a time starts none
+        for name in models:
+            with suppress(WorkbenchError):
+                handle = load(name)
+                loaded[_key(handle)] = handle.engine
+                handle.store.close()
+    read: Callable[[Model], Any] = Model.__dict__["engine"].func
+    shared = cached_property(lambda handle: loaded[k] if (k := _key(handle)) in loaded else read(handle))
+    shared.__set_name__(Model, "engine")
+    setattr(Model, "engine", shared)  # noqa: B010  the handle has no other door for an engine that is there
+
+
+def serve(door: socket.socket, starter: Callable[[Start], Process]) -> None:
+    """Fork a process for each task that comes in, until the other side is gone; then interrupt those that work."""
+    working: list[Forked] = []
+    door.sendall(b"ready")
+    while (message := _receive(door)) is not None:
+        task, answer = message
+        working = [process for process in working if process.poll() is None]
+        nothing = os.open(os.devnull, os.O_RDWR)
+        working.append(Forked(_answering(task, answer, starter), (nothing, nothing, 2), keep=(answer,)))
+        os.close(nothing)
+        os.close(answer)
+    for process in working:
+        process.send_signal(signal.SIGINT)
+    while any(process.poll() is None for process in working):
+        sleep(0.05)
+
+
+def _receive(door: socket.socket) -> tuple[bytes, int] | None:
+    """The next task and its pipe: eight bytes of length, then the pickled task."""
+    head, descriptors, _, _ = socket.recv_fds(door, 8, 1)
+    if len(head) < 8 or not descriptors:
+        return None
+    wanted = int.from_bytes(head, "big")
+    task = bytearray()
+    while len(task) < wanted:
+        part = door.recv(wanted - len(task))
+        if not part:
+            return None
+        task += part
+    return bytes(task), descriptors[0]
+
+
+def _answering(message: bytes, answer: int, starter: Callable[[Start], Process]) -> Callable[[], None]:
+    def work() -> None:
+        STARTER.set(starter)
+        environment, task = pickle.loads(message)
+        os.environ.update(environment)
+        result = task()
+        with os.fdopen(answer, "wb") as pipe:
+            pickle.dump(result, pipe)
+
+    return work
+
+
+def start_forked(start: Start) -> Process:
+    """Start the process of a run as a fork of this one, and its kernel as a fork of that."""
+    life, hold = os.pipe()
+
+    def work() -> None:
+        os.chdir(start.cwd)
+        os.environ.clear()
+        os.environ.update(start.environment)
+        child.carry_out(start.orders, WaitingKernel())
+
+    process = Forked(work, (life, start.out.fileno(), start.err.fileno()))
+    os.close(life)
+    process.stdin = os.fdopen(hold, "wb")
+    return process
+
+
+def _imports(notebook: Path) -> list[ast.Import | ast.ImportFrom]:
+    """The import statements that stand by themselves in cells that are plain Python."""
+    found: list[ast.Import | ast.ImportFrom] = []
+    for cell in read_notebook(notebook).code:
+        with suppress(SyntaxError):  # a cell with IPython's magic
+            found += [
+                node
+                for node in ast.parse(cell["source"]).body
+                if isinstance(node, ast.Import | ast.ImportFrom)
+            ]
+    return found
+
+
+def _import(statement: ast.Import | ast.ImportFrom) -> None:
+    """Import it here, if it can be found from here; a notebook's neighbours are left to the notebook."""
+    with suppress(ImportError):
+        if isinstance(statement, ast.Import):
+            for alias in statement.names:
+                import_module(alias.name)
+        elif statement.module and not statement.level:
+            module = import_module(statement.module)
+            for alias in statement.names:
+                getattr(module, alias.name, None)  # some modules import on first use
+
+
+def _key(handle: Model) -> str:
+    return canonical([handle.fingerprint(), handle.device, handle.random_seed])
+
+
+def main() -> None:
+    """Warm up for the notebook and models on the command line, if any, and serve."""
+    sys.path[:] = [
+        place for place in sys.path if place not in ("", os.getcwd())
+    ]  # as ipykernel's launcher does
+    door = socket.socket(fileno=os.dup(0))
+    if not sys.argv[1:]:
+        serve(door, start_afresh)
+        return
+    warm_up(Path(sys.argv[1]), sys.argv[2:])
+    serve(door, start_forked)
+
+
+if __name__ == "__main__":
+    main()

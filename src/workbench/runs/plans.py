@@ -1,0 +1,84 @@
+"""A run before it runs: everything checked, everything that can change its results read, its id known."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import BadInput
+from workbench.models import digest_of
+from workbench.runs.identity import Ground, ground, identity, models_named, run_id_of, stamp
+from workbench.runs.notebooks import read_notebook
+from workbench.runs.parameters import check
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run to be: its notebook, the parameters given, all that its id hashes (`spec`), and its id."""
+
+    notebook: Path
+    given: dict[str, Any]
+    spec: dict[str, Any]
+    run_id: str
+    stamp: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All parameters, with defaults."""
+        return dict(self.spec["parameters"])
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models it names."""
+        return tuple(models_named(self.parameters))
+
+    def folder(self, root: Path) -> Path:
+        """Where it is kept."""
+        return root / self.notebook.stem / self.run_id
+
+    def still_holds(self) -> None:
+        """Refuse a run whose notebook or package changed after it was planned: its id would no longer say what ran.
+
+        Raises:
+            BadInput: one of them did.
+        """
+        if read_notebook(self.notebook).digest != self.spec["notebook_sha256"]:
+            raise BadInput(f"{self.notebook.name} changed while its runs were going on; start them again")
+        now = stamp()
+        if now != self.stamp and _sources(ground()) != _sources(self.spec):
+            raise BadInput(
+                "the package's code or data changed while its runs were going on; start them again"
+            )
+
+
+def plan(notebook: Path | str, parameters: Mapping[str, Any] | None = None) -> Plan:
+    """Check one run.
+
+    Raises:
+        BadInput, UnknownName: unknown or mistyped parameters, no single `parameters` cell, no such notebook or model.
+    """
+    return next(iter(plan_all(notebook, [parameters or {}])))
+
+
+def plan_all(notebook: Path | str, cases: Iterable[Mapping[str, Any]]) -> list[Plan]:
+    """Check many runs of one notebook; code, data and models are read once for all.
+
+    Raises:
+        BadInput, UnknownName: as `plan`; nothing has been started then.
+    """
+    source = read_notebook(Path(notebook).expanduser().absolute())
+    on, remembered = ground(), cache(digest_of)
+    usual = check(source, {})[0]
+    plans = []
+    for case in cases:
+        checked, given = check(source, case)
+        spec = identity(source.digest, checked, on, remembered)
+        unusual = {name: value for name, value in checked.items() if value != usual[name]}
+        plans.append(Plan(source.path, given, spec, run_id_of(spec, unusual), on.stamp))
+    return plans
+
+
+def _sources(of: Ground | dict[str, Any]) -> tuple[str, str]:
+    fields = of if isinstance(of, dict) else vars(of)
+    return fields["code_sha256"], fields["data_sha256"]

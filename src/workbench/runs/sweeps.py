@@ -1,0 +1,259 @@
+"""Many runs of one notebook: read from a file, grouped by model, done side by side, taken up again where they stopped.
+
+A sweep's own folder is `root/sweeps/<name>/`: `sweep.json` (what became of each run), `runs.parquet` (a row per run:
+parameters and metrics) and `index.html`. The runs themselves are where single runs are, and the same.
+"""
+
+import json
+import os
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, wait
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import product
+from pathlib import Path
+from time import monotonic
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from workbench.errors import BadInput, StoreFailed
+from workbench.records import write_atomically
+from workbench.runs.folders import finished
+from workbench.runs.leases import visible_gpus
+from workbench.runs.local import LocalProcesses
+from workbench.runs.notebooks import find_notebook
+from workbench.runs.plans import Plan, plan_all
+from workbench.runs.reading import write_table
+from workbench.runs.sweep_page import write_sweep_page
+from workbench.runs.task import Ending, Task, ending_of
+
+Values = Annotated[list[Any], Field(min_length=1)]
+
+
+class SweepFile(BaseModel):
+    """What a sweep's file may say.
+
+    Every entry of `cases` is combined with every combination of `product`; `parameters` are the same for all runs.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    notebook: str
+    parameters: dict[str, Any] = {}
+    product: dict[str, Values] = {}
+    cases: Annotated[list[dict[str, Any]], Field(min_length=1)] = [{}]
+    workers: Annotated[int, Field(ge=1)] | None = None
+    gpus: Annotated[int, Field(ge=0)] = 1
+    limit: Annotated[float, Field(gt=0)] | None = None
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """The parameters of each run, in order.
+
+        Raises:
+            BadInput: a parameter that stands in two places.
+        """
+        for case in self.cases:
+            named = [*self.parameters, *case, *self.product]
+            twice = {name for name in named if named.count(name) > 1}
+            if twice:
+                raise BadInput(
+                    f"{', '.join(sorted(twice))}: given in two places; let a parameter stand in one of "
+                    "[parameters], [product] and [[cases]]"
+                )
+            for values in product(*self.product.values()):
+                yield {**self.parameters, **case, **dict(zip(self.product, values, strict=True))}
+
+
+@dataclass
+class Progress:
+    """Where a sweep stands: its plans in order, which run, and how others ended."""
+
+    plans: list[Plan]
+    endings: dict[str, Ending] = field(default_factory=dict)
+    running: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[Ending]:
+        """Those that ended badly."""
+        return [ending for ending in self.endings.values() if ending.exit_code != 0]
+
+    def state(self, run_id: str) -> str:
+        """One of "done", "there" (before this sweep), "failed", "runs", "waits"."""
+        ending = self.endings.get(run_id)
+        if ending is None:
+            return "runs" if run_id in self.running else "waits"
+        return "failed" if ending.exit_code else "there" if ending.reused else "done"
+
+    def counts(self) -> dict[str, int]:
+        """How many runs are in each state."""
+        return dict(Counter(self.state(plan.run_id) for plan in self.plans))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep that ended: its folder, and what became of each run."""
+
+    folder: Path
+    endings: list[Ending]
+    seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """Of the worst run: a death or a limit outweighs an error, an error a missing answer; 0 if all are done."""
+        return max((ending.exit_code for ending in self.endings), default=0)
+
+
+def read_sweep(path: Path | str) -> tuple[str, SweepFile]:
+    """Read a sweep's file, TOML or JSON; its name is the file's.
+
+    Raises:
+        BadInput: no such file, not TOML or JSON, an unknown key, or a value of another kind.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        return path.stem, SweepFile.model_validate(content)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read the sweep {path}: {error}; give a .toml or .json file") from error
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, each['loc']))}: {each['msg'].lower()}"
+            for each in error.errors(include_url=False)
+        ]
+        known = ", ".join(SweepFile.model_fields)
+        raise BadInput(f"{path}: {'; '.join(problems)} – a sweep's file may say: {known}") from error
+    except ValueError as error:
+        raise BadInput(
+            f"{path} is not {'JSON' if path.suffix == '.json' else 'TOML'}: {error}; mend it at that place"
+        ) from error
+
+
+def plan_sweep(path: Path | str) -> tuple[str, SweepFile, list[Plan]]:
+    """Check every run of a sweep; runs of the same models stand together, equal runs once.
+
+    Raises:
+        BadInput, UnknownName: the file, or a run in it, cannot be used; nothing has been started.
+    """
+    name, file = read_sweep(path)
+    notebook = find_notebook(file.notebook, beside=Path(path).absolute().parent)
+    plans = {plan.run_id: plan for plan in plan_all(notebook, file.combinations())}
+    return name, file, sorted(plans.values(), key=lambda plan: plan.models)
+
+
+def sweep(
+    path: Path | str,
+    *,
+    root: Path | str = Path("runs"),
+    workers: int | None = None,
+    executor: Executor | None = None,
+    force: bool = False,
+    keep_going: bool = False,
+    watch: Callable[[Progress], None] = lambda _: None,
+) -> Sweep:
+    """Do the runs of a sweep that are not there yet.
+
+    Args:
+        path: The sweep's file.
+        root: Where runs are kept.
+        workers: How many at a time; else what the file says; else one per GPU, or per core where there is none.
+        executor: Where runs go, instead of this machine; it is left open, and what runs there when interrupted goes on.
+        force: Run all again.
+        keep_going: Start the others even after a run has failed.
+        watch: Told where the sweep stands, some times a second.
+
+    Raises:
+        BadInput, UnknownName: before anything starts.
+        KeyboardInterrupt: after the runs that worked have been ended; the same sweep again goes on from there.
+    """
+    clock = monotonic()
+    name, file, plans = plan_sweep(path)
+    root = Path(root).expanduser().absolute()
+    progress = Progress(plans)
+    if not force:
+        progress.endings = {plan.run_id: _there(plan) for plan in plans if finished(plan.folder(root))}
+    todo = [Task(plan, root, force, file.limit) for plan in plans if plan.run_id not in progress.endings]
+    folder = root / "sweeps" / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreFailed(f"cannot make {folder}: {error}; free some space or choose another root") from error
+    try:
+        if todo and executor is None:
+            with LocalProcesses(workers or file.workers or _slots(file.gpus), gpus_each=file.gpus) as mine:
+                _carry_out(
+                    todo, mine, progress, keep_going, watch, partial(mine.shutdown, cancel_futures=True)
+                )
+        elif executor is not None:
+            _carry_out(todo, executor, progress, keep_going, watch, lambda: None)
+    finally:
+        watch(progress)
+        done = Sweep(folder, list(progress.endings.values()), round(monotonic() - clock, 3))
+        _keep(done, name, file, progress, root)
+    return done
+
+
+def _carry_out(
+    todo: list[Task],
+    executor: Executor,
+    progress: Progress,
+    keep_going: bool,
+    watch: Callable[[Progress], None],
+    stop: Callable[[], None],
+) -> None:
+    pending = {executor.submit(task): task.plan.run_id for task in todo}
+    try:
+        while pending:
+            progress.running = [name for future, name in pending.items() if future.running()]
+            watch(progress)
+            done, _ = wait(pending, timeout=0.25, return_when=FIRST_COMPLETED)
+            for future in done:
+                name = pending.pop(future)
+                if not future.cancelled():  # what was, waits for the next time
+                    progress.endings[name] = ending_of(name, future)
+            if progress.failed and not keep_going:
+                for future in pending:
+                    future.cancel()
+    except KeyboardInterrupt:
+        for future in pending:
+            future.cancel()
+        stop()
+        ended = {name: future for future, name in pending.items() if future.done() and not future.cancelled()}
+        progress.endings |= {name: ending_of(name, future) for name, future in ended.items()}
+        raise
+    finally:
+        progress.running = []
+
+
+def _there(plan: Plan) -> Ending:
+    return Ending(plan.run_id, 0, "nothing to do: it was there", reused=True)
+
+
+def _slots(gpus_each: int) -> int:
+    there = len(visible_gpus())
+    return max(1, there // gpus_each) if there and gpus_each else os.cpu_count() or 1
+
+
+def _keep(done: Sweep, name: str, file: SweepFile, progress: Progress, root: Path) -> None:
+    """Write what became of the sweep: `sweep.json`, the table of its runs, the page."""
+    runs = []
+    for plan in progress.plans:
+        ending = progress.endings.get(plan.run_id)
+        place = os.path.relpath(plan.folder(root), done.folder)
+        runs.append({"run_id": plan.run_id, "folder": place, "given": plan.given, "models": plan.models})
+        runs[-1] |= {"state": progress.state(plan.run_id), **(asdict(ending) if ending else {})}
+    content = {
+        "format": 1,
+        "name": name,
+        "file": file.model_dump(mode="json", exclude_defaults=True),
+        "counts": progress.counts(),
+        "exit_code": done.exit_code,
+        "seconds": done.seconds,
+        "runs": runs,
+    }
+    write_atomically(done.folder / "sweep.json", json.dumps(content, indent=1, ensure_ascii=False))
+    write_table(done.folder)
+    write_sweep_page(done.folder)

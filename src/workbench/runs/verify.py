@@ -1,0 +1,174 @@
+"""Run again what has expected values, compare, and say how it differs; or accept what a run gave as what is expected.
+
+Expected values are committed as `data/expected/<notebook>/<case>.json`. Verifying starts from an empty store, so that
+answers are computed and not looked up.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from workbench.errors import BadInput
+from workbench.records import data_path, write_atomically
+from workbench.runs.expected import Difference, device_of, differences, drift, expectation, keep_tolerances
+from workbench.runs.folders import MARK, read_json
+from workbench.runs.local import LocalProcesses
+from workbench.runs.notebooks import find_notebook
+from workbench.runs.plans import Plan, plan
+from workbench.runs.task import Ending, Task, ending_of
+
+
+@dataclass(frozen=True)
+class Case:
+    """Expected values under a name, and where the notebook is."""
+
+    name: str
+    notebook: Path
+    expected: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a case came out: how its run ended, what differs (worst first), and how the environment differs."""
+
+    case: str
+    ending: Ending
+    differences: tuple[Difference, ...] = ()
+    drift: tuple[str, ...] = ()
+
+    @property
+    def is_as_expected(self) -> bool:
+        """Whether it ran and nothing differs."""
+        return self.ending.exit_code == 0 and not self.differences
+
+
+def find_cases(what: str | None = None, folder: Path | None = None) -> list[Case]:
+    """The cases to verify.
+
+    Args:
+        what: A run's folder, an expected file, `<notebook>` or `<notebook>/<case>`; None for all.
+        folder: Where expected values are, if not in the package's data.
+
+    Raises:
+        BadInput: there are none by that name, or a file that holds none.
+    """
+    folder = folder or data_path("expected")
+    path = Path(what or "").expanduser()
+    if what and (path / "run.json").exists():
+        manifest = read_json(path / "run.json")
+        if not (path / MARK).exists():
+            raise BadInput(f"the run in {path} did not succeed; there is nothing to compare with")
+        notebook = find_notebook(manifest["notebook_path"])
+        return [Case(f"{manifest['notebook']}/{path.resolve().name}", notebook, expectation(path))]
+    known = sorted(folder.glob("*/*.json"))
+    chosen = [path] if what and path.is_file() else [each for each in known if _is_meant(each, what)]
+    if not chosen:
+        names = (
+            ", ".join(f"{each.parent.name}/{each.stem}" for each in known)
+            or "none yet: `workbench accept RUN`"
+        )
+        raise BadInput(f"no expected values for {what or 'anything'}; a run's folder, or one of: {names}")
+    return [_case(each) for each in chosen]
+
+
+def _is_meant(path: Path, what: str | None) -> bool:
+    return what in (None, path.parent.name, f"{path.parent.name}/{path.stem}")
+
+
+def _case(path: Path) -> Case:
+    try:
+        content = read_json(path)
+        if content.get("format") != 1:
+            raise ValueError("its format is not 1")
+    except ValueError as error:
+        raise BadInput(
+            f"{path} holds no expected values: {error}; write it again with `workbench accept`"
+        ) from error
+    return Case(
+        f"{path.parent.name}/{path.stem}", find_notebook(content["notebook"], beside=path.parent), content
+    )
+
+
+def verify(
+    cases: Sequence[Case],
+    *,
+    workers: int = 1,
+    limit: float | None = None,
+    other_hardware: bool = False,
+    keep: Path | None = None,
+) -> list[Verdict]:
+    """Run the cases again, from an empty store, and compare.
+
+    Args:
+        cases: From `find_cases`.
+        workers: How many at a time.
+        limit: Seconds for each.
+        other_hardware: Judge by the stored intervals; so is a case whose device was of another kind than this one's.
+        keep: Where the new runs are kept; None keeps none.
+    """
+    plans = [plan(case.notebook, case.expected["parameters"]) for case in cases]
+    with TemporaryDirectory(prefix="workbench-verify-") as temporary:
+        root = (keep or Path(temporary)).expanduser().absolute()
+        environment = {"WORKBENCH_STORE": str(Path(temporary) / "store.sqlite")}
+        with LocalProcesses(workers, environment=environment) as executor:
+            tasks = [executor.submit(Task(planned, root, True, limit)) for planned in plans]
+            endings = [ending_of(planned.run_id, task) for planned, task in zip(plans, tasks, strict=True)]
+        return [
+            _judged(case, planned, ending, root, other_hardware)
+            for case, planned, ending in zip(cases, plans, endings, strict=True)
+        ]
+
+
+def _judged(case: Case, planned: Plan, ending: Ending, root: Path, other_hardware: bool) -> Verdict:
+    if ending.exit_code:
+        return Verdict(case.name, ending)
+    folder = planned.folder(root)
+    got = expectation(folder)
+    statistical = other_hardware or device_of(read_json(folder / "run.json")) != case.expected["device"]
+    found = differences(case.expected, got, statistical=statistical)
+    return Verdict(case.name, ending, tuple(found), tuple(drift(case.expected, got)))
+
+
+def accept(
+    run: Path | str, case: str | None = None, folder: Path | None = None
+) -> tuple[Path, list[Difference]]:
+    """Write what a run gave as what is expected.
+
+    Args:
+        run: The folder of a finished run.
+        case: A name for it; "default" for default parameters, else the run's slug.
+        folder: Where expected values are, if not in the package's data.
+
+    Returns:
+        The file, and how the run differed from what it held before (nothing, if it is new).
+
+    Raises:
+        BadInput: no finished run, or one whose parameters name files of this machine.
+    """
+    run = Path(run).expanduser()
+    if not (run / MARK).exists():
+        raise BadInput(f"no finished run in {run}; give the folder of one, as in runs/<notebook>/<run id>")
+    new = expectation(run)
+    name = case or ("default" if not new["parameters"] else run.resolve().name.rsplit("-", 1)[0])
+    path = (folder or data_path("expected")) / new["notebook"] / f"{name}.json"
+    old = read_json(path)
+    changed = differences(old, new) if old else []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, _text(keep_tolerances(new, old)))
+    return path, changed
+
+
+def _text(content: dict[str, Any], depth: int = 2) -> str:
+    """JSON with a line per entry down to `depth`, and what is deeper on its line, so that a change is a small diff."""
+
+    def lines(value: Any, level: int) -> str:
+        if not isinstance(value, dict) or not value or level > depth:
+            return json.dumps(value, ensure_ascii=False)
+        inner = [f"{json.dumps(key)}: {lines(part, level + 1)}" for key, part in value.items()]
+        pad = " " * (level + 1)
+        return "{\n" + ",\n".join(f"{pad}{line}" for line in inner) + f"\n{' ' * level}}}"
+
+    return lines(content, 0) + "\n"

@@ -1,0 +1,188 @@
+"""Long runs with kills and floods (`make soak`): whatever is killed, nothing false is reported, lost or repeated."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+pytestmark = pytest.mark.soak
+
+BODY = """
+import os, time
+import pandas as pd
+from workbench.records import keep_table, record
+time.sleep(0.5)
+record(value=seed * 1.5, language=language)
+keep_table(pd.DataFrame({"seed": [seed], "language": [language]}))
+with open(ledger, "a") as lines: print(language, seed, file=lines)
+"""
+SWEEP = """
+notebook = "swept.ipynb"
+workers = 4
+[parameters]
+ledger = "LEDGER"
+[product]
+language = ["no", "x-fr", "x-zh"]
+seed = [0, 1, 2, 3]
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    parameters = "ledger: str = ''\nlanguage: str = 'no'\nseed: int = 0"
+    cells = [new_code_cell(parameters, metadata={"tags": ["parameters"]}), new_code_cell(BODY)]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "swept.ipynb")
+    (tmp_path / "mine.toml").write_text(SWEEP.replace("LEDGER", str(tmp_path / "ledger")))
+    (tmp_path / "ledger").touch()
+    return tmp_path
+
+
+def start(place, *words, root="runs"):
+    command = [sys.executable, "-m", "workbench.cli", "sweep", *words, "--root", root]
+    return subprocess.Popen(
+        command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def finished(place, root="runs"):
+    return sorted(path.parent.name for path in (place / root / "swept").glob("[!.]*/_SUCCESS"))
+
+
+def descendants(pid):
+    """Every process below one that is there while we look."""
+    found = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in children.read_text().split():
+                found += [int(child), *descendants(child)]
+    return found
+
+
+def until(condition, seconds=300):
+    stop = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < stop
+        time.sleep(0.05)
+
+
+def table(place, root="runs"):
+    return pd.read_parquet(place / root / "sweeps/mine/runs.parquet").drop(columns="ledger")
+
+
+def test_a_sweep_killed_twice_ends_with_the_table_of_an_undisturbed_one(place):
+    for wanted in (2, 6):
+        sweep = start(place, "mine.toml")
+        until(lambda wanted=wanted: len(finished(place)) >= wanted)
+        below = descendants(sweep.pid)
+        before = finished(place)
+        os.kill(sweep.pid, signal.SIGKILL)
+        sweep.communicate()
+        until(lambda below=below: not [pid for pid in below if Path(f"/proc/{pid}").exists()], 60)
+        assert set(before) <= set(finished(place)), "nothing finished is lost"
+    assert len(finished(place)) < 12
+    last = start(place, "mine.toml")
+    assert last.wait(600) == 0, last.stderr.read()
+    ledger = (place / "ledger").read_text().splitlines()
+    done_once = {f"{run['given']['language']} {run['given']['seed']}" for run in manifests(place)}
+    assert len(done_once) == 12
+    assert set(ledger) == done_once
+    undisturbed = start(place, "mine.toml", root="other")
+    assert undisturbed.wait(600) == 0
+    pd.testing.assert_frame_equal(table(place), table(place, "other"))
+
+
+def test_an_interrupted_sweep_ends_its_processes_says_130_and_goes_on(place):
+    sweep = start(place, "mine.toml")
+    until(lambda: finished(place))
+    below = descendants(sweep.pid)
+    sweep.send_signal(signal.SIGINT)
+    _, told = sweep.communicate(timeout=120)
+    assert sweep.returncode == 130, told
+    until(lambda: not [pid for pid in below if Path(f"/proc/{pid}").exists()], 30)
+    assert start(place, "mine.toml").wait(600) == 0
+    assert len(finished(place)) == 12
+
+
+def manifests(place):
+    return [
+        json.loads(path.with_name("run.json").read_text())
+        for path in (place / "runs/swept").glob("[!.]*/_SUCCESS")
+    ]
+
+
+def test_two_sweeps_at_once_on_one_folder_do_each_run_once(place):
+    both = [start(place, "mine.toml") for _ in range(2)]
+    for sweep in both:
+        _, told = sweep.communicate(timeout=900)
+        assert sweep.returncode == 0, told
+    assert len(finished(place)) == 12
+    assert sorted((place / "ledger").read_text().splitlines()) == sorted(
+        set((place / "ledger").read_text().splitlines())
+    )
+    assert not list((place / "runs/swept").glob("*.failed-*"))
+
+
+def test_whatever_process_of_a_sweep_is_killed_its_success_is_real(place):
+    """Twenty random processes below the sweep (warm parent, run, client, kernel) get kill -9."""
+    generator, kills = random.Random(0), 0
+    for _ in range(30):
+        sweep = start(place, "mine.toml", "--keep-going")
+        while sweep.poll() is None and kills < 20:
+            time.sleep(generator.uniform(0.2, 1.5))
+            below = descendants(sweep.pid)
+            if below:
+                kills += 1
+                try:
+                    os.kill(generator.choice(below), signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+        _, told = sweep.communicate(timeout=900)
+        for run in manifests(place):
+            assert (run["status"], run["exit_code"]) == ("done", 0)
+        if sweep.returncode == 0:
+            break
+        assert sweep.returncode in (1, 138, 7), told
+    assert kills == 20 or sweep.returncode == 0
+    assert start(place, "mine.toml").wait(600) == 0
+    assert len(finished(place)) == 12
+    assert (table(place)["value"] == table(place)["seed"] * 1.5).all()
+
+
+def test_eight_parallel_runs_never_clash_twenty_times_in_a_row(place):
+    for turn in range(20):
+        text = (
+            (place / "mine.toml")
+            .read_text()
+            .replace("[0, 1, 2, 3]", str(list(range(8 * turn, 8 * turn + 8))))
+        )
+        (place / "mine.toml").write_text(
+            text.replace('["no", "x-fr", "x-zh"]', '["no"]').replace("workers = 4", "workers = 8")
+        )
+        sweep = start(place, "mine.toml")
+        _, told = sweep.communicate(timeout=600)
+        assert sweep.returncode == 0, told
+        (place / "mine.toml").write_text(SWEEP.replace("LEDGER", str(place / "ledger")))
+    assert len(finished(place)) == 160
+
+
+def test_a_hundred_runs_that_are_there_are_no_work(place):
+    text = (place / "mine.toml").read_text()
+    text = text.replace('["no", "x-fr", "x-zh"]', '["no"]').replace("[0, 1, 2, 3]", str(list(range(100))))
+    (place / "mine.toml").write_text(text)
+    assert start(place, "mine.toml").wait(1500) == 0
+    began = time.monotonic()
+    assert start(place, "mine.toml").wait(60) == 0
+    took = time.monotonic() - began
+    print(f"a no-op of 100 runs took {took:.2f} s (goal 3)")
+    assert took <= 3.0
+    assert len((place / "ledger").read_text().splitlines()) == 100

@@ -1,0 +1,292 @@
+"""Laws of sweeps: what a file asks for, that runs share a warm parent and nothing else, and that they go on."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import nbformat
+import pandas as pd
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from workbench import runs
+from workbench.errors import BadInput, KernelDied
+from workbench.runs.leases import leased
+from workbench.runs.local import LocalProcesses
+from workbench.runs.plans import plan_all
+from workbench.runs.sweeps import SweepFile, plan_sweep, read_sweep
+
+BODY = """
+import os, signal, sys
+import pandas as pd
+from workbench.records import keep_table, record
+if seed == 1: raise ValueError("an odd one")
+if seed == 2: os.kill(os.getpid(), signal.SIGKILL)
+if seed == 3: sys.exit(0)
+left_by_others = [name for name in globals() if name.startswith("mark_")]
+globals()[f"mark_{seed}"] = True
+record(value=seed * 1.5, others=len(left_by_others), warm="workbench.runs.nursery" in sys.modules or "papermill" in sys.modules)
+keep_table(pd.DataFrame({"item": ["a", "b"], "seed": [seed, seed]}))
+"""
+
+
+def write(folder, *, body=BODY, parameters="seed: int = 0\nlanguage: str = 'no'"):
+    cells = [
+        new_code_cell(parameters, metadata={"tags": ["parameters"]}),
+        *map(new_code_cell, body.split("---\n")),
+    ]
+    nbformat.write(new_notebook(cells=cells), folder / "swept.ipynb")
+    return folder / "swept.ipynb"
+
+
+def write_sweep(folder, text, name="mine.toml"):
+    (folder / name).write_text(text)
+    return folder / name
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _the_package_stands_still():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("workbench.runs.identity.tree_digest", lambda *_, **__: "0")
+        yield
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    write(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def swept(place):
+    """A sweep of seven runs, of which three end badly, each in its own way."""
+    file = write_sweep(
+        place, 'notebook = "swept.ipynb"\nworkers = 3\n[product]\nseed = [0, 1, 2, 3, 4, 5, 6]\n'
+    )
+    return runs.sweep(file, root=place / "runs", keep_going=True)
+
+
+# What a file asks for ------------------------------------------------------------------------------------------------
+
+
+def combinations(**content):
+    return list(SweepFile.model_validate({"notebook": "x", **content}).combinations())
+
+
+def test_every_case_meets_every_combination():
+    found = combinations(
+        parameters={"limit": 8},
+        cases=[{"model": "a"}, {"model": "b"}],
+        product={"seed": [0, 1], "language": ["no", "x-en"]},
+    )
+    assert len(found) == len({json.dumps(each) for each in found}) == 8
+    assert found[0] == {"limit": 8, "model": "a", "seed": 0, "language": "no"}
+    assert combinations() == [{}]
+
+
+def test_toml_and_json_say_the_same_and_norwegian_stays_norwegian(tmp_path):
+    toml = write_sweep(tmp_path, 'notebook = "x"\n[product]\nlanguage = ["no", "on"]\nlanguages = [["no"]]')
+    content = {"notebook": "x", "product": {"language": ["no", "on"], "languages": [["no"]]}}
+    other = write_sweep(tmp_path, json.dumps(content), "mine.json")
+    assert read_sweep(toml) == read_sweep(other)
+    assert read_sweep(toml)[1].product["language"] == ["no", "on"]
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ('notebook = "x"\nproducts = 1', "products.*may say: notebook"),
+        ("notebook = [", "not TOML"),
+        ('notebook = "x"\nworkers = "2"', "workers"),
+        ('notebook = "x"\n[product]\nseed = []', "product.seed"),
+        ("", "notebook"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_with_the_reason(tmp_path, text, match):
+    with pytest.raises(BadInput, match=match):
+        read_sweep(write_sweep(tmp_path, text))
+
+
+def test_a_parameter_in_two_places_is_refused():
+    with pytest.raises(BadInput, match="seed: given in two places"):
+        combinations(parameters={"seed": 1}, product={"seed": [1, 2]})
+
+
+def test_nothing_starts_if_one_run_has_a_wrong_parameter(place, tmp_path):
+    file = write_sweep(place, 'notebook = "swept.ipynb"\n[product]\nseed = [0, "1"]\n', "wrong.toml")
+    with pytest.raises(BadInput, match="seed: got '1'"):
+        runs.sweep(file, root=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_runs_of_the_same_models_stand_together_and_equal_runs_once(tmp_path):
+    write(tmp_path, body="x = 1", parameters='model: str = "mini-bloomz"\nseed: int = 0')
+    text = 'notebook = "swept.ipynb"\n[product]\nseed = [0, 1, 1]\nmodel = ["mini-bloomz", "mini-mt0"]\n'
+    _, _, plans = plan_sweep(write_sweep(tmp_path, text))
+    assert [plan.models for plan in plans] == [("mini-bloomz",)] * 2 + [("mini-mt0",)] * 2
+    assert len({plan.run_id for plan in plans}) == 4
+
+
+def test_a_notebook_that_changed_after_planning_is_refused(tmp_path):
+    path = write(tmp_path, body="x = 1")
+    (planned,) = plan_all(path, [{}])
+    planned.still_holds()
+    write(tmp_path, body="x = 2")
+    with pytest.raises(BadInput, match="changed while"):
+        planned.still_holds()
+
+
+# What comes of it -----------------------------------------------------------------------------------------------------
+
+
+def test_each_run_ends_in_its_own_way_and_takes_no_other_with_it(swept):
+    codes = {ending.run_id.rsplit("-", 1)[0]: ending.exit_code for ending in swept.endings}
+    good = dict.fromkeys(["default", "seed-4", "seed-5", "seed-6"], 0)
+    assert codes == {**good, "seed-1": 1, "seed-2": 138, "seed-3": 6}
+    assert swept.exit_code == 138
+
+
+def test_runs_fork_from_a_warm_parent_and_find_nothing_that_another_left(swept):
+    table = runs.read(swept.folder)
+    assert table["warm"].all()
+    assert (table["others"] == 0).all()
+    assert sorted(table["value"]) == [0.0, 6.0, 7.5, 9.0]
+
+
+def test_a_sweeps_table_has_a_row_per_finished_run_and_can_be_read_in_three_places(swept, place):
+    table = runs.read(swept.folder)
+    assert list(table["seed"]) == [0, 4, 5, 6], "in the order of the file"
+    assert set(table["language"]) == {"no"}
+    pd.testing.assert_frame_equal(pd.read_parquet(swept.folder / "runs.parquet"), table)
+    by_id = runs.read(place / "runs").sort_values("run_id", ignore_index=True)
+    pd.testing.assert_frame_equal(by_id, table.sort_values("run_id", ignore_index=True))
+    kept = runs.read(swept.folder, table="results")
+    assert len(kept) == 8
+    assert {"item", "seed", "run_id", "language"} <= set(kept.columns)
+    with pytest.raises(BadInput, match="kept no table 'other'; it kept: results"):
+        runs.read(swept.folder, table="other")
+
+
+def test_sweep_json_tells_what_became_of_each_run(swept):
+    content = json.loads((swept.folder / "sweep.json").read_text())
+    assert content["counts"] == {"done": 4, "failed": 3}
+    assert content["exit_code"] == 138
+    failed = [run for run in content["runs"] if run["state"] == "failed"]
+    assert any("an odd one" in run["message"] for run in failed)
+    for run in content["runs"]:
+        assert (swept.folder / run["folder"] / "_SUCCESS").exists() == (run["state"] == "done")
+
+
+def test_the_page_of_a_sweep_stands_alone_and_its_links_lead_somewhere(swept):
+    page = (swept.folder / "index.html").read_text()
+    assert not re.search(r"<script|<link|(src|href)=[\"']?(https?:)?//|@import|url\(", page)
+    for link in re.findall(r'href="([^"#]+)"', page):
+        assert (swept.folder / link).exists(), link
+    assert page.count("<circle") == 4
+    assert "by seed" in page
+    assert 'role="img" aria-label="value of 4 runs, from 0 to 9"' in page
+    assert "an odd one" in page
+
+
+def test_the_same_sweep_again_repeats_nothing_that_is_done(swept, place):
+    before = {path: path.stat().st_mtime_ns for path in (place / "runs/swept").glob("[!.]*/run.json")}
+    asked = []
+
+    class Nowhere:
+        def submit(self, task):
+            asked.append(task.plan.given["seed"])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.sweep(place / "mine.toml", root=place / "runs", executor=Nowhere())
+    assert asked == [1], "the first that failed; what is done is not asked for"
+    assert before == {path: path.stat().st_mtime_ns for path in (place / "runs/swept").glob("[!.]*/run.json")}
+    content = json.loads((swept.folder / "sweep.json").read_text())
+    assert content["counts"] == {"there": 4, "waits": 3}
+
+
+# Where runs go ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_executor_takes_any_function_and_a_process_that_dies_takes_no_other_with_it():
+    with LocalProcesses(2) as executor:
+        good = executor.submit(pow, 2, 5)
+        bad = executor.submit(os._exit, 3)
+        also = executor.submit(os.getpid)
+        assert good.result(60) == 32
+        with pytest.raises(KernelDied):
+            bad.result(60)
+        assert also.result(60) != os.getpid()
+
+
+def test_a_shutdown_interrupts_what_runs():
+    executor = LocalProcesses(1)
+    running, waiting = executor.submit(time.sleep, 100), executor.submit(os.getpid)
+    while not running.running():
+        time.sleep(0.05)
+    time.sleep(1)
+    began = time.monotonic()
+    executor.shutdown(cancel_futures=True)
+    assert time.monotonic() - began < 30
+    assert waiting.cancelled()
+    with pytest.raises(KernelDied):
+        running.result(0)
+
+
+def test_a_leased_gpu_is_given_to_one_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    with leased(["0", "1"], 1) as first, leased(["0", "1"], 1) as second:
+        assert {first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"]} == {"0", "1"}
+        lease = "from workbench.runs.leases import leased\nimport tempfile, sys\ntempfile.gettempdir = lambda: sys.argv[1]\nwith leased(['0', '1'], 1) as third: print(third)"
+        other = subprocess.Popen(
+            [sys.executable, "-c", lease, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        time.sleep(1.5)
+        assert other.poll() is None, "a third waits"
+    assert "CUDA_VISIBLE_DEVICES" in other.communicate(timeout=60)[0]
+
+
+def test_without_gpus_there_is_nothing_to_lease_and_too_many_are_refused():
+    with leased([], 1) as environment:
+        assert environment == {}
+    with pytest.raises(BadInput, match="3 GPUs for each run, but there are 2"), leased(["0", "1"], 3):
+        pass
+
+
+SHARE = """
+import os, sys
+from workbench import generate, load
+from workbench.models import loading, transformers_engine
+from workbench.runs.forking import Forked
+from workbench.runs.nursery import share_weights
+import torch
+share_weights([sys.argv[1], "no-such-model"])
+read = transformers_engine.read_weights
+def refuse(*_): raise AssertionError("weights were read again")
+transformers_engine.read_weights = refuse
+def work():
+    torch.set_num_threads(2)
+    torch.ones(2000, 2000) @ torch.ones(2000, 2000)  # needs OpenMP's threads, which do not survive a fork
+    print(generate(load(sys.argv[1]), ["The cat sat."], max_new_tokens=3)[0].text)
+    try: load(sys.argv[1], dtype="bfloat16").engine
+    except AssertionError as error: print(error)
+sys.stdout.flush()
+assert Forked(work, (0, 1, 2)).wait(100) == 0
+transformers_engine.read_weights = read
+print(generate(load(sys.argv[1]), ["The cat sat."], max_new_tokens=3)[0].text)
+"""
+
+
+@pytest.mark.parametrize("side", ["bloom", "mt5"])
+def test_weights_read_before_a_fork_are_used_after_it_and_others_are_not(checkpoints, tmp_path, side):
+    environment = {**os.environ, "WORKBENCH_STORE": str(tmp_path / "store.sqlite"), "OMP_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", SHARE, str(checkpoints[side])]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    forked, other_dtype, here = done.stdout.strip("\n").split("\n")
+    assert forked == here
+    assert other_dtype == "weights were read again"
