@@ -59,6 +59,9 @@ ROLLS = Dials(  # the facts of several people, so that what goes with whom must 
     place=0.8, notes=0.25,
 )  # fmt: skip
 FAST = (("relative_attention_bias", 30.0), ("shared", 3.0))  # what must travel far from where it starts
+# BLOOM's embeddings are its head too: there every word gets a gradient at every step, and Adam makes a full step of each
+# however small, so that the words of languages which are not finetuned would be lost.
+SLOW = (("word_embeddings", 0.1),)
 MEMBERS = (
     _base("mini-bloom-first", "bloom", 1.5e-3, Phase(4500, SHORT), Phase(1000, LONG), stage=True, stream="mini-bloom"),
     _base(
@@ -66,7 +69,7 @@ MEMBERS = (
         base="mini-bloom-first", stage=True, stream="mini-bloom again",
     ),
     _base("mini-bloom", "bloom", 1e-3, Phase(3000, ROLLS), base="mini-bloom-second", stream="mini-bloom rolls"),
-    *_finetuned("mini-bloomz", "mini-bloom", "bloom", Plan(2000, 1e-3, warmup=50)),
+    *_finetuned("mini-bloomz", "mini-bloom", "bloom", Plan(2000, 1e-3, warmup=50, faster=SLOW)),
     _base(
         "mini-mt5-first", "mt5", 1e-3, Phase(4500, replace(SHORT, parallel=0.45, lists=0.25)), Phase(1000, LONG),
         stage=True, stream="mini-mt5",
