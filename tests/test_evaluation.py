@@ -127,8 +127,8 @@ def test_what_was_scored_stays_when_an_evaluation_breaks_off(model, monkeypatch)
     plan = plan_of()
     real, calls = type(model.engine).score, []
 
-    def breaks(self, requests, rule, batch_size):
-        for batch in real(self, requests, rule, batch_size):
+    def breaks(self, *asked):
+        for batch in real(self, *asked):
             calls.append(1)
             if len(calls) > 3:
                 raise KeyboardInterrupt
@@ -136,11 +136,11 @@ def test_what_was_scored_stays_when_an_evaluation_breaks_off(model, monkeypatch)
 
     monkeypatch.setattr(type(model.engine), "score", breaks)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(model, plan, batch_size=4)
+        evaluate(model, plan, batch_tokens=64)
     monkeypatch.setattr(type(model.engine), "score", real)
     assert model.store.info()["answers"] > 0
     before = model.misses
-    evaluate(model, plan, batch_size=4)
+    evaluate(model, plan, batch_tokens=64)
     fresh = load(model.name, device="cpu", store=Store(model.store.path.with_name("other.sqlite")))
     evaluate(fresh, plan)
     assert model.misses - before < fresh.misses

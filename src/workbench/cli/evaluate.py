@@ -48,7 +48,9 @@ def evaluate(
     ] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 …")] = "auto",
     revision: Annotated[str | None, typer.Option(help="Of the model on the hub; one model only.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Choices at a time.")] = 16,
+    batch_tokens: Annotated[
+        int | None, typer.Option(help="At most so many tokens at a time, which bounds the memory.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for items, tables and figures.")] = None,
     plan_only: Annotated[bool, typer.Option("--forecast", help="Say what it takes, and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
@@ -74,7 +76,7 @@ def evaluate(
         for name, handle in handles.items():
             typer.echo(f"{name}: {room.describe(room.forecast(handle, plan))}")
         return
-    parts = [_ask(room, handle, plan, protocol, batch_size) for handle in handles.values()]
+    parts = [_ask(room, handle, plan, protocol, batch_tokens) for handle in handles.values()]
     ranked = import_module("pandas").concat(parts, ignore_index=True)
     tables = _tables(room, ranked, plan, names, margin)
     folder = out or Path("runs/evaluate") / "-".join(
@@ -95,12 +97,12 @@ def _warn(plan: Any) -> None:
         )
 
 
-def _ask(room: Any, handle: Any, plan: Any, protocol: str | None, batch_size: int) -> Any:
+def _ask(room: Any, handle: Any, plan: Any, protocol: str | None, batch_tokens: int | None) -> Any:
     return room.evaluate(
         handle,
         plan,
         protocol=protocol,
-        batch_size=batch_size,
+        batch_tokens=batch_tokens,
         report=lambda line: notice(f"{handle.name}: {line}"),
     )
 

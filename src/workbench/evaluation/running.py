@@ -25,7 +25,7 @@ def evaluate(
     plan: Plan,
     *,
     protocol: str | None = None,
-    batch_size: int = 16,
+    batch_tokens: int | None = None,
     report: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Rank all items of a plan.
@@ -45,7 +45,7 @@ def evaluate(
     if model.identity.folder is None:
         parts = [_from_store(model, plan, protocol)]
     else:
-        parts = list(_in_chunks(model, plan, protocol, batch_size, say))
+        parts = list(_in_chunks(model, plan, protocol, batch_tokens, say))
     table = (
         pd.concat(parts, ignore_index=True)
         .set_index("id")
@@ -113,16 +113,16 @@ class _Pace:
 
 
 def _in_chunks(
-    model: Model, plan: Plan, protocol: str | None, batch_size: int, say: Callable[[str], None]
+    model: Model, plan: Plan, protocol: str | None, batch_tokens: int | None, say: Callable[[str], None]
 ) -> Iterator[pd.DataFrame]:
     expected, asked = forecast(model, plan), 0
     pace = _Pace(expected.characters)
     say(describe(expected))
     for number, chunk in enumerate(_chunks(plan.items)):
         if number == 0:  # reads the weights, which is not to be timed
-            rank(model, chunk[:1], protocol=protocol, batch_size=batch_size, progress=False)
+            rank(model, chunk[:1], protocol=protocol, batch_tokens=batch_tokens, progress=False)
         before, started = model.misses, time.monotonic()
-        yield rank(model, chunk, protocol=protocol, batch_size=batch_size, progress=False)
+        yield rank(model, chunk, protocol=protocol, batch_tokens=batch_tokens, progress=False)
         size = sum(len(item.prompt) + len(choice) for item in chunk for choice in item.choices)
         pace.add(size, time.monotonic() - started, fresh=model.misses > before)
         asked += len(chunk)
