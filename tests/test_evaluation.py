@@ -136,11 +136,11 @@ def test_what_was_scored_stays_when_an_evaluation_breaks_off(model, monkeypatch)
 
     monkeypatch.setattr(type(model.engine), "score", breaks)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(model, plan, batch_tokens=64)
+        evaluate(model, plan, batch_tokens=256)
     monkeypatch.setattr(type(model.engine), "score", real)
     assert model.store.info()["answers"] > 0
     before = model.misses
-    evaluate(model, plan, batch_tokens=64)
+    evaluate(model, plan, batch_tokens=256)
     fresh = load(model.name, device="cpu", store=Store(model.store.path.with_name("other.sqlite")))
     evaluate(fresh, plan)
     assert model.misses - before < fresh.misses
