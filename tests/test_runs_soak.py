@@ -24,13 +24,11 @@ from workbench.records import keep_table, record
 time.sleep(0.5)
 record(value=seed * 1.5, language=language)
 keep_table(pd.DataFrame({"seed": [seed], "language": [language]}))
-with open(ledger, "a") as lines: print(language, seed, file=lines)
+with open(os.environ["LEDGER"], "a") as lines: print(language, seed, file=lines)
 """
 SWEEP = """
 notebook = "swept.ipynb"
 workers = 4
-[parameters]
-ledger = "LEDGER"
 [product]
 language = ["no", "x-fr", "x-zh"]
 seed = [0, 1, 2, 3]
@@ -39,18 +37,25 @@ seed = [0, 1, 2, 3]
 
 @pytest.fixture
 def place(tmp_path):
-    parameters = "ledger: str = ''\nlanguage: str = 'no'\nseed: int = 0"
+    parameters = "language: str = 'no'\nseed: int = 0"
     cells = [new_code_cell(parameters, metadata={"tags": ["parameters"]}), new_code_cell(BODY)]
     nbformat.write(new_notebook(cells=cells), tmp_path / "swept.ipynb")
-    (tmp_path / "mine.toml").write_text(SWEEP.replace("LEDGER", str(tmp_path / "ledger")))
+    (tmp_path / "mine.toml").write_text(SWEEP)
     (tmp_path / "ledger").touch()
     return tmp_path
 
 
 def start(place, *words, root="runs"):
     command = [sys.executable, "-m", "workbench.cli", "sweep", *words, "--root", root]
+    environment = {**os.environ, "LEDGER": str(place / "ledger")}
     return subprocess.Popen(
-        command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=place,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -76,7 +81,7 @@ def until(condition, seconds=300):
 
 
 def table(place, root="runs"):
-    return pd.read_parquet(place / root / "sweeps/mine/runs.parquet").drop(columns="ledger")
+    return pd.read_parquet(place / root / "sweeps/mine/runs.parquet")
 
 
 def test_a_sweep_killed_twice_ends_with_the_table_of_an_undisturbed_one(place):
@@ -94,7 +99,7 @@ def test_a_sweep_killed_twice_ends_with_the_table_of_an_undisturbed_one(place):
     assert last.wait(600) == 0, last.stderr.read()
     ledger = (place / "ledger").read_text().splitlines()
     done_once = {f"{run['given']['language']} {run['given']['seed']}" for run in manifests(place)}
-    assert len(done_once) == 12
+    assert len(done_once) == len(finished(place)) == 12
     assert set(ledger) == done_once
     undisturbed = start(place, "mine.toml", root="other")
     assert undisturbed.wait(600) == 0
@@ -171,7 +176,7 @@ def test_eight_parallel_runs_never_clash_twenty_times_in_a_row(place):
         sweep = start(place, "mine.toml")
         _, told = sweep.communicate(timeout=600)
         assert sweep.returncode == 0, told
-        (place / "mine.toml").write_text(SWEEP.replace("LEDGER", str(place / "ledger")))
+        (place / "mine.toml").write_text(SWEEP)
     assert len(finished(place)) == 160
 
 

@@ -139,6 +139,6 @@ def _start(key: Key, environment: dict[str, str]) -> tuple["subprocess.Popen[byt
     with theirs, tempfile.TemporaryFile() as log:
         command = [sys.executable, "-m", "workbench.runs.nursery", *key]
         process = subprocess.Popen(
-            command, stdin=theirs, stdout=log, stderr=log, env=environment, start_new_session=True
+            command, stdin=theirs.fileno(), stdout=log, stderr=log, env=environment, start_new_session=True
         )
     return process, ours
