@@ -202,6 +202,20 @@ def test_a_loss_that_is_no_number_stops_the_training():
         train(model, stepwise("bloom"), PLAN)
 
 
+@pytest.mark.parametrize("times", [1.0, 5.0])
+def test_what_shall_learn_faster_moves_so_many_times_as_far(times):
+    """Adam's first step is the rate itself wherever there is a gradient."""
+    torch.manual_seed(0)
+    model = new_model("mt5", VOCABULARY)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    plan = Plan(1, 1e-3, warmup=1, decay=0.0, weight_decay=0.0, faster=(("relative_attention_bias", times),))
+    train(model, lambda step: pairs_batch(PAIRS, 0, encoder_decoder=True), plan)
+    moved = {name: (value - before[name]).abs().max().item() for name, value in model.state_dict().items()}
+    assert moved["lm_head.weight"] == pytest.approx(1e-3, rel=0.02)
+    for name in (name for name in moved if "relative_attention_bias" in name):
+        assert moved[name] == pytest.approx(times * 1e-3, rel=0.02)
+
+
 def test_the_learning_rate_warms_up_stays_and_falls_to_nothing():
     plan = Plan(steps=100, learning_rate=1.0, warmup=10, decay=0.3)
     rates = [plan.rate(step) for step in range(100)]
