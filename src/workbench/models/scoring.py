@@ -22,10 +22,9 @@ from workbench.models.rows import Path, Row, in_batches, lay_out, padded_size
 TREES = {"bloom": bloom.states_of_trees, "mt5": mt5.states_of_trees}
 _BUDGETS = {"cpu": 1024, "cuda": 16_384}  # tokens per batch
 _WORDS = 2048  # words of the vocabulary per piece of the softmax
-_NOTHING = (
-    -80.0
-)  # nats; smaller exponentials would be denormal numbers, twenty times slower, and count for nothing
+_NOTHING = -80.0  # nats; smaller exponentials would be denormal numbers: slow, and of no weight
 _PRICE_OF_A_PAIR = 0.7  # of attention, against 1 for a multiplication of a node by a weight matrix's column
+Manner = Literal["trees", "rows", "exact"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Scorer:
 
     model: Any
     is_encoder_decoder: bool
-    manner: Literal["trees", "rows", "exact"]
+    manner: Manner
 
     def score(self, requests: Sequence[Encoded], budget: int | None) -> Iterator[dict[int, list[float]]]:
         """Yield log-probabilities by the request's number, batch by batch, longest first.
