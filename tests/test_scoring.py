@@ -294,27 +294,29 @@ def test_pmi_takes_off_what_a_choice_has_alone_and_computes_that_once(model):
 
 
 KILLED = """
-import sys
+import sys, time
 from workbench import Item, load, rank
 from workbench.models import scoring
 from workbench.store import Store
 model = load(sys.argv[1], store=Store(sys.argv[2]), device="cpu")
-real = scoring.Scorer._score_batch
-def announce(*args):
-    print("batch", flush=True)
+real, calls = scoring.Scorer._score_batch, []
+def stop_at_the_third(*args):
+    calls.append(1)
+    if len(calls) == 3:
+        print("now", flush=True)
+        time.sleep(600)
     return real(*args)
-scoring.Scorer._score_batch = announce
-rank(model, [Item(str(n), f"prompt number {n}", ("yes", "no maybe")) for n in range(60)], batch_tokens=60, progress=False)
+scoring.Scorer._score_batch = stop_at_the_third
+rank(model, [Item(str(n), f"{n} is a number", ("yes", "no maybe")) for n in range(60)], batch_tokens=60, progress=False)
 """
 
 
 def test_killed_in_the_middle_it_repeats_no_scored_batch(model):
-    items = [Item(str(n), f"prompt number {n}", ("yes", "no maybe")) for n in range(60)]
+    items = [Item(str(n), f"{n} is a number", ("yes", "no maybe")) for n in range(60)]
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, model.name, model.store.path], stdout=subprocess.PIPE, text=True
     ) as process:
-        for _ in range(3):
-            assert process.stdout.readline() == "batch\n"
+        assert process.stdout.readline() == "now\n"
         process.kill()
     kept = model.store.info()["answers"]
     assert 0 < kept < 120

@@ -272,7 +272,7 @@ def _audit(
 
 def _compute(model: Model, requests: Sequence[ToScore], rule: ScoringRule) -> list[TokenScores]:
     """Ask the engine and not the store."""
-    found = {}
+    found: dict[int, TokenScores] = {}
     for positions, answers in model.engine.score(requests, rule, Effort()):
         found |= dict(zip(positions, answers, strict=True))
     return [found[position] for position in range(len(requests))]

@@ -6,21 +6,35 @@ architectures and unusual generation settings go through transformers' `generate
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from workbench.errors import BadInput
 from workbench.models import bloom, mt5
-from workbench.models.loading import quiet
+from workbench.models.loading import quiet, stays_in_place
 from workbench.models.memory import NOT_EVEN_ONE, OUT_OF_MEMORY, go_on_with_half, ran_out
 from workbench.models.padding import padded, real
 from workbench.models.requests import Decoding
 from workbench.models.sampling import RowNoise, noise_source, warpers
 
-DECODERS = {"bloom": bloom.Decoder, "mt5": mt5.Decoder}
+
+class Decoder(Protocol):
+    """Rows that grow token by token; logits (n, V) of the rows concerned at every turn."""
+
+    def begin(self, prompts: Sequence[list[int]]) -> torch.Tensor:
+        """Take in new rows after those at work."""
+
+    def step(self, tokens: Sequence[int]) -> torch.Tensor:
+        """Add one token to every row."""
+
+    def drop(self, row: int) -> None:
+        """Let a row go; the last one takes its place."""
+
+
+DECODERS: dict[str, Callable[[Any, int, int, int], Decoder]] = {"bloom": bloom.Decoder, "mt5": mt5.Decoder}
 _HERE = {  # settings that are applied here, or given with every call and so of no effect in a checkpoint's file
     "_from_model_config", "bos_token_id", "decoder_start_token_id", "do_sample", "eos_token_id", "max_length",
     "max_new_tokens", "min_new_tokens", "num_beams", "pad_token_id", "repetition_penalty", "temperature", "top_k", "top_p",
@@ -81,7 +95,9 @@ class Writer:
         file = self.model.generation_config.to_diff_dict()
         others = {name for name, value in file.items() if value not in (None, False)} - _HERE
         plain = decoding.num_beams == 1 and decoding.repetition_penalty == 1.0
-        return plain and not others and self.model.config.model_type in DECODERS
+        return (
+            plain and not others and self.model.config.model_type in DECODERS and stays_in_place(self.model)
+        )
 
     @torch.inference_mode()
     def _rolling(
@@ -124,8 +140,8 @@ class Writer:
             if len(row.tokens) < decoding.min_new_tokens:
                 logits[place, sorted(self.ends)] = -torch.inf
         if decoding.do_sample:
-            noise = RowNoise([row.noise for row in rows])
-            logits = noise(None, warpers(decoding)(None, logits))
+            none = torch.LongTensor()  # what was written before does not matter to these
+            logits = RowNoise([row.noise for row in rows])(none, warpers(decoding)(none, logits))
         for row, token in zip(rows, logits.argmax(-1).tolist(), strict=True):
             row.tokens.append(token)
 

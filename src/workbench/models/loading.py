@@ -37,11 +37,17 @@ def read_weights(identity: Identity, dtype: str, device: str, random_seed: int |
     return _fused(model.eval()), tokenizer
 
 
+def stays_in_place(model: Any) -> bool:
+    """Whether all weights stay on their devices; accelerate brings offloaded ones only for transformers' own forward."""
+    places = {str(place) for place in getattr(model, "hf_device_map", {}).values()}
+    return "disk" not in places and not ("cpu" in places and len(places) > 1)
+
+
 def _fused(model: Any) -> Any:
     """Compute the family's activation in one kernel instead of eight; the same function (tanh's form of GELU)."""
     for module in model.modules():
         if isinstance(module, BloomMLP):
-            module.gelu_impl = torch.nn.GELU(approximate="tanh")
+            module.gelu_impl = torch.nn.GELU(approximate="tanh")  # type: ignore[assignment]
         elif isinstance(module, MT5DenseGatedActDense) and isinstance(module.act, NewGELUActivation):
             module.act = torch.nn.GELU(approximate="tanh")
     return model

@@ -8,6 +8,7 @@ and the blocks are transformers'.
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import EncoderDecoderCache
 
@@ -33,9 +34,8 @@ class Decoder:
     def __init__(self, model: Any, slots: int, longest_prompt: int, longest_answer: int) -> None:
         self.model = model
         layers = model.config.num_decoder_layers
-        self.cache = EncoderDecoderCache(
-            Slots(layers, slots, longest_answer + 1), Slots(layers, slots, longest_prompt)
-        )
+        self.own, self.heard = Slots(layers, slots, longest_answer + 1), Slots(layers, slots, longest_prompt)
+        self.cache = EncoderDecoderCache(self.own, self.heard)
         self.lengths: list[int] = []
         self.sources: list[int] = []
 
@@ -48,8 +48,8 @@ class Decoder:
         """Encode new prompts into the next slots; the logits after the decoder's start token."""
         encoded, source_bias = _encode(self.model, prompts)
         ids = torch.full((len(prompts), 1), self.model.config.decoder_start_token_id, device=encoded.device)
-        for cache in (self.cache.self_attention_cache, self.cache.cross_attention_cache):
-            cache.take_in(self.rows)
+        self.own.take_in(self.rows)
+        self.heard.take_in(self.rows)
         self.cache.is_updated = {}  # the blocks compute the cross-attention's keys and values
         here = torch.zeros_like(ids)
         bias = _positions(self.model, here, here, torch.ones_like(ids, dtype=torch.bool)[:, None])
@@ -66,8 +66,8 @@ class Decoder:
         bias = _positions(self.model, lengths, keys, (keys <= lengths)[:, None])
         source = torch.arange(max(self.sources), device=ids.device)
         heard = source < torch.tensor(self.sources, device=ids.device)[:, None]
-        self.cache.self_attention_cache.step(lengths[:, 0])
-        self.cache.cross_attention_cache.show(self.rows, max(self.sources))
+        self.own.step(lengths[:, 0])
+        self.heard.show(self.rows, max(self.sources))
         self.cache.is_updated = dict.fromkeys(range(len(self.model.decoder.block)), True)
         states = _through(self.model, ids, bias, ids, _source_bias(self.model, heard), self.cache)
         self.lengths = [length + 1 for length in self.lengths]
@@ -77,12 +77,12 @@ class Decoder:
         """Let a row go; the last one takes its slot."""
         length, source = self.lengths.pop(), self.sources.pop()
         if row < self.rows:
-            self.cache.self_attention_cache.move(self.rows, row, length)
-            self.cache.cross_attention_cache.move(self.rows, row, source)
+            self.own.move(self.rows, row, length)
+            self.heard.move(self.rows, row, source)
             self.lengths[row], self.sources[row] = length, source
 
 
-def _encode(model: Any, sources: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+def _encode(model: Any, sources: Sequence[Sequence[int] | np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
     """States (B, S, D) of the encoder, and the bias that hides the padding, (B, H, 1, S)."""
     ids, mask = padded(sources, model.device), real(sources, model.device)
     encoded = model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
@@ -104,8 +104,9 @@ def _positions(model: Any, queries: torch.Tensor, keys: torch.Tensor, seen: torc
         num_buckets=attention.relative_attention_num_buckets,
         max_distance=attention.relative_attention_max_distance,
     )
-    bias = attention.relative_attention_bias(buckets).permute(0, 3, 1, 2)
-    return torch.where(seen[:, None], bias, torch.finfo(model.dtype).min)
+    table = attention.relative_attention_bias
+    bias = table(buckets.to(table.weight.device)).permute(0, 3, 1, 2)
+    return torch.where(seen[:, None].to(bias.device), bias, torch.finfo(model.dtype).min)
 
 
 def _through(

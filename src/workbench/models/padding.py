@@ -8,7 +8,7 @@ import torch
 from workbench.models.rows import Row
 
 
-def padded(rows: Sequence[Sequence[int]], device: torch.device, fill: int = 0) -> torch.Tensor:
+def padded(rows: Sequence[Sequence[int] | np.ndarray], device: torch.device, fill: int = 0) -> torch.Tensor:
     """Integers (B, longest), each row from the left; what is filled up must be masked by the caller."""
     array = np.full((len(rows), max(1, *(len(row) for row in rows))), fill, dtype=np.int64)
     for number, row in enumerate(rows):
@@ -16,7 +16,7 @@ def padded(rows: Sequence[Sequence[int]], device: torch.device, fill: int = 0) -
     return torch.from_numpy(array).to(device)
 
 
-def real(rows: Sequence[Sequence[int]], device: torch.device) -> torch.Tensor:
+def real(rows: Sequence[Sequence[int] | np.ndarray], device: torch.device) -> torch.Tensor:
     """The mask that belongs to `padded`: 1 for a row's own tokens, 0 for what was filled up, int64 (B, longest)."""
     return padded([[1] * len(row) for row in rows], device)
 

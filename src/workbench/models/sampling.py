@@ -43,7 +43,7 @@ class RowNoise(LogitsProcessor):
     def __init__(self, generators: Sequence[torch.Generator]) -> None:
         self.generators = generators
 
-    def __call__(self, input_ids: torch.Tensor | None, scores: torch.Tensor) -> torch.Tensor:
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Noisy logits; `input_ids` does not matter."""
         draws = torch.stack([torch.rand(scores.shape[-1], generator=g) for g in self.generators])
         noise = -torch.log(-torch.log(draws.clamp(1e-20, 1 - 1e-7)))

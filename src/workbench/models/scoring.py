@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from workbench.errors import BadInput
 from workbench.models import bloom, mt5
@@ -22,8 +21,10 @@ from workbench.models.rows import Path, Row, in_batches, lay_out, padded_size
 
 TREES = {"bloom": bloom.states_of_trees, "mt5": mt5.states_of_trees}
 _BUDGETS = {"cpu": 1024, "cuda": 16_384}  # tokens per batch
-_WORDS = 8192  # words of the vocabulary per piece of the softmax
+_WORDS = 2048  # words of the vocabulary per piece of the softmax
+_NOTHING = -80.0  # nats; smaller exponentials would be denormal numbers: slow, and of no weight
 _PRICE_OF_A_PAIR = 0.7  # of attention, against 1 for a multiplication of a node by a weight matrix's column
+Manner = Literal["trees", "rows", "exact"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Scorer:
 
     model: Any
     is_encoder_decoder: bool
-    manner: Literal["trees", "rows", "exact"]
+    manner: Manner
 
     def score(self, requests: Sequence[Encoded], budget: int | None) -> Iterator[dict[int, list[float]]]:
         """Yield log-probabilities by the request's number, batch by batch, longest first.
@@ -129,16 +130,21 @@ def _from_states(
 ) -> np.ndarray:
     """Log-probabilities (K,) of K targets at K places of the states (N, D), a place's softmax computed once.
 
-    The head (V, D) is multiplied piece by piece, and the sums of exponentials are added up as logarithms.
+    The head (V, D) is multiplied piece by piece into one buffer that stays in the processor's cache, and the sums of
+    exponentials are added up as logarithms.
     """
     unique, inverse = np.unique(places, return_inverse=True)
     kept = states[torch.from_numpy(unique).to(states.device)].to(head.device)
     where, words = torch.from_numpy(inverse).to(head.device), torch.from_numpy(targets).to(head.device).long()
     total = torch.full((len(unique),), -torch.inf, device=head.device)
     chosen = torch.empty(len(targets), device=head.device)
+    buffer = kept.new_empty(len(unique) * _WORDS)
     for start in range(0, len(head), _WORDS):
-        logits = functional.linear(kept, head[start : start + _WORDS]).float()
-        total = torch.logaddexp(total, logits.logsumexp(1))
+        piece = head[start : start + _WORDS]
+        logits = torch.mm(kept, piece.T, out=buffer[: len(unique) * len(piece)].view(-1, len(piece))).float()
         here = ((words >= start) & (words < start + _WORDS)).nonzero()[:, 0]
         chosen[here] = logits[where[here], words[here] - start]
+        largest = logits.amax(1)
+        sums = logits.sub_(largest[:, None]).clamp_(min=_NOTHING).exp_().sum(1)
+        total = torch.logaddexp(total, sums.log_().add_(largest))
     return (chosen - total[where]).cpu().numpy()

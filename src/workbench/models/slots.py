@@ -18,6 +18,7 @@ class SlotLayer(CacheLayerMixin):
         super().__init__()
         self.slots, self.capacity = slots, capacity
         self.start = 0
+        self.reach = 0
         self.lengths: torch.Tensor | None = None
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
@@ -37,10 +38,10 @@ class SlotLayer(CacheLayerMixin):
             self._keys[self.start : self.start + count, :, :new] = key_states
             self._values[self.start : self.start + count, :, :new] = value_states
             return key_states, value_states
-        rows = torch.arange(count, device=key_states.device)
-        self._keys[rows, :, self.lengths] = key_states[:, :, 0]
-        self._values[rows, :, self.lengths] = value_states[:, :, 0]
-        return self.view(count, int(self.lengths.max()) + 1)
+        rows, lengths = torch.arange(count, device=key_states.device), self.lengths.to(key_states.device)
+        self._keys[rows, :, lengths] = key_states[:, :, 0]
+        self._values[rows, :, lengths] = value_states[:, :, 0]
+        return self.view(count, self.reach)
 
     def view(self, count: int, reach: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values of the first `count` slots up to `reach`; the same memory."""
@@ -69,24 +70,26 @@ class Slots(Cache):
     """A cache of slots for every layer, in transformers' form."""
 
     def __init__(self, layers: int, slots: int, capacity: int) -> None:
-        super().__init__(layers=[SlotLayer(slots, capacity) for _ in range(layers)])
+        self.of_layers = [SlotLayer(slots, capacity) for _ in range(layers)]
+        super().__init__(layers=list(self.of_layers))
 
     def take_in(self, start: int) -> None:
         """The next forward brings whole rows, from slot `start` on."""
-        for layer in self.layers:
+        for layer in self.of_layers:
             layer.start, layer.lengths = start, None
 
     def step(self, lengths: torch.Tensor) -> None:
         """The next forward brings one token per row, the rows having (n,) tokens already."""
-        for layer in self.layers:
-            layer.lengths = lengths
+        reach = int(lengths.max()) + 1
+        for layer in self.of_layers:
+            layer.lengths, layer.reach = lengths, reach
 
     def show(self, count: int, reach: int) -> None:
         """The next forward reads the first `count` slots up to `reach` and brings nothing."""
-        for layer in self.layers:
+        for layer in self.of_layers:
             layer.view(count, reach)
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy a row into another slot, in all layers."""
-        for layer in self.layers:
+        for layer in self.of_layers:
             layer.move(source, target, length)

@@ -13,7 +13,7 @@ from workbench.errors import BadInput
 from workbench.models.decoding import Prompt, Writer
 from workbench.models.encoding import Encoded, Encoder, short
 from workbench.models.identity import Identity
-from workbench.models.loading import read_weights
+from workbench.models.loading import read_weights, stays_in_place
 from workbench.models.requests import (
     Decoded,
     Decoding,
@@ -24,7 +24,7 @@ from workbench.models.requests import (
     ToRead,
     ToScore,
 )  # fmt: skip
-from workbench.models.scoring import TREES, Scorer
+from workbench.models.scoring import TREES, Manner, Scorer
 from workbench.models.states import read_states
 
 
@@ -94,7 +94,8 @@ class TransformersEngine:
             BadInput: a text without tokens, one that does not fit the context, a budget too small, or too little memory.
         """
         encoded = self._encoder.encode(requests, rule)
-        manner = "trees" if self.model.config.model_type in TREES else "rows"
+        has_trees = self.model.config.model_type in TREES and stays_in_place(self.model)
+        manner: Manner = "trees" if has_trees else "rows"
         threads = torch.get_num_threads()
         if effort.exact:
             manner = "exact"
