@@ -28,7 +28,17 @@ MAY_TORCH = {
     *(f"models/{name}.py" for name in ("loading", "sampling", "transformers_engine", "convert")),
     *(
         f"models/{name}.py"
-        for name in ("bloom", "mt5", "slots", "padding", "memory", "scoring", "decoding", "states")
+        for name in (
+            "bloom",
+            "mt5",
+            "slots",
+            "padding",
+            "memory",
+            "precision",
+            "scoring",
+            "decoding",
+            "states",
+        )
     ),
     *(f"finetuning/{name}.py" for name in ("batches", "loop")),
 }

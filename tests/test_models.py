@@ -5,15 +5,19 @@ import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, GPT2LMHeadModel
+from transformers.activations import NewGELUActivation
+from transformers.models.bloom.modeling_bloom import bloom_gelu_forward
 
 from workbench.errors import BadInput, NotReachable, UnknownName
 from workbench.generation import generate
 from workbench.models import load
 from workbench.models.convert import to_safetensors
+from workbench.models.loading import stays_in_place
 from workbench.store import Store
 
 PROMPTS = ["The cat sat on the mat."]
@@ -198,3 +202,25 @@ def test_random_weights_are_another_model_and_the_same_each_time(checkpoints, st
     assert len({twin.identity.weights for twin in [*twins, load(path, store=store)]}) == 3
     again = load(path, random_seed=0, store=Store(store.path.with_name("other.sqlite")))
     assert generate(again, PROMPTS, max_new_tokens=5) == generate(twins[0], PROMPTS, max_new_tokens=5)
+
+
+@pytest.mark.parametrize(
+    ("placed", "stays"),
+    [({"": "cpu"}, True), ({"a": 0, "b": 1}, True), ({"a": 0, "b": "cpu"}, False), ({"a": "disk"}, False)],
+)
+def test_offloaded_weights_are_left_to_transformers_own_forward(placed, stays):
+    """accelerate brings them back for a module's own call only."""
+    assert stays_in_place(SimpleNamespace(hf_device_map=placed)) is stays
+
+
+def test_the_fused_activation_is_the_same_function(checkpoints, store):
+    """Twin: another form of GELU is not."""
+    x = torch.linspace(-6, 6, 1001)
+    for side, find in (
+        ("bloom", lambda model: (model.transformer.h[0].mlp.gelu_impl, bloom_gelu_forward)),
+        ("mt5", lambda model: (model.encoder.block[0].layer[1].DenseReluDense.act, NewGELUActivation())),
+    ):
+        fused, original = find(load(str(checkpoints[side]), store=store, device="cpu").hf.model)
+        assert isinstance(fused, torch.nn.GELU)
+        torch.testing.assert_close(fused(x), original(x), rtol=0, atol=2e-6)
+        assert (torch.nn.functional.gelu(x) - original(x)).abs().max() > 1e-4

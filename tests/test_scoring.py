@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from workbench.errors import BadInput
-from workbench.models import load, scoring
+from workbench.models import bloom, load, scoring
 from workbench.models.encoding import Encoder
 from workbench.models.requests import Effort, ScoringRule, ToScore
 from workbench.models.rows import Path, Row, in_batches, lay_out, padded_size
@@ -123,7 +123,9 @@ def test_an_encoder_reads_every_prompt_once_and_a_place_gets_one_softmax(checkpo
     )
     real = scoring._from_states
     monkeypatch.setattr(
-        scoring, "_from_states", lambda *args: places.append(len(np.unique(args[2]))) or real(*args)
+        scoring,
+        "_from_states",
+        lambda *args, **wide: places.append(len(np.unique(args[2]))) or real(*args, **wide),
     )
     scores(model)
     ids = {request: model.engine.tokenizer(request.text).input_ids for request in REQUESTS}
@@ -239,6 +241,18 @@ def test_no_cut_leaves_a_text_without_tokens(model, prompt, text, space):
         [encoded] = encoder.encode([ToScore(prompt, text)], rule)
         assert len(encoded.text) > 0
         assert len(encoded.prompt) + len(encoded.text) > 0
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_half_precision_is_multiplied_in_float32_where_that_is_faster(checkpoints, store, monkeypatch, wide):
+    """Scores are then those of float32 arithmetic on the rounded weights; twin: otherwise they are not."""
+    half = load(str(checkpoints["bloom"]), device="cpu", dtype="bfloat16", store=store)
+    full = load(str(checkpoints["bloom"]), device="cpu", store=store)
+    rounded = {name: weight.bfloat16().float() for name, weight in full.hf.model.state_dict().items()}
+    full.hf.model.load_state_dict(rounded)
+    for module in (bloom, scoring):
+        monkeypatch.setattr(module, "better_wide", lambda model: wide and model.dtype != torch.float32)
+    assert (differs(scores(half), scores(full)) < 1e-4) is wide
 
 
 class Merging:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from workbench.models.padding import padded, tree_mask
+from workbench.models.precision import better_wide, call
 from workbench.models.rows import Row
 from workbench.models.slots import Slots
 
@@ -21,7 +22,7 @@ def states_of_trees(model: Any, rows: Sequence[Row]) -> torch.Tensor:
     ids = padded([row.tokens for row in rows], device)
     depths = padded([row.depths for row in rows], device)
     seen = tree_mask(rows, ids.shape[1], device)
-    return _through(model, ids, _alibi(model, depths, seen))
+    return _through(model, ids, _alibi(model, depths, seen), wide=better_wide(model))
 
 
 class Decoder:
@@ -68,12 +69,16 @@ class Decoder:
             self.lengths[row] = last
 
 
-def _through(model: Any, ids: torch.Tensor, bias: torch.Tensor, cache: Slots | None = None) -> torch.Tensor:
+def _through(
+    model: Any, ids: torch.Tensor, bias: torch.Tensor, cache: Slots | None = None, *, wide: bool = False
+) -> torch.Tensor:
     trunk = model.transformer
-    states = trunk.word_embeddings_layernorm(trunk.word_embeddings(ids))
+    states = call(trunk.word_embeddings_layernorm, trunk.word_embeddings(ids), wide=wide)
+    bias = bias.to(states.dtype)
     for block in trunk.h:
-        states = block(states, alibi=bias.to(states.device), attention_mask=None, layer_past=cache)[0]
-    return trunk.ln_f(states)
+        here = bias.to(states.device)
+        states = call(block, states, wide=wide, alibi=here, attention_mask=None, layer_past=cache)[0]
+    return call(trunk.ln_f, states, wide=wide)
 
 
 def _alibi(model: Any, depths: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from workbench.models import bloom, mt5
 from workbench.models.encoding import Encoded
 from workbench.models.memory import NOT_EVEN_ONE, OUT_OF_MEMORY, go_on_with_half, ran_out
 from workbench.models.padding import padded, real
+from workbench.models.precision import better_wide
 from workbench.models.rows import Path, Row, in_batches, lay_out, padded_size
 
 TREES = {"bloom": bloom.states_of_trees, "mt5": mt5.states_of_trees}
@@ -99,7 +100,8 @@ class Scorer:
         targets = np.concatenate([paths[number].tokens[paths[number].first :] for _, number, _ in reads])
         if self.manner == "trees":
             states = TREES[self.model.config.model_type](self.model, rows).flatten(0, 1)
-            flat = _from_states(self.model.get_output_embeddings().weight, states, places, targets)
+            head = self.model.get_output_embeddings().weight
+            flat = _from_states(head, states, places, targets, wide=better_wide(self.model))
         else:
             flat = self._plainly(rows, places, targets)
         ends = np.cumsum([len(nodes) for _, _, nodes in reads])
@@ -126,21 +128,22 @@ class Scorer:
 
 
 def _from_states(
-    head: torch.Tensor, states: torch.Tensor, places: np.ndarray, targets: np.ndarray
+    head: torch.Tensor, states: torch.Tensor, places: np.ndarray, targets: np.ndarray, *, wide: bool
 ) -> np.ndarray:
     """Log-probabilities (K,) of K targets at K places of the states (N, D), a place's softmax computed once.
 
     The head (V, D) is multiplied piece by piece into one buffer that stays in the processor's cache, and the sums of
-    exponentials are added up as logarithms.
+    exponentials are added up as logarithms. `wide`: in float32 whatever the head's precision.
     """
+    precision = torch.float32 if wide else head.dtype
     unique, inverse = np.unique(places, return_inverse=True)
-    kept = states[torch.from_numpy(unique).to(states.device)].to(head.device)
+    kept = states[torch.from_numpy(unique).to(states.device)].to(head.device, precision)
     where, words = torch.from_numpy(inverse).to(head.device), torch.from_numpy(targets).to(head.device).long()
     total = torch.full((len(unique),), -torch.inf, device=head.device)
     chosen = torch.empty(len(targets), device=head.device)
     buffer = kept.new_empty(len(unique) * _WORDS)
     for start in range(0, len(head), _WORDS):
-        piece = head[start : start + _WORDS]
+        piece = head[start : start + _WORDS].to(precision)
         logits = torch.mm(kept, piece.T, out=buffer[: len(unique) * len(piece)].view(-1, len(piece))).float()
         here = ((words >= start) & (words < start + _WORDS)).nonzero()[:, 0]
         chosen[here] = logits[where[here], words[here] - start]
