@@ -68,7 +68,6 @@ def test_the_checkout_uses_its_own_data():
 LARGEST = {"bloom": 4_000_000, "mt5": 4_003_000}
 
 
-<<<<<<< HEAD
 def too_large(folder: Path) -> list[str]:
     """The checkpoints in a folder whose weights are larger than their side may be."""
     weights = sorted(folder.glob("*/model.safetensors"))
@@ -100,16 +99,6 @@ def inconsistencies(project, pins, environment, workflow):
     pinned = {
         canonicalize_name(line.split("==")[0]): line.split("==")[1]
         for line in pins.splitlines()
-=======
-def test_constraints_pin_every_dependency_within_its_range():
-    """What is declared is pinned, and environment.yml points to the same pins."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"].values()
-    declared = [*project["dependencies"], *(each for extra in extras for each in extra)]
-    pins = dict(
-        line.split("==")
-        for line in (ROOT / "constraints.txt").read_text().lower().splitlines()
->>>>>>> c03ed2a10ec0fd77e91b5d63254f911a4b8e7976
         if "==" in line
     }
     problems = [
