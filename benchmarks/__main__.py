@@ -24,7 +24,7 @@ def parts(folder: Path, *, quick: bool) -> dict[str, Callable[[], list[Result]]]
         "ranking-bloom-float32": lambda: duels.ranking("bloom", "float32", folder, repeats, share),
         "ranking-bloom-bfloat16": lambda: duels.ranking("bloom", "bfloat16", folder, repeats, share),
         "ranking-mt5-float32": lambda: duels.ranking("mt5", "float32", folder, repeats, share),
-        "generation": lambda: duels.generation(folder, repeats, share),
+        "generation": lambda: duels.generation(folder, min(repeats, 2), share),
         "floor-float32": lambda: alone.floor(folder, "float32", share),
         "floor-bfloat16": lambda: alone.floor(folder, "bfloat16", share),
         "growth": lambda: alone.growth((100, 1000) if quick else (100, 1000, 10_000)),

@@ -117,7 +117,7 @@ def generation(folder: Path, repeats: int, share: float) -> list[Result]:
         )
         for each in (theirs, ours):
             each.do(do="write", count=2)
-        count = max(16, int(64 * share))
+        count = max(32, int(96 * share))
         runs = [
             (theirs.do(do="write", count=count), ours.do(do="write", count=count)) for _ in range(repeats)
         ]

@@ -123,8 +123,8 @@ def test_steps_are_those_of_the_tokens_and_not_of_the_slowest_row(model, monkeyp
     step = decoder.step
     monkeypatch.setattr(decoder, "step", lambda self, tokens: steps.append(len(tokens)) or step(self, tokens))
     answers = collect(model.engine.generate([ToGenerate(p) for p in prompts], Decoding(12), 3))
-    assert sum(steps) == sum(a.token_count + a.finished - 1 for a in answers)
-    assert len(steps) < 3 * max(a.token_count + a.finished - 1 for a in answers)
+    assert sum(steps) == sum(a.token_count + a.finished for a in answers)
+    assert len(steps) < 3 * max(a.token_count + a.finished for a in answers)
 
 
 @pytest.mark.parametrize("change", [{"repetition_penalty": 1.3}, {"min_new_tokens": 4}])

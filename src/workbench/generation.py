@@ -38,7 +38,7 @@ def generate(
     top_p: float = 1.0,
     seed: int | None = None,
     samples: int = 1,
-    batch_size: int = 16,
+    batch_size: int = 32,
     progress: bool = True,
 ) -> list[Generation]:
     """Generate an answer to each prompt, greedily unless told otherwise.

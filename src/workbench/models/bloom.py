@@ -13,7 +13,7 @@ import torch
 from workbench.models.padding import padded, tree_mask
 from workbench.models.precision import better_wide, call
 from workbench.models.rows import Row
-from workbench.models.slots import Slots
+from workbench.models.slots import Slots, rounded
 
 
 def states_of_trees(model: Any, rows: Sequence[Row]) -> torch.Tensor:
@@ -26,46 +26,44 @@ def states_of_trees(model: Any, rows: Sequence[Row]) -> torch.Tensor:
 
 
 class Decoder:
-    """Rows that grow token by token, each from its own prompt; (n, V) logits at every turn."""
+    """Rows that grow token by token, each from its own prompt; a row is at work from `begin` to `drop`."""
 
     def __init__(self, model: Any, slots: int, longest_prompt: int, longest_answer: int) -> None:
         self.model = model
-        self.cache = Slots(model.config.n_layer, slots, longest_prompt + longest_answer)
+        self.cache = Slots(model.config.n_layer, rounded(slots), longest_prompt + longest_answer)
         self.lengths: list[int] = []
 
-    @property
-    def rows(self) -> int:
-        """How many rows are at work."""
-        return len(self.lengths)
-
-    def begin(self, prompts: Sequence[list[int]]) -> torch.Tensor:
-        """Read new prompts into the next slots; the logits after each."""
-        ids = padded(prompts, self.model.device)
-        seen = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).tril()
-        depths = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-        self.cache.take_in(self.rows)
-        bias = _alibi(self.model, depths, seen.expand(len(ids), -1, -1))
-        states = _through(self.model, ids, bias, self.cache)
-        self.lengths += [len(prompt) for prompt in prompts]
-        ends = torch.tensor([len(prompt) - 1 for prompt in prompts], device=states.device)
-        return self.model.lm_head(states[torch.arange(len(ids), device=states.device), ends])
+    def begin(self, prompts: Sequence[list[int]]) -> list[int]:
+        """Read new prompts but for their last tokens, which are given back to be the first step's."""
+        read = [prompt[:-1] for prompt in prompts]
+        if any(read):
+            ids = padded(read, self.model.device)
+            seen = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).tril()
+            depths = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+            self.cache.take_in(len(self.lengths))
+            bias = _alibi(self.model, depths, seen.expand(len(ids), -1, -1))
+            _through(self.model, ids, bias, self.cache)
+        self.lengths += [len(prompt) for prompt in read]
+        return [prompt[-1] for prompt in prompts]
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
-        """Add one token to every row; the logits after each."""
-        ids = torch.tensor(tokens, device=self.model.device)[:, None]
-        lengths = torch.tensor(self.lengths, device=ids.device)
+        """Add one token to every row; the logits (n, V) after each."""
+        count = len(tokens)
+        idle = [0] * (rounded(count) - count)
+        ids = torch.tensor([*tokens, *idle], device=self.model.device)[:, None]
+        lengths = torch.tensor([*self.lengths, *idle], device=ids.device)
         depths = torch.arange(max(self.lengths) + 1, device=ids.device).expand(len(ids), -1)
         seen = depths <= lengths[:, None]
         self.cache.step(lengths)
         states = _through(self.model, ids, _alibi(self.model, depths, seen[:, None]), self.cache)
         self.lengths = [length + 1 for length in self.lengths]
-        return self.model.lm_head(states[:, 0])
+        return self.model.lm_head(states[:, 0])[:count]
 
     def drop(self, row: int) -> None:
         """Let a row go; the last one takes its slot."""
         last = self.lengths.pop()
-        if row < self.rows:
-            self.cache.move(self.rows, row, last)
+        if row < len(self.lengths):
+            self.cache.move(len(self.lengths), row, last)
             self.lengths[row] = last
 
 

@@ -22,13 +22,13 @@ from workbench.models.sampling import RowNoise, noise_source, warpers
 
 
 class Decoder(Protocol):
-    """Rows that grow token by token; logits (n, V) of the rows concerned at every turn."""
+    """Rows that grow token by token, as many as have begun and were not dropped."""
 
-    def begin(self, prompts: Sequence[list[int]]) -> torch.Tensor:
-        """Take in new rows after those at work."""
+    def begin(self, prompts: Sequence[list[int]]) -> list[int]:
+        """Take in new rows after those at work; the tokens of their first step."""
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
-        """Add one token to every row."""
+        """Add one token to every row; logits (n, V)."""
 
     def drop(self, row: int) -> None:
         """Let a row go; the last one takes its place."""
@@ -53,6 +53,7 @@ class Prompt:
 @dataclass
 class _Row:
     number: int
+    last: int
     noise: torch.Generator
     tokens: list[int] = field(default_factory=list)
 
@@ -117,16 +118,14 @@ class Writer:
                     yield finished
                     finished = {}
                 coming = [waiting.popleft() for _ in range(min(free, len(waiting)))]
-                new = [_Row(number, noise_source(prompts[number].seed)) for number in coming]
-                logits = decoder.begin([prompts[number].ids for number in coming])
-                running += new
-            else:
-                new = running
-                logits = decoder.step([row.tokens[-1] for row in running])
-            self._choose(new, logits, decoding)
+                first = decoder.begin([prompts[number].ids for number in coming])
+                running += [
+                    _Row(n, t, noise_source(prompts[n].seed)) for n, t in zip(coming, first, strict=True)
+                ]
+            self._choose(running, decoder.step([row.last for row in running]), decoding)
             for place in reversed(range(len(running))):
                 row = running[place]
-                if row.tokens[-1] in self.ends or len(row.tokens) == decoding.max_new_tokens:
+                if row.last in self.ends or len(row.tokens) == decoding.max_new_tokens:
                     finished[row.number] = row.tokens
                     decoder.drop(place)
                     running[place] = running[-1]
@@ -143,6 +142,7 @@ class Writer:
             none = torch.LongTensor()  # what was written before does not matter to these
             logits = RowNoise([row.noise for row in rows])(none, warpers(decoding)(none, logits))
         for row, token in zip(rows, logits.argmax(-1).tolist(), strict=True):
+            row.last = token
             row.tokens.append(token)
 
     def _in_batches(

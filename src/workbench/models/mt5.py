@@ -14,7 +14,7 @@ from transformers import EncoderDecoderCache
 
 from workbench.models.padding import padded, real, tree_mask
 from workbench.models.rows import Row
-from workbench.models.slots import Slots
+from workbench.models.slots import Slots, rounded
 
 
 def states_of_trees(model: Any, rows: Sequence[Row]) -> torch.Tensor:
@@ -29,56 +29,54 @@ def states_of_trees(model: Any, rows: Sequence[Row]) -> torch.Tensor:
 
 
 class Decoder:
-    """Rows that grow token by token, each from its own prompt; (n, V) logits at every turn."""
+    """Rows that grow token by token, each from its own prompt; a row is at work from `begin` to `drop`."""
 
     def __init__(self, model: Any, slots: int, longest_prompt: int, longest_answer: int) -> None:
         self.model = model
         layers = model.config.num_decoder_layers
-        self.own, self.heard = Slots(layers, slots, longest_answer + 1), Slots(layers, slots, longest_prompt)
+        self.own = Slots(layers, rounded(slots), longest_answer)
+        self.heard = Slots(layers, rounded(slots), longest_prompt)
         self.cache = EncoderDecoderCache(self.own, self.heard)
+        self.cache.is_updated = dict.fromkeys(range(layers), True)  # what is heard is computed in `begin`
         self.lengths: list[int] = []
         self.sources: list[int] = []
 
-    @property
-    def rows(self) -> int:
-        """How many rows are at work."""
-        return len(self.lengths)
-
-    def begin(self, prompts: Sequence[list[int]]) -> torch.Tensor:
-        """Encode new prompts into the next slots; the logits after the decoder's start token."""
-        encoded, source_bias = _encode(self.model, prompts)
-        ids = torch.full((len(prompts), 1), self.model.config.decoder_start_token_id, device=encoded.device)
-        self.own.take_in(self.rows)
-        self.heard.take_in(self.rows)
-        self.cache.is_updated = {}  # the blocks compute the cross-attention's keys and values
-        here = torch.zeros_like(ids)
-        bias = _positions(self.model, here, here, torch.ones_like(ids, dtype=torch.bool)[:, None])
-        states = _through(self.model, ids, bias, encoded, source_bias, self.cache)
-        self.lengths += [1] * len(prompts)
+    def begin(self, prompts: Sequence[list[int]]) -> list[int]:
+        """Encode new prompts and let the decoder's layers hear them; gives back the first step's tokens."""
+        encoded, _ = _encode(self.model, prompts)
+        self.heard.take_in(len(self.lengths))
+        for number, block in enumerate(self.model.decoder.block):
+            attention = block.layer[1].EncDecAttention
+            heads = (*encoded.shape[:2], -1, attention.key_value_proj_dim)
+            here = encoded.to(attention.k.weight.device)
+            keys, values = (part(here).view(heads).transpose(1, 2) for part in (attention.k, attention.v))
+            self.heard.update(keys, values, number)
+        self.lengths += [0] * len(prompts)
         self.sources += [len(prompt) for prompt in prompts]
-        return self.model.lm_head(states[:, 0])
+        return [self.model.config.decoder_start_token_id] * len(prompts)
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
-        """Add one token to every row; the logits after each."""
-        ids = torch.tensor(tokens, device=self.model.device)[:, None]
-        lengths = torch.tensor(self.lengths, device=ids.device)[:, None]
-        keys = torch.arange(max(self.lengths) + 1, device=ids.device).expand(self.rows, -1)
+        """Add one token to every row; the logits (n, V) after each."""
+        count = len(tokens)
+        idle = [0] * (rounded(count) - count)
+        ids = torch.tensor([*tokens, *idle], device=self.model.device)[:, None]
+        lengths = torch.tensor([*self.lengths, *idle], device=ids.device)[:, None]
+        keys = torch.arange(max(self.lengths) + 1, device=ids.device).expand(len(ids), -1)
         bias = _positions(self.model, lengths, keys, (keys <= lengths)[:, None])
         source = torch.arange(max(self.sources), device=ids.device)
-        heard = source < torch.tensor(self.sources, device=ids.device)[:, None]
+        heard = source < torch.tensor([*self.sources, *idle], device=ids.device)[:, None]
         self.own.step(lengths[:, 0])
-        self.heard.show(self.rows, max(self.sources))
-        self.cache.is_updated = dict.fromkeys(range(len(self.model.decoder.block)), True)
+        self.heard.show(len(ids), max(self.sources))
         states = _through(self.model, ids, bias, ids, _source_bias(self.model, heard), self.cache)
         self.lengths = [length + 1 for length in self.lengths]
-        return self.model.lm_head(states[:, 0])
+        return self.model.lm_head(states[:, 0])[:count]
 
     def drop(self, row: int) -> None:
         """Let a row go; the last one takes its slot."""
         length, source = self.lengths.pop(), self.sources.pop()
-        if row < self.rows:
-            self.own.move(self.rows, row, length)
-            self.heard.move(self.rows, row, source)
+        if row < len(self.lengths):
+            self.own.move(len(self.lengths), row, length)
+            self.heard.move(len(self.lengths), row, source)
             self.lengths[row], self.sources[row] = length, source
 
 

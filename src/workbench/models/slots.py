@@ -11,6 +11,11 @@ from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
 
+def rounded(rows: int) -> int:
+    """How many rows to step with: a matrix of 3 to 15 rows is multiplied more slowly than one of 16 (measured, MKL)."""
+    return rows if rows <= 2 else -(-rows // 16) * 16
+
+
 class SlotLayer(CacheLayerMixin):
     """One layer's keys and values, shape (slots, H, capacity, D); allocated when the first row comes."""
 
