@@ -290,3 +290,30 @@ def test_weights_read_before_a_fork_are_used_after_it_and_others_are_not(checkpo
     forked, other_dtype, here = done.stdout.strip("\n").split("\n")
     assert forked == here
     assert other_dtype == "weights were read again"
+
+
+FORK = """
+import subprocess, sys
+from workbench.runs.forking import Forked
+from workbench.runs.nursery import share_weights
+share_weights(["mini-bloomz"])  # imports torch, and casts weights
+def work():
+    import torch
+    torch.ones(4_000_000).exp()
+if sys.argv[1] == "computes": work()
+process = Forked(work, (0, 1, 2))
+try:
+    print("ended", process.wait(20))
+except subprocess.TimeoutExpired:
+    process.kill()
+    print("hangs")
+"""
+
+
+@pytest.mark.parametrize(("parent", "fork"), [("reads", "ended 0"), ("computes", "hangs")])
+def test_a_fork_computes_with_several_threads_unless_its_parent_did_before(parent, fork):
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, parent], capture_output=True, text=True, env=environment, timeout=300
+    )
+    assert done.stdout.strip() == fork, done.stderr
