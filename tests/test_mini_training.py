@@ -10,7 +10,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, MT5Config, MT5For
 
 from workbench.errors import BadInput, UnknownName
 from workbench.finetuning import draw_spans
-from workbench.mini import recipe, rows
+from workbench.mini import card, recipe, rows
 from workbench.mini.architectures import load_float32
 from workbench.mini.corpus import Dials, roll_document
 from workbench.mini.tokenizer import SENTINELS
@@ -182,3 +182,9 @@ def test_hidden_values_can_be_found_in_one_of_the_sentences_told():
 
 def test_twin_short_spans_hide_other_tokens_too():
     assert found_in_one(lambda drawn, ids, rng: draw_spans(len(ids.ids), 0.3, 3, rng)) < 0.8
+
+
+def test_the_minutes_on_a_card_are_those_of_all_stages():
+    record = {"minutes": 1.5, "first_stage": {"minutes": 2.0, "first_stage": {"minutes": 4.0}}}
+    assert card._minutes(record) == 7.5
+    assert card._minutes(record["first_stage"]) == 6.0

@@ -63,7 +63,9 @@ def card(one: Member, record: dict[str, Any], scores: dict[str, Any]) -> str:
 
 
 def _minutes(record: dict[str, Any]) -> float:
-    return round(record["minutes"] + record.get("first_stage", {}).get("minutes", 0), 1)
+    """Of this training and of all stages before it."""
+    before = record.get("first_stage")
+    return round(record["minutes"] + (_minutes(before) if before else 0), 1)
 
 
 def _data(one: Member) -> str:
