@@ -124,7 +124,7 @@ def test_an_encoder_reads_every_prompt_once_and_a_place_gets_one_softmax(checkpo
     real = scoring._log_probabilities
     monkeypatch.setattr(
         scoring,
-        "_from_states",
+        "_log_probabilities",
         lambda *args, **wide: places.append(len(args[1])) or real(*args, **wide),
     )
     scores(model)
