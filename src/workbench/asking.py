@@ -49,7 +49,8 @@ def ask(
         BadInput, NotReachable, StoreFailed: as the caller's docstring says; batches finished before are kept.
     """
     context = canonical({"kind": kind.name, **kind.settings, **model.fingerprint()})
-    asked = {canonical(asdict(request)): request for request in requests}
+    wanted = [canonical(asdict(request)) for request in requests]
+    asked = dict(zip(wanted, requests, strict=True))
     questions = list(asked)
     stored = model.store.get(context, questions)
     if model.same_device and any(stored):
@@ -74,7 +75,6 @@ def ask(
             ) from None
     decoded = {question: kind.decode(value) for question, value in known.items()}
     fresh = set(missing)
-    wanted = [canonical(asdict(request)) for request in requests]
     return [decoded[question] for question in wanted], [question in fresh for question in wanted]
 
 
