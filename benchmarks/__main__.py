@@ -22,7 +22,7 @@ def parts(folder: Path, *, quick: bool) -> dict[str, Callable[[], list[Result]]]
         "starting": alone.starting,
         "store": alone.store,
         "ranking-bloom-float32": lambda: duels.ranking("bloom", "float32", folder, repeats, share),
-        "ranking-bloom-bfloat16": lambda: duels.ranking("bloom", "bfloat16", folder, repeats, share),
+        "ranking-bloom-bfloat16": lambda: duels.ranking("bloom", "bfloat16", folder, min(repeats, 2), share),
         "ranking-mt5-float32": lambda: duels.ranking("mt5", "float32", folder, repeats, share),
         "generation": lambda: duels.generation(folder, min(repeats, 2), share),
         "floor-float32": lambda: alone.floor(folder, "float32", share),

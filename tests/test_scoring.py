@@ -121,11 +121,11 @@ def test_an_encoder_reads_every_prompt_once_and_a_place_gets_one_softmax(checkpo
     encoder.register_forward_pre_hook(
         lambda module, args, kwargs: read.append(len(kwargs["input_ids"])), with_kwargs=True
     )
-    real = scoring._from_states
+    real = scoring._log_probabilities
     monkeypatch.setattr(
         scoring,
-        "_from_states",
-        lambda *args, **wide: places.append(len(np.unique(args[2]))) or real(*args, **wide),
+        "_log_probabilities",
+        lambda *args, **wide: places.append(len(args[1])) or real(*args, **wide),
     )
     scores(model)
     ids = {request: model.engine.tokenizer(request.text).input_ids for request in REQUESTS}
@@ -148,7 +148,7 @@ def test_a_choice_beyond_the_context_is_refused_under_every_protocol(model):
 
 
 def test_out_of_memory_halves_the_budget_and_repeats_no_batch(model, monkeypatch):
-    right, real, sizes = scores(model), scoring.Scorer._score_batch, []
+    right, real, sizes = scores(model), scoring.Scorer._read, []
 
     def small(self, rows, all_paths):
         sizes.append(padded_size(rows))
@@ -156,10 +156,10 @@ def test_out_of_memory_halves_the_budget_and_repeats_no_batch(model, monkeypatch
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return real(self, rows, all_paths)
 
-    monkeypatch.setattr(scoring.Scorer, "_score_batch", small)
+    monkeypatch.setattr(scoring.Scorer, "_read", small)
     with pytest.warns(UserWarning, match=r"out of memory with \d+ tokens in a batch; going on with \d+"):
         assert differs(right, scores(model)) < 1e-4
-    monkeypatch.setattr(scoring.Scorer, "_score_batch", lambda *args: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(scoring.Scorer, "_read", lambda *args: (_ for _ in ()).throw(MemoryError()))
     with (
         pytest.raises(BadInput, match="does not fit into memory"),
         pytest.warns(UserWarning, match="going on"),
@@ -168,9 +168,7 @@ def test_out_of_memory_halves_the_budget_and_repeats_no_batch(model, monkeypatch
 
 
 def test_another_runtime_error_is_not_taken_for_memory(model, monkeypatch):
-    monkeypatch.setattr(
-        scoring.Scorer, "_score_batch", lambda *args: (_ for _ in ()).throw(RuntimeError("shapes"))
-    )
+    monkeypatch.setattr(scoring.Scorer, "_read", lambda *args: (_ for _ in ()).throw(RuntimeError("shapes")))
     with pytest.raises(RuntimeError, match="shapes"):
         scores(model)
 
@@ -204,14 +202,14 @@ def test_a_run_checks_itself_and_says_what_differs(model, monkeypatch):
 
 def test_a_batch_that_disturbed_its_scores_would_be_seen(model, monkeypatch):
     """The twin: a model whose first batch is wrong."""
-    real, calls = scoring.Scorer._score_batch, []
+    real, calls = scoring.Scorer._weigh, []
 
-    def wrong_at_first(self, rows, all_paths):
+    def wrong_at_first(self, batches):
         calls.append(1)
-        found = real(self, rows, all_paths)
+        found = real(self, batches)
         return {n: [x * (1 if len(calls) > 1 else -9) for x in each] for n, each in found.items()}
 
-    monkeypatch.setattr(scoring.Scorer, "_score_batch", wrong_at_first)
+    monkeypatch.setattr(scoring.Scorer, "_weigh", wrong_at_first)
     audit = rank(model, ITEMS[:1], batch_tokens=1000).attrs["audit"]
     assert audit["largest_difference"] > 1
     assert audit["flips"] == ["few"]
@@ -313,29 +311,29 @@ from workbench import Item, load, rank
 from workbench.models import scoring
 from workbench.store import Store
 model = load(sys.argv[1], store=Store(sys.argv[2]), device="cpu")
-real, calls = scoring.Scorer._score_batch, []
-def stop_at_the_third(*args):
+real, calls = scoring.Scorer._read, []
+def stop_at_the_seventh(*args):
     calls.append(1)
-    if len(calls) == 3:
+    if len(calls) == 7:
         print("now", flush=True)
         time.sleep(600)
     return real(*args)
-scoring.Scorer._score_batch = stop_at_the_third
-rank(model, [Item(str(n), f"{n} is a number", ("yes", "no maybe")) for n in range(60)], batch_tokens=60, progress=False)
+scoring.Scorer._read = stop_at_the_seventh
+rank(model, [Item(str(n), f"{n} is a number", ("yes", "no maybe")) for n in range(120)], batch_tokens=60, progress=False)
 """
 
 
 def test_killed_in_the_middle_it_repeats_no_scored_batch(model):
-    items = [Item(str(n), f"{n} is a number", ("yes", "no maybe")) for n in range(60)]
+    items = [Item(str(n), f"{n} is a number", ("yes", "no maybe")) for n in range(120)]
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, model.name, model.store.path], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout.readline() == "now\n"
         process.kill()
     kept = model.store.info()["answers"]
-    assert 0 < kept < 120
+    assert 0 < kept < 240
     again = rank(model, items)
-    assert (model.hits, model.misses) == (kept, 120 - kept)
+    assert (model.hits, model.misses) == (kept, 240 - kept)
     other = load(model.name, device="cpu", store=Store(model.store.path.with_name("other")))
     for one, two in zip(again["scores"], rank(other, items)["scores"], strict=True):
         assert one == pytest.approx(two, abs=1e-4)

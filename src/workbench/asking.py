@@ -50,7 +50,8 @@ def ask(
             Where the weights are not to be had, NotReachable says which answers are missing.
     """
     context = canonical({"kind": kind.name, **kind.settings, **model.fingerprint()})
-    asked = {canonical(asdict(request)): request for request in requests}
+    wanted = [canonical(asdict(request)) for request in requests]
+    asked = dict(zip(wanted, requests, strict=True))
     questions = list(asked)
     stored = model.store.get(context, questions)
     if model.same_device and any(stored):
@@ -76,7 +77,6 @@ def ask(
             ) from None
     decoded = {question: kind.decode(value) for question, value in known.items()}
     fresh = set(missing)
-    wanted = [canonical(asdict(request)) for request in requests]
     return [decoded[question] for question in wanted], [question in fresh for question in wanted]
 
 

@@ -22,6 +22,7 @@ from workbench.models.rows import Path, Row, in_batches, lay_out, padded_size
 
 TREES = {"bloom": bloom.states_of_trees, "mt5": mt5.states_of_trees}
 _BUDGETS = {"cpu": 1024, "cuda": 16_384}  # tokens per batch
+_BATCHES_PER_SOFTMAX = 4
 _WORDS = 2048  # words of the vocabulary per piece of the softmax
 _NOTHING = -80.0  # nats; smaller exponentials would be denormal numbers: slow, and of no weight
 _PRICE_OF_A_PAIR = 0.7  # of attention, against 1 for a multiplication of a node by a weight matrix's column
@@ -61,19 +62,35 @@ class Scorer:
             limit = largest
         todo = set(range(len(paths)))
         while todo:
-            rows = self._rows(paths, sorted(todo), limit)
+            at_work: list[Row] = []
             try:
-                for batch in in_batches(rows, 1 if self.manner == "exact" else limit):
-                    found = self._score_batch(batch, paths)
+                for found in self._scored(self._rows(paths, sorted(todo), limit), paths, limit, at_work):
                     todo.difference_update(found)
                     yield found
             except OUT_OF_MEMORY as error:
                 if not ran_out(error):
                     raise
-                size = padded_size(batch)
-                if sum(len(row.reads) for row in batch) == 1:
+                size = padded_size(at_work)
+                if sum(len(row.reads) for row in at_work) == 1:
                     raise BadInput(NOT_EVEN_ONE.format(size)) from error
                 limit = go_on_with_half(size, "tokens")
+
+    def _scored(
+        self, rows: Sequence[Row], paths: Sequence[Path], limit: int, at_work: list[Row]
+    ) -> Iterator[dict[int, list[float]]]:
+        """Yield log-probabilities by number; `at_work` holds the batch that is being computed."""
+        waiting: list[_States] = []
+        for batch in in_batches(rows, 1 if self.manner == "exact" else limit):
+            at_work[:] = batch
+            if self.manner != "trees":
+                yield self._plainly(batch, paths)
+                continue
+            waiting.append(self._read(batch, paths))
+            if len(waiting) == _BATCHES_PER_SOFTMAX:
+                yield self._weigh(waiting)
+                waiting = []
+        if waiting:
+            yield self._weigh(waiting)
 
     def _path(self, request: Encoded) -> Path:
         """An encoder reads the prompt and the decoder starts anew, or the prompt stands before the text."""
@@ -93,27 +110,35 @@ class Scorer:
         return lay_out(paths, numbers, pair_price=price, budget=limit)
 
     @torch.inference_mode()
-    def _score_batch(self, rows: Sequence[Row], paths: Sequence[Path]) -> dict[int, list[float]]:
-        reads = [(row, number, nodes) for row, each in enumerate(rows) for number, nodes in each.reads]
-        width = max(1, *(len(row.tokens) for row in rows))
-        places = np.concatenate([row * width + nodes for row, _, nodes in reads])
-        targets = np.concatenate([paths[number].tokens[paths[number].first :] for _, number, _ in reads])
-        if self.manner == "trees":
-            states = TREES[self.model.config.model_type](self.model, rows).flatten(0, 1)
-            head = self.model.get_output_embeddings().weight
-            flat = _from_states(head, states, places, targets, wide=better_wide(self.model))
-        else:
-            flat = self._plainly(rows, places, targets)
-        ends = np.cumsum([len(nodes) for _, _, nodes in reads])
-        parts = np.split(flat, ends[:-1])
-        return {number: part.tolist() for (_, number, _), part in zip(reads, parts, strict=True)}
+    def _read(self, rows: Sequence[Row], paths: Sequence[Path]) -> "_States":
+        """Send a batch of trees through the blocks and keep the states that predict something."""
+        asked = _asked(rows, paths)
+        unique, where = np.unique(asked.places, return_inverse=True)
+        states = TREES[self.model.config.model_type](self.model, rows).flatten(0, 1)
+        return _States(states[torch.from_numpy(unique).to(states.device)], where, asked)
 
-    def _plainly(self, rows: Sequence[Row], places: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    @torch.inference_mode()
+    def _weigh(self, batches: Sequence["_States"]) -> dict[int, list[float]]:
+        """Send the states of several batches through the head together, which a few rows would use badly."""
+        head = self.model.get_output_embeddings().weight
+        starts = np.cumsum([0, *(len(batch.states) for batch in batches)])
+        where = np.concatenate([start + batch.where for start, batch in zip(starts, batches, strict=False)])
+        targets = np.concatenate([batch.asked.targets for batch in batches])
+        states = torch.cat([batch.states for batch in batches])
+        flat = _log_probabilities(head, states, where, targets, wide=better_wide(self.model))
+        ends = np.cumsum([len(batch.where) for batch in batches])[:-1]
+        found: dict[int, list[float]] = {}
+        for batch, part in zip(batches, np.split(flat, ends), strict=True):
+            found |= batch.asked.by_number(part)
+        return found
+
+    @torch.inference_mode()
+    def _plainly(self, rows: Sequence[Row], paths: Sequence[Path]) -> dict[int, list[float]]:
         """As transformers computes it: one sequence per row, its own masks, its own head."""
-        device = self.model.device
+        asked, device = _asked(rows, paths), self.model.device
         ids, mask = padded([row.tokens for row in rows], device), real([row.tokens for row in rows], device)
         keep = torch.zeros(ids.numel(), dtype=torch.bool, device=device)
-        keep[torch.from_numpy(places).to(device)] = True
+        keep[torch.from_numpy(asked.places).to(device)] = True
         if self.is_encoder_decoder:
             sources = [row.source for row in rows]
             read = {"input_ids": padded(sources, device), "attention_mask": real(sources, device)}
@@ -122,29 +147,64 @@ class Scorer:
             logits = self.model(input_ids=ids, attention_mask=mask, logits_to_keep=keep.view_as(ids)).logits
         else:
             logits = self.model(input_ids=ids, attention_mask=mask).logits.flatten(0, 1)[keep]
-        logits = logits.reshape(len(targets), -1).float()
-        chosen = torch.from_numpy(targets).to(logits.device).long()
-        return (logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(1)).cpu().numpy()
+        logits = logits.reshape(len(asked.targets), -1).float()
+        chosen = torch.from_numpy(asked.targets).to(logits.device).long()
+        return asked.by_number((logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(1)).cpu().numpy())
 
 
-def _from_states(
+@dataclass(frozen=True)
+class _Asked:
+    """What a batch is asked: K places among its nodes, the K target tokens, and how many belong to which request."""
+
+    places: np.ndarray
+    targets: np.ndarray
+    counts: list[tuple[int, int]]
+
+    def by_number(self, flat: np.ndarray) -> dict[int, list[float]]:
+        """Give K answers to their requests."""
+        ends = np.cumsum([count for _, count in self.counts])
+        parts = np.split(flat, ends[:-1])
+        return {number: part.tolist() for (number, _), part in zip(self.counts, parts, strict=True)}
+
+
+@dataclass(frozen=True)
+class _States:
+    """States (M, D) that predict something, and which of them each of K targets belongs to."""
+
+    states: torch.Tensor
+    where: np.ndarray
+    asked: _Asked
+
+
+def _asked(rows: Sequence[Row], paths: Sequence[Path]) -> _Asked:
+    reads = [(row, number, nodes) for row, each in enumerate(rows) for number, nodes in each.reads]
+    width = max(1, *(len(row.tokens) for row in rows))
+    return _Asked(
+        np.concatenate([row * width + nodes for row, _, nodes in reads]),
+        np.concatenate([paths[number].tokens[paths[number].first :] for _, number, _ in reads]),
+        [(number, len(nodes)) for _, number, nodes in reads],
+    )
+
+
+def _log_probabilities(
     head: torch.Tensor, states: torch.Tensor, places: np.ndarray, targets: np.ndarray, *, wide: bool
 ) -> np.ndarray:
-    """Log-probabilities (K,) of K targets at K places of the states (N, D), a place's softmax computed once.
+    """Log-probabilities (K,) of K targets at K places of the states (M, D), a place's softmax computed once.
 
     The head (V, D) is multiplied piece by piece into one buffer that stays in the processor's cache, and the sums of
     exponentials are added up as logarithms. `wide`: in float32 whatever the head's precision.
     """
     precision = torch.float32 if wide else head.dtype
-    unique, inverse = np.unique(places, return_inverse=True)
-    kept = states[torch.from_numpy(unique).to(states.device)].to(head.device, precision)
-    where, words = torch.from_numpy(inverse).to(head.device), torch.from_numpy(targets).to(head.device).long()
-    total = torch.full((len(unique),), -torch.inf, device=head.device)
+    states = states.to(head.device, precision)
+    where, words = (torch.from_numpy(each).to(head.device).long() for each in (places, targets))
+    total = torch.full((len(states),), -torch.inf, device=head.device)
     chosen = torch.empty(len(targets), device=head.device)
-    buffer = kept.new_empty(len(unique) * _WORDS)
+    buffer = states.new_empty(len(states) * _WORDS)
     for start in range(0, len(head), _WORDS):
         piece = head[start : start + _WORDS].to(precision)
-        logits = torch.mm(kept, piece.T, out=buffer[: len(unique) * len(piece)].view(-1, len(piece))).float()
+        logits = torch.mm(
+            states, piece.T, out=buffer[: len(states) * len(piece)].view(-1, len(piece))
+        ).float()
         here = ((words >= start) & (words < start + _WORDS)).nonzero()[:, 0]
         chosen[here] = logits[where[here], words[here] - start]
         largest = logits.amax(1)
