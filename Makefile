@@ -40,7 +40,7 @@ check: $(READY)
 	$(BIN)/mypy
 
 verify: $(READY)
-	$(BIN)/workbench verify --workers 2 --keep runs/verify
+	$(BIN)/workbench verify --workers 2 --limit 600 --keep runs/verify
 
 summary: $(READY)
 	@$(BIN)/python -m workbench.runs.summary runs runs/verify
