@@ -7,7 +7,7 @@ out: what is computed is written, and what is returned has been through the stor
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def ask(
             Where the weights are not to be had, NotReachable says which answers are missing.
     """
     context = canonical({"kind": kind.name, **kind.settings, **model.fingerprint()})
-    wanted = [canonical(asdict(request)) for request in requests]
+    wanted = [canonical(vars(request)) for request in requests]
     asked = dict(zip(wanted, requests, strict=True))
     questions = list(asked)
     stored = model.store.get(context, questions)
@@ -62,7 +62,7 @@ def ask(
     model.count([answer.device for answer in stored if answer is not None], len(missing))
     if missing:
         todo, done = [asked[question] for question in missing], 0
-        _expect_engine(model, kind.name, [asdict(request) for request in todo], len(asked))
+        _expect_engine(model, kind.name, todo, len(asked))
         try:
             with _bar(len(missing), f"{kind.name} {Path(model.name).name}", progress) as bar:
                 for positions, answers in kind.compute(todo):
@@ -90,12 +90,13 @@ def expect_whole(name: str, value: object) -> None:
         raise BadInput(f"{name}={value!r}; give a whole number of at least 1")
 
 
-def _expect_engine(model: Model, kind: str, todo: list[dict[str, Any]], asked: int) -> None:
+def _expect_engine(model: Model, kind: str, todo: Sequence[Any], asked: int) -> None:
     """Read the weights; where they are not to be had, say which answers they are needed for."""
     try:
         _ = model.engine
     except NotReachable as error:
-        prompts = tuple(str(request.get("prompt") or request.get("text", "")) for request in todo)
+        asks = map(vars, todo)
+        prompts = tuple(str(request.get("prompt") or request.get("text", "")) for request in asks)
         raise NotReachable(
             f"{len(todo)} of {asked} answers ({kind}) are not in the store {model.store.path}, the first to {prompts[0][:80]!r}; "
             f"{error}",

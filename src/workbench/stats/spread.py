@@ -1,5 +1,6 @@
 """The spread over templates, and what it is by chance: item by item where outcomes exist, binomial where they do not."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,9 +56,10 @@ def binomial_spread(n_items: int, accuracy: float, templates: int) -> SpreadNull
         raise BadInput(
             f"binomial_spread got n={n_items}, accuracy={accuracy}, k={templates}; need n ≥ 1, k ≥ 2, a fraction"
         )
-    below = distributions.binom.cdf(np.arange(n_items), n_items, accuracy)  # F(x) for x = 0 … n-1
+    upto = _binomial_upto(n_items, accuracy)  # F(x) for x = 0 … n
+    below = upto[:-1]
     mean = float(np.sum(1 - below**templates - (1 - below) ** templates)) / n_items  # E max - E min
-    return SpreadNull(mean, _range_quantile(n_items, accuracy, templates, 0.95) / n_items)
+    return SpreadNull(mean, _range_quantile(upto, templates, 0.95) / n_items)
 
 
 def permutation_spread(outcomes: ArrayLike, *, permutations: int = 2000, seed: int = 0) -> SpreadTest:
@@ -96,15 +98,25 @@ def cochran_q(outcomes: ArrayLike) -> Omnibus:
     return Omnibus(q, k - 1, float(distributions.chi2.sf(q, k - 1)))
 
 
-def _range_quantile(n: int, accuracy: float, k: int, level: float) -> int:
+def _binomial_upto(n: int, accuracy: float) -> np.ndarray:
+    """The binomial distribution function at 0 … n; beyond 12 standard deviations it is 0 or 1 in float64."""
+    centre, reach = n * accuracy, 12 * (math.sqrt(n * accuracy * (1 - accuracy)) + 1)
+    low, high = max(0, math.floor(centre - reach)), min(n, math.ceil(centre + reach))
+    upto = np.ones(n + 1)
+    upto[:low] = 0.0
+    upto[low : high + 1] = distributions.binom.cdf(np.arange(low, high + 1), n, accuracy)
+    return upto
+
+
+def _range_quantile(upto: np.ndarray, k: int, level: float) -> int:
     """Smallest r with P(max - min <= r) >= level: sum over the minimum's value x of P(all in x … x+r, one at x)."""
+    n = len(upto) - 1
     x = np.arange(n + 1)
-    below = distributions.binom.cdf(x - 1, n, accuracy)
-    upto = distributions.binom.cdf(x, n, accuracy)
+    below = np.concatenate([[0.0], upto[:-1]])
     low, high = 0, n
     while low < high:
         r = (low + high) // 2
-        top = distributions.binom.cdf(np.minimum(x + r, n), n, accuracy)
+        top = upto[np.minimum(x + r, n)]
         if float(np.sum((top - below) ** k - (top - upto) ** k)) >= level:
             high = r
         else:
