@@ -18,6 +18,8 @@ from workbench.errors import BadInput, NotReachable
 from workbench.models import Model
 from workbench.store import canonical
 
+_AT_ONCE = 2000  # requests that an engine sees at a time: enough to find equal lengths and common beginnings
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -57,27 +59,35 @@ def ask(
     if model.same_device and any(stored):
         family = model.engine.device_family
         stored = [answer if answer is None or answer.device == family else None for answer in stored]
-    known = {q: answer.value for q, answer in zip(questions, stored, strict=True) if answer is not None}
+    known = {
+        q: kind.decode(each.value) for q, each in zip(questions, stored, strict=True) if each is not None
+    }
     missing = [question for question in questions if question not in known]
     model.count([answer.device for answer in stored if answer is not None], len(missing))
     if missing:
-        todo, done = [asked[question] for question in missing], 0
-        _expect_engine(model, kind.name, todo, len(asked))
+        done = 0
+        _expect_engine(model, kind.name, [asked[question] for question in missing], len(asked))
         try:
             with _bar(len(missing), f"{kind.name} {Path(model.name).name}", progress) as bar:
-                for positions, answers in kind.compute(todo):
-                    pairs = [(missing[p], kind.encode(a)) for p, a in zip(positions, answers, strict=True)]
+                for pairs in _computed(kind, missing, asked):
                     model.store.put(context, pairs, device=model.engine.device_family, batch_size=batch)
-                    known.update(pairs)
+                    known.update((question, kind.decode(value)) for question, value in pairs)
                     done += len(pairs)
                     bar.update(len(pairs))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"interrupted after {done} of {len(missing)} answers, which are in the store: ask again to go on"
             ) from None
-    decoded = {question: kind.decode(value) for question, value in known.items()}
     fresh = set(missing)
-    return [decoded[question] for question in wanted], [question in fresh for question in wanted]
+    return [known[question] for question in wanted], [question in fresh for question in wanted]
+
+
+def _computed(kind: Kind, missing: Sequence[str], asked: dict[str, Any]) -> Iterator[list[tuple[str, Any]]]:
+    """Yield batches of (question, answer in the store's form); what an engine lays out is bounded by a part."""
+    for start in range(0, len(missing), _AT_ONCE):
+        part = missing[start : start + _AT_ONCE]
+        for positions, answers in kind.compute([asked[question] for question in part]):
+            yield [(part[p], kind.encode(answer)) for p, answer in zip(positions, answers, strict=True)]
 
 
 def expect_whole(name: str, value: object) -> None:

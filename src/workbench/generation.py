@@ -74,7 +74,7 @@ def generate(
     kind = Kind(
         name="generate",
         settings=asdict(decoding),
-        encode=asdict,
+        encode=vars,
         decode=lambda value: Decoded(**value),
         compute=lambda missing: model.engine.generate(missing, decoding, batch_size),
     )

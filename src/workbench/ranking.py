@@ -193,7 +193,7 @@ def _ask_scores(
     kind = Kind(
         name="score",
         settings=settings,
-        encode=asdict,
+        encode=vars,
         decode=_decode,
         compute=lambda missing: model.engine.score(missing, rule, effort),
     )

@@ -4,6 +4,7 @@ Here requests become token ids and numbers become answers; the work is done in `
 Answers do not depend on the batch beyond float32's rounding.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -109,7 +110,7 @@ class TransformersEngine:
 
     def _scores(self, encoded: Encoded, logprobs: list[float]) -> TokenScores:
         """A text alone in a decoder has no score for its first token, since nothing comes before it."""
-        tokens = self.tokenizer.convert_ids_to_tokens(encoded.text.tolist())
+        tokens = [sys.intern(token) for token in self.tokenizer.convert_ids_to_tokens(encoded.text.tolist())]
         missing = len(tokens) - len(logprobs)
         return TokenScores(tuple(tokens), (*[None] * missing, *logprobs), encoded.truncated)
 
