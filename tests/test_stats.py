@@ -21,10 +21,11 @@ def clustered_draw(generator, clusters=40, size=5):
     return (generator.random(clusters * size) < luck).astype(float), np.repeat(np.arange(clusters), size)
 
 
-def test_wilson_agrees_with_scipy():
-    ours = stats.wilson(7, 20)
-    theirs = distributions.binomtest(7, 20).proportion_ci(method="wilson")
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+def test_wilsons_ends_are_the_truths_from_which_the_share_is_196_standard_errors_away():
+    found = stats.wilson(7, 20)
+    for end in (found.low, found.high):
+        assert abs(found.estimate - end) == pytest.approx(1.96 * np.sqrt(end * (1 - end) / 20), rel=1e-3)
+    assert found.low < found.estimate < found.high
 
 
 def test_wilson_covers_about_95_percent_exactly_where_the_normal_interval_does_not():
@@ -101,6 +102,15 @@ def test_the_number_of_draws_is_what_was_asked(monkeypatch):
 def test_bootstrap_refuses_what_it_cannot_resample(values, clusters, match):
     with pytest.raises(BadInput, match=match):
         stats.bootstrap(values, clusters)
+
+
+def test_items_that_stand_alone_get_wilsons_interval_and_any_others_the_bootstraps():
+    right, alone, shared = [1, 0, 1, 1], [1, 2, 3, 4], [1, 1, 2, 2]
+    assert stats.mean_interval(right, alone) == stats.wilson(3, 4)
+    assert stats.mean_interval(right, shared) == stats.bootstrap(right, shared) != stats.wilson(3, 4)
+    assert stats.mean_interval([2, 0, 2, 2], alone) == stats.bootstrap(
+        [2, 0, 2, 2], alone
+    )  # weighed: no proportion
 
 
 def test_pairing_is_narrower_than_two_separate_intervals():
@@ -218,17 +228,15 @@ def test_equivalence_errs_at_most_5_percent_at_its_margin_and_finds_equality_wit
     for _ in range(1500):
         first = generator.random(120) < 0.4
         second = np.where(generator.random(120) < 0.2, True, first)  # better by 0.2 x 0.6 = 0.12
-        errors.append(stats.equivalence(first, second, np.arange(120), margin=0.12).p_value <= 0.05)
+        errors.append(stats.equivalence(first, second, np.arange(120), margin=0.12) <= 0.05)
     assert 0.01 < np.mean(errors) <= 0.06  # at most 5 %, and not never
-    same = stats.equivalence(*shuffled_wins(generator, clusters=2000), margin=0.05)
-    assert same.p_value < 0.01
-    assert abs(same.difference.low) < 0.05 > abs(same.difference.high)
+    assert stats.equivalence(*shuffled_wins(generator, clusters=2000), margin=0.05) < 0.01
 
 
 def test_equivalence_is_not_proved_by_a_handful_of_items_without_any_difference():
     few, many = np.ones(8), np.ones(300)
-    assert stats.equivalence(few, few, np.arange(8), margin=0.05).p_value > 0.2
-    assert stats.equivalence(many, many, np.arange(300), margin=0.05).p_value < 0.01
+    assert stats.equivalence(few, few, np.arange(8), margin=0.05) > 0.2
+    assert stats.equivalence(many, many, np.arange(300), margin=0.05) < 0.01
 
 
 @pytest.mark.parametrize("margin", [0, -0.1, 1, float("nan")])

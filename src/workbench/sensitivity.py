@@ -31,11 +31,7 @@ def accuracies(ranked: pd.DataFrame, by: Sequence[str] = ("template", "language"
     """
     rows = []
     for key, group in ranked.groupby(list(by), sort=False):
-        correct = group["correct"].to_numpy(dtype=float)
-        if group["cluster"].is_unique:
-            interval = stats.wilson(int(correct.sum()), len(correct))
-        else:
-            interval = stats.bootstrap(correct, group["cluster"].to_numpy())
+        interval = stats.mean_interval(group["correct"], group["cluster"])
         rows.append((*key, interval.estimate, interval.low, interval.high, len(group), _chance(group)))
     return pd.DataFrame(rows, columns=[*by, "accuracy", "low", "high", "n", "chance"])
 

@@ -70,8 +70,7 @@ def compare(ranked: pd.DataFrame, first: str, second: str, *, margin: float = 0.
 
 
 def _language_row(part: pd.DataFrame, language: object, permutations: int) -> dict[str, Any]:
-    correct = part["correct"].to_numpy(dtype=float)
-    interval = _interval(correct, part["cluster"].to_numpy())
+    interval = stats.mean_interval(part["correct"], part["cluster"])
     means = part["correct"].astype(float).groupby(part["template"], sort=False).mean()
     spread = null = p_value = float("nan")
     if len(means) > 1:
@@ -90,7 +89,7 @@ def _all_row(group: pd.DataFrame, found: list[dict[str, Any]]) -> dict[str, Any]
     weighted = (
         group["correct"].astype(float) * len(group) / (len(found) * size)
     )  # each language weighs the same
-    interval = _interval(weighted.to_numpy(), group["cluster"].to_numpy())
+    interval = stats.mean_interval(weighted, group["cluster"])
     means = {
         name: float(np.mean([float(row[name]) for row in found]))
         for name in ("median", "best", "worst", "chance")
@@ -101,13 +100,6 @@ def _all_row(group: pd.DataFrame, found: list[dict[str, Any]]) -> dict[str, Any]
         "mean": interval.estimate, "low": interval.low, "high": interval.high, **means, **nothing,
         "ties": int(group["tie"].sum()), "truncated": int(group["truncated"].sum()),
     }  # fmt: skip
-
-
-def _interval(values: np.ndarray, clusters: np.ndarray) -> stats.Interval:
-    """Wilson's where every item stands alone, else from resampled clusters."""
-    if len(set(clusters)) == len(values) and np.isin(values, (0, 1)).all():
-        return stats.wilson(int(values.sum()), len(values))
-    return stats.bootstrap(values, clusters)
 
 
 def _paired(ranked: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
@@ -124,8 +116,8 @@ def _comparison(language: str, part: pd.DataFrame, margin: float) -> dict[str, A
     interval = stats.paired_difference(first, second, clusters)
     alone = part["cluster"].is_unique
     p_value = stats.mcnemar(first, second).p_value if alone else stats.sign_flip(first, second, clusters)
-    same = stats.equivalence(first, second, clusters, margin=margin)
+    p_equivalent = stats.equivalence(first, second, clusters, margin=margin)
     return {
         "language": language, "first": first.mean(), "second": second.mean(), "difference": interval.estimate,
-        "low": interval.low, "high": interval.high, "p_value": p_value, "p_equivalent": same.p_value, "n": len(part),
+        "low": interval.low, "high": interval.high, "p_value": p_value, "p_equivalent": p_equivalent, "n": len(part),
     }  # fmt: skip

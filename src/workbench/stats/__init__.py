@@ -4,8 +4,8 @@ An item is one question. The same question asked in several languages or wording
 cluster: resampling clusters, not outcomes, is what keeps intervals honest.
 """
 
-from workbench.stats.intervals import Interval, bootstrap, paired_difference, wilson
-from workbench.stats.paired import Equivalence, PairedTest, equivalence, holm, mcnemar, sign_flip
+from workbench.stats.intervals import Interval, bootstrap, mean_interval, paired_difference, wilson
+from workbench.stats.paired import PairedTest, equivalence, holm, mcnemar, sign_flip
 from workbench.stats.seeds import multi_bootstrap
 from workbench.stats.spread import (
     Omnibus,
@@ -17,7 +17,6 @@ from workbench.stats.spread import (
 )
 
 __all__ = [
-    "Equivalence",
     "Interval",
     "Omnibus",
     "PairedTest",
@@ -29,6 +28,7 @@ __all__ = [
     "equivalence",
     "holm",
     "mcnemar",
+    "mean_interval",
     "multi_bootstrap",
     "paired_difference",
     "permutation_spread",

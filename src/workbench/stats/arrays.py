@@ -20,21 +20,21 @@ def as_finite(values: ArrayLike) -> Floats:
     return array
 
 
-def as_outcomes(values: ArrayLike) -> NDArray[np.bool_]:
-    """Right or wrong per item, shape (N,)."""
+def as_outcomes(values: ArrayLike) -> Floats:
+    """Right or wrong (1 or 0) per item, shape (N,)."""
     array = as_finite(values)
     if not np.isin(array, (0, 1)).all():
         raise BadInput("got outcomes other than right and wrong (1 and 0)")
-    return array.astype(bool)
+    return array
 
 
-def as_table(outcomes: ArrayLike) -> Floats:
-    """Numbers without gaps, shape (items, templates), two templates or more."""
+def as_table(
+    outcomes: ArrayLike, wanted: str = "items x templates, two templates or more", rows: int = 1
+) -> Floats:
+    """Numbers without gaps, at least `rows` x 2; `wanted` says so in the words of the caller."""
     array = np.asarray(outcomes, dtype=np.float64)
-    if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] < 2 or not np.isfinite(array).all():
-        raise BadInput(
-            f"got outcomes of shape {array.shape}; give items x templates, two templates or more, no gaps"
-        )
+    if array.ndim != 2 or array.shape[0] < rows or array.shape[1] < 2 or not np.isfinite(array).all():
+        raise BadInput(f"got outcomes of shape {array.shape}; give {wanted}, no gaps")
     return array
 
 

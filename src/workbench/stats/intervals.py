@@ -10,19 +10,20 @@ from scipy import stats as distributions
 from workbench.errors import BadInput
 from workbench.stats.arrays import Floats, as_finite, paired, per_cluster
 
+UPPER = 0.975  # where intervals end above, and 1 - UPPER below: they are all of 95 %
 _CHUNK = 500  # bootstrap draws at a time, so that 10,000 clusters fit in memory
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with the ends of its interval, in the units of what was given."""
+    """An estimate with the ends of its 95 % interval, in the units of what was given."""
 
     estimate: float
     low: float
     high: float
 
 
-def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
+def wilson(successes: int, n: int) -> Interval:
     """Give Wilson's score interval for a proportion of n independent items.
 
     It stays inside [0, 1] and keeps its width at 0 and n successes, where the normal interval shrinks to nothing.
@@ -36,20 +37,12 @@ def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
         raise BadInput(
             f"wilson got {successes} successes of {n} items; give 0 … n successes of at least one item"
         )
-    z = float(distributions.norm.ppf((1 + level) / 2))
-    share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+    ends = distributions.binomtest(successes, n).proportion_ci(method="wilson")
+    return Interval(successes / n, float(ends.low), float(ends.high))
 
 
 def bootstrap(
-    values: ArrayLike,
-    clusters: Sequence[Hashable] | ArrayLike,
-    *,
-    draws: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
+    values: ArrayLike, clusters: Sequence[Hashable] | ArrayLike, *, draws: int = 2000, seed: int = 0
 ) -> Interval:
     """Give the mean of `values`, shape (N,), with a percentile interval from resampling whole clusters.
 
@@ -77,30 +70,32 @@ def bootstrap(
             for done in range(0, draws, _CHUNK)
         ]
     )
-    low, high = np.quantile(means, _tails(k, level))
+    low, high = np.quantile(means, _tails(k))
     return Interval(float(array.mean()), float(low), float(high))
 
 
+def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | ArrayLike) -> Interval:
+    """Give the mean of `values`: Wilson's interval of right/wrong items that stand alone, else from resampled clusters."""
+    array = as_finite(values)
+    if len(np.unique(np.asarray(clusters))) == len(array) and np.isin(array, (0, 1)).all():
+        return wilson(int(array.sum()), len(array))
+    return bootstrap(array, clusters)
+
+
 def paired_difference(
-    first: ArrayLike,
-    second: ArrayLike,
-    clusters: Sequence[Hashable] | ArrayLike,
-    *,
-    draws: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
+    first: ArrayLike, second: ArrayLike, clusters: Sequence[Hashable] | ArrayLike
 ) -> Interval:
     """Give mean(second - first) on the same N items, with a cluster bootstrap interval.
 
     Raises:
         BadInput: as `bootstrap`, or arrays of different lengths.
     """
-    return bootstrap(paired(first, second), clusters, draws=draws, seed=seed, level=level)
+    return bootstrap(paired(first, second), clusters)
 
 
-def _tails(k: int, level: float) -> tuple[float, float]:
+def _tails(k: int) -> tuple[float, float]:
     """The percentiles to take with k clusters: those of a t distribution, where few clusters know less."""
-    tail = float(distributions.norm.cdf(np.sqrt(k / (k - 1)) * distributions.t.ppf((1 - level) / 2, k - 1)))
+    tail = float(distributions.norm.cdf(np.sqrt(k / (k - 1)) * distributions.t.ppf(1 - UPPER, k - 1)))
     return tail, 1 - tail
 
 

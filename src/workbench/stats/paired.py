@@ -9,7 +9,6 @@ from scipy import stats as distributions
 
 from workbench.errors import BadInput
 from workbench.stats.arrays import Floats, as_finite, as_outcomes, paired, per_cluster
-from workbench.stats.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -21,15 +20,6 @@ class PairedTest:
     p_value: float
 
 
-@dataclass(frozen=True)
-class Equivalence:
-    """A difference with its 90 % interval, and the p-value against "it is `margin` or more"."""
-
-    difference: Interval
-    margin: float
-    p_value: float
-
-
 def mcnemar(first: ArrayLike, second: ArrayLike) -> PairedTest:
     """Test whether two sets of right/wrong outcomes on the same independent items differ, exactly.
 
@@ -37,10 +27,8 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> PairedTest:
 
     Source: McNemar 1947, exact form.
     """
-    before, after = as_outcomes(first), as_outcomes(second)
-    if before.shape != after.shape:
-        raise BadInput(f"mcnemar got {before.size} and {after.size} outcomes; pair the items first")
-    lost, won = int(np.sum(before & ~after)), int(np.sum(~before & after))
+    change = paired(as_outcomes(first), as_outcomes(second))
+    lost, won = int(np.sum(change < 0)), int(np.sum(change > 0))
     p_value = float(distributions.binomtest(lost, lost + won).pvalue) if lost + won else 1.0
     return PairedTest(lost, won, p_value)
 
@@ -72,8 +60,8 @@ def sign_flip(
 
 def equivalence(
     first: ArrayLike, second: ArrayLike, clusters: Sequence[Hashable] | ArrayLike, *, margin: float
-) -> Equivalence:
-    """Test whether mean(second - first) lies within ±margin: two one-sided t tests over clusters (TOST).
+) -> float:
+    """Give the p-value of "mean(second - first) is ±margin or more": two one-sided t tests over clusters (TOST).
 
     A small p-value says "as good as equal"; a large one does not say "different". Outcomes that differ by the margin must
     disagree on as large a share of items: the variance is never taken to be less than that, so that a handful of items
@@ -98,9 +86,7 @@ def equivalence(
     mean = float(differences.mean())
     squares = max(float(np.sum((totals - mean * counts) ** 2)), margin * (1 - margin) * len(differences))
     error = float(np.sqrt(squares * k / (k - 1))) / len(differences)
-    p_value = float(distributions.t.sf((margin - abs(mean)) / error, k - 1))
-    half = float(distributions.t.ppf(0.95, k - 1)) * error
-    return Equivalence(Interval(mean, mean - half, mean + half), margin, p_value)
+    return float(distributions.t.sf((margin - abs(mean)) / error, k - 1))
 
 
 def holm(p_values: ArrayLike) -> Floats:

@@ -7,8 +7,10 @@ from numpy.typing import ArrayLike
 from scipy import stats as distributions
 
 from workbench.errors import BadInput
-from workbench.stats.arrays import Floats
-from workbench.stats.intervals import Interval
+from workbench.stats.arrays import Floats, as_table
+from workbench.stats.intervals import UPPER, Interval
+
+_SHAPE = "seeds x items, two of each or more"
 
 
 def multi_bootstrap(
@@ -18,9 +20,8 @@ def multi_bootstrap(
     paired_seeds: bool = True,
     draws: int = 2000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> Interval:
-    """Give the mean of `outcomes` (minus that of `baseline`) with an interval over other seeds and other items.
+    """Give the mean of `outcomes` (minus that of `baseline`) with a 95 % interval over other seeds and other items.
 
     Seeds and items are resampled together. What is left over in a cell (seed by item) would then count three times:
     the draws give the interval its shape, the mean squares its width, with a t distribution's factor for few seeds.
@@ -43,8 +44,8 @@ def multi_bootstrap(
     if variance == 0:
         return Interval(estimate, estimate, estimate)
     deviations = _resampled(arms, draws, np.random.default_rng(seed))
-    ends = np.quantile(deviations - deviations.mean(), [(1 - level) / 2, (1 + level) / 2])
-    wider = float(distributions.t.ppf((1 + level) / 2, degrees) / distributions.norm.ppf((1 + level) / 2))
+    ends = np.quantile(deviations - deviations.mean(), [1 - UPPER, UPPER])
+    wider = float(distributions.t.ppf(UPPER, degrees) / distributions.norm.ppf(UPPER))
     low, high = ends * wider * np.sqrt(variance) / deviations.std()
     return Interval(estimate, float(estimate + low), float(estimate + high))
 
@@ -63,10 +64,10 @@ def _resampled(arms: Sequence[Floats], draws: int, generator: np.random.Generato
 
 def _arms(outcomes: ArrayLike, baseline: ArrayLike | None, paired_seeds: bool) -> list[Floats]:
     """The tables whose means add up to the estimate: one, or two when seeds are not paired."""
-    ours = _table(outcomes)
+    ours = as_table(outcomes, _SHAPE, rows=2)
     if baseline is None:
         return [ours]
-    theirs = _table(baseline)
+    theirs = as_table(baseline, _SHAPE, rows=2)
     if ours.shape[1] != theirs.shape[1] or (paired_seeds and len(ours) != len(theirs)):
         raise BadInput(
             f"multi_bootstrap got tables of shape {ours.shape} and {theirs.shape}; give the same items, and as many seeds "
@@ -94,12 +95,3 @@ def _variance(arms: Sequence[Floats]) -> tuple[float, float]:
     if variance == 0:
         return 0.0, 1.0
     return variance, variance**2 / sum(part**2 / degrees for part, degrees in parts)
-
-
-def _table(outcomes: ArrayLike) -> Floats:
-    array = np.asarray(outcomes, dtype=np.float64)
-    if array.ndim != 2 or min(array.shape) < 2 or not np.isfinite(array).all():
-        raise BadInput(
-            f"multi_bootstrap got outcomes of shape {array.shape}; give seeds x items, two of each or more, no gaps"
-        )
-    return array
