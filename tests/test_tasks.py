@@ -93,6 +93,13 @@ def test_a_broken_line_is_named(tmp_path, line, message):
         ("[[template]]\nname = 'a'", "lacks `name` or `jinja`"),
         ("[[template]]\nname = 'a'\njinja = 'x'\nchoices = 'y'", "unknown field 'choices'"),
         ("not toml", "not TOML"),
+        ("[[templates]]\nname = 'a'\njinja = 'x'", "has no templates"),
+        ("[template]\nname = 'a'\njinja = 'x'", "has no templates"),
+        (
+            "[[template]]\nname = 'a'\njinja = 'x'\nanswer_choices = ['y', 'n']",
+            r"\['y', 'n'\] as answer_choices",
+        ),
+        ("[[template]]\nname = 'a'\njinja = 'x'\nheld_out = 'no'", "true or false"),
     ],
 )
 def test_a_broken_template_file_is_named(tmp_path, text, message):

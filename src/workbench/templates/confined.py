@@ -41,7 +41,7 @@ def _ask_child(templates: Sequence[Template], rows: Sequence[Mapping[str, Any]])
     order = {
         "memory": MEMORY,
         "seconds": seconds,
-        "templates": [{**asdict(template), "extra": {}} for template in templates],
+        "templates": list(map(asdict, templates)),
         "rows": [dict(row) for row in rows],
     }
     path = os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -17,9 +17,7 @@ LONGEST_PROMPT = 100_000  # characters; more is a template gone wrong
 _ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
 _ENVIRONMENT.globals.clear()  # `range` and friends make huge strings
 _BAR = "|||"
-_BAR_IN_DATA = (
-    "\ue000\ue001\ue000"  # private-use characters stand for a separator inside a field until all is split
-)
+_BAR_IN_DATA = "\ue000\ue001\ue000"  # stands for a bar inside a field until all is split; for private use
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,6 @@ class Template:
     family: str = ""
     held_out: bool = False
     task: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
     translated: str = ""
     foreign: bool = False
     field_limit: int | None = None
@@ -65,21 +62,29 @@ def read_templates(path: Path, *, foreign: bool = False) -> list[Template]:
     """Read `[[template]]` tables from a TOML file; `foreign` where it is not ours.
 
     Raises:
-        BadInput: not TOML, a missing name or jinja, an unknown field; the message names the file and the template.
+        BadInput: not TOML, no template, a missing name or jinja, an unknown field, a value of another type; the message
+            names the file and the template.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("template", [])
+        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("template")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} is not TOML: {error}") from error
-    known = set(Template.__dataclass_fields__) - {"foreign", "field_limit"}
-    templates = []
-    for number, table in enumerate(tables, start=1):
-        unknown = sorted(set(table) - known)
-        if unknown or "name" not in table or "jinja" not in table:
-            wrong = f"has the unknown field {unknown[0]!r}" if unknown else "lacks `name` or `jinja`"
-            raise BadInput(f"{path}: template {number} {wrong}; fields are {', '.join(sorted(known))}")
-        templates.append(Template(**table, foreign=foreign))
-    return templates
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise BadInput(f"{path} has no templates; write [[template]] above the fields of each")
+    return [_template(f"{path}: template {number}", table, foreign) for number, table in enumerate(tables, 1)]
+
+
+def _template(where: str, table: Mapping[str, Any], foreign: bool) -> Template:
+    known = {field.name for field in fields(Template)} - {"foreign", "field_limit"}
+    unknown = sorted(set(table) - known)
+    if unknown or "name" not in table or "jinja" not in table:
+        wrong = f"has the unknown field {unknown[0]!r}" if unknown else "lacks `name` or `jinja`"
+        raise BadInput(f"{where} {wrong}; fields are {', '.join(sorted(known))}")
+    for name, value in table.items():
+        if not isinstance(value, bool if name == "held_out" else str):
+            needed = "true or false" if name == "held_out" else "a text, such as 'yes ||| no' for choices"
+            raise BadInput(f"{where} has {value!r} as {name}; give {needed}")
+    return Template(**table, foreign=foreign)
 
 
 def render(template: Template, row: Mapping[str, Any]) -> Prompt:
@@ -104,16 +109,9 @@ def render(template: Template, row: Mapping[str, Any]) -> Prompt:
     source = template.jinja
     if template.field_limit is not None:
         source = source.replace("}}", f" | string | truncate({template.field_limit}) }}}}")
-    text, target, *_ = (
-        *_parts(
-            _fill(
-                template,
-                source,
-                {**data, "answer_choices": [each.replace(_BAR, _BAR_IN_DATA) for each in choices]},
-            )
-        ),
-        "",
-    )
+    listed = [choice.replace(_BAR, _BAR_IN_DATA) for choice in choices]
+    filled = _fill(template, source, {**data, "answer_choices": listed})
+    text, target, *_ = (*_parts(filled), "")
     if not text:
         raise BadInput(f"template {template.name!r} renders an empty prompt for the row {_short(row)}")
     return Prompt(text=text, choices=choices, target=target)
