@@ -11,7 +11,7 @@ from workbench.tasks import (
     benchmarks,
     contamination,
     few_shot_items,
-    find_benchmark,
+    fingerprint,
     make_items,
     read_any,
     read_benchmark,
@@ -20,6 +20,7 @@ from workbench.tasks import (
     task_templates,
     tasks,
 )
+from workbench.tasks.local import read_lines, select
 from workbench.templates import Template, read_templates, render
 
 ROW = {"id": "a", "cluster": "c", "language": "x-en", "label": 1, "passage": "Ana has 3 lamps.", "x": "lamps"}
@@ -72,19 +73,42 @@ def write(path, lines):
 def test_no_stays_no_and_limits_count_meanings(tmp_path):
     rows = [{**ROW, "cluster": str(n), "language": code} for n in range(3) for code in ("no", "x-en")]
     write(tmp_path / "t.jsonl", map(json.dumps, rows))
-    found = read_rows("t", ["no"], limit=2, folder=tmp_path)
+    found = select(read_lines(tmp_path / "t.jsonl", ROW), ["no"], 2, "t")
     assert [(row["cluster"], row["language"]) for row in found] == [("0", "no"), ("1", "no")]
     with pytest.raises(UnknownName, match=r"no language 'x-fr'.*no, x-en"):
-        read_rows("t", ["x-fr"], folder=tmp_path)
+        select(rows, ["x-fr"], None, "t")
 
 
 @pytest.mark.parametrize(
-    ("line", "message"), [("{broken", "line 2 is not JSON"), ('{"id": 1}', "line 2 lacks.*cluster")]
+    ("line", "message"),
+    [
+        (b"{broken", "line 2 is not JSON"),
+        (b"", "line 2 is not JSON"),
+        ('{"id": "naïve"}'.encode("latin-1"), "line 2 is not JSON in UTF-8"),
+        (b'{"id": 1}', "line 2 lacks.*cluster"),
+        (b"[1, 2]", "line 2 holds a list"),
+        (b"3", "line 2 holds a int"),
+    ],
 )
 def test_a_broken_line_is_named(tmp_path, line, message):
-    write(tmp_path / "t.jsonl", [json.dumps(ROW), line])
+    (tmp_path / "t.jsonl").write_bytes(json.dumps(ROW).encode() + b"\n" + line + b"\n")
     with pytest.raises(BadInput, match=message):
-        read_rows("t", folder=tmp_path)
+        read_lines(tmp_path / "t.jsonl", ("id", "cluster"))
+
+
+def test_only_line_breaks_part_rows(tmp_path):
+    """U+2028 and U+0085 are allowed inside a text of JSON; to Python's splitlines they end a line."""
+    rows = [{"text": "one\u2028two\u0085three"}, {"text": "four"}]
+    write(tmp_path / "t.jsonl", [json.dumps(row, ensure_ascii=False) for row in rows])
+    assert read_lines(tmp_path / "t.jsonl", ["text"]) == rows
+    assert len((tmp_path / "t.jsonl").read_text(encoding="utf-8").splitlines()) == 4  # the twin
+
+
+@pytest.mark.parametrize("value", [float("nan"), pd.Timestamp("2020-01-01"), b"bytes"])
+def test_a_row_that_no_json_can_hold_is_one_sentence(value):
+    assert fingerprint([{**ROW, "x": 1.5}]) != fingerprint([ROW])
+    with pytest.raises(BadInput, match="what JSON cannot"):
+        fingerprint([{**ROW, "x": value}])
 
 
 @pytest.mark.parametrize(
@@ -148,7 +172,7 @@ def example(name):
 
 @pytest.mark.parametrize("name", benchmarks())
 def test_every_published_task_is_read_from_files_in_its_schema_and_rendered_in_our_wordings(name):
-    benchmark = find_benchmark(name)
+    benchmark = benchmarks()[name]
     rows = read_benchmark(benchmark, data=example(name))
     assert {row["label"] for row in rows} == set(range(benchmark.choices))
     templates = [
@@ -160,32 +184,32 @@ def test_every_published_task_is_read_from_files_in_its_schema_and_rendered_in_o
 
 
 def test_parallel_items_share_a_meaning_and_others_do_not():
-    xnli = read_benchmark(find_benchmark("xnli"), ["fr", "sw"], data=example("xnli"))
+    xnli = read_benchmark(benchmarks()["xnli"], ["fr", "sw"], data=example("xnli"))
     assert {row["cluster"] for row in xnli} == {
         "0",
         "1",
     }  # two premises, three hypotheses each, in both languages
-    xwinograd = read_benchmark(find_benchmark("xwinograd"), ["en", "fr"], data=example("xwinograd"))
+    xwinograd = read_benchmark(benchmarks()["xwinograd"], ["en", "fr"], data=example("xwinograd"))
     assert len({row["cluster"] for row in xwinograd}) == len(xwinograd) == 6
-    assert len(read_benchmark(find_benchmark("xnli"), ["fr", "sw"], 1, example("xnli"))) == 6
-    assert len(read_benchmark(find_benchmark("xwinograd"), ["en", "fr"], 1, example("xwinograd"))) == 2
+    assert len(read_benchmark(benchmarks()["xnli"], ["fr", "sw"], 1, example("xnli"))) == 6
+    assert len(read_benchmark(benchmarks()["xwinograd"], ["en", "fr"], 1, example("xwinograd"))) == 2
 
 
 def test_labels_that_count_from_one_keep_their_number_and_type_for_templates_of_others():
-    first, second, *_ = read_benchmark(find_benchmark("winogrande"), data=example("winogrande"))
+    first, second, *_ = read_benchmark(benchmarks()["winogrande"], data=example("winogrande"))
     assert (first["label"], first["answer"], second["label"], second["answer"]) == (0, "1", 1, "2")
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "tsv"])
 def test_the_same_rows_are_read_from_every_kind_of_file(tmp_path, kind):
-    rows = read_benchmark(find_benchmark("xcopa"), ["sw"], data=example("xcopa"))
+    rows = read_benchmark(benchmarks()["xcopa"], ["sw"], data=example("xcopa"))
     table = pd.read_json(example("xcopa") / "val.sw.jsonl", lines=True)
     path = tmp_path / "sw" / f"validation.{kind}"
     path.parent.mkdir()
     table.to_parquet(path) if kind == "parquet" else table.to_csv(
         path, sep="\t" if kind == "tsv" else ",", index=False
     )
-    again = read_benchmark(find_benchmark("xcopa"), data=tmp_path)
+    again = read_benchmark(benchmarks()["xcopa"], data=tmp_path)
     assert [{k: str(v) for k, v in row.items()} for row in again] == [
         {k: str(v) for k, v in row.items()} for row in rows
     ]
@@ -216,27 +240,27 @@ def test_a_row_without_a_field_or_a_label_is_named(tmp_path, change, message):
     row = {key: value for key, value in row.items() if value is not ...}
     write(tmp_path / "val.sw.jsonl", [json.dumps(row)])
     with pytest.raises(BadInput, match=message):
-        read_benchmark(find_benchmark("xcopa"), data=tmp_path)
+        read_benchmark(benchmarks()["xcopa"], data=tmp_path)
 
 
 def test_a_language_that_is_not_there_lists_those_that_are():
     with pytest.raises(UnknownName, match=r"no language 'en'; it has: et, ht"):
-        read_benchmark(find_benchmark("xcopa"), ["en"], data=example("xcopa"))
+        read_benchmark(benchmarks()["xcopa"], ["en"], data=example("xcopa"))
     with pytest.raises(UnknownName, match=r"no rows of xcopa in ta.*there are: sw, zh"):
-        read_benchmark(find_benchmark("xcopa"), ["sw", "ta"], data=example("xcopa"))
+        read_benchmark(benchmarks()["xcopa"], ["sw", "ta"], data=example("xcopa"))
 
 
 def test_one_file_tells_its_language_by_a_field(tmp_path):
     rows = [{"premise": "a", "hypothesis": "b", "label": 0, "language": code} for code in ("fr", "sw", "fr")]
     write(tmp_path / "rows.jsonl", map(json.dumps, rows))
-    read = read_benchmark(find_benchmark("xnli"), data=tmp_path / "rows.jsonl")
+    read = read_benchmark(benchmarks()["xnli"], data=tmp_path / "rows.jsonl")
     assert [row["language"] for row in read] == ["fr", "fr", "sw"]
 
 
 def test_other_splits_in_the_folder_are_left_alone(tmp_path):
     for split, premise in (("train", "no"), ("validation", "yes"), ("test", "no")):
         write(tmp_path / f"{split}.jsonl", [json.dumps({"premise": premise, "hypothesis": "b", "label": 0})])
-    assert [row["premise"] for row in read_benchmark(find_benchmark("rte"), data=tmp_path)] == ["yes"]
+    assert [row["premise"] for row in read_benchmark(benchmarks()["rte"], data=tmp_path)] == ["yes"]
 
 
 def dataset_in_cache(cache, hub_id, revision, files, commit="d" * 40):
@@ -256,12 +280,12 @@ def test_what_the_hub_gave_once_is_read_offline_and_another_revision_is_not_ther
     table = pd.read_json(example("xcopa") / "val.sw.jsonl", lines=True)
     files = {"sw/validation/0000.parquet": table}
     dataset_in_cache(tmp_path, "cambridgeltl/xcopa", "refs/convert/parquet", files)
-    rows = read_benchmark(find_benchmark("xcopa"), ["sw"])
+    rows = read_benchmark(benchmarks()["xcopa"], ["sw"])
     assert [row["premise"] for row in rows] == table["premise"].tolist()
     with pytest.raises(NotReachable, match=r"xcopa at revision main is not in the hub's cache.*--data"):
-        read_benchmark(find_benchmark("xcopa"), ["sw"], revision="main")
+        read_benchmark(benchmarks()["xcopa"], ["sw"], revision="main")
     with pytest.raises(NotReachable, match=r"request.*--data"):
-        read_benchmark(find_benchmark("story_cloze"))
+        read_benchmark(benchmarks()["story_cloze"])
 
 
 def test_rows_of_your_own_need_no_more_than_a_label(tmp_path):
@@ -294,7 +318,7 @@ def test_training_data_of_xp3_are_known_under_their_names_and_held_out_tasks_are
 
 
 def test_exemplars_stand_before_each_question_and_are_asked_no_more():
-    rows = read_benchmark(find_benchmark("xcopa"), data=example("xcopa"))
+    rows = read_benchmark(benchmarks()["xcopa"], data=example("xcopa"))
     [template] = [
         t
         for t in read_templates(data_path("templates/causes.toml"))
@@ -314,7 +338,7 @@ def test_exemplars_stand_before_each_question_and_are_asked_no_more():
 
 
 def test_exemplars_can_be_of_another_language():
-    rows = read_benchmark(find_benchmark("xcopa"), data=example("xcopa"))
+    rows = read_benchmark(benchmarks()["xcopa"], data=example("xcopa"))
     template = Template("t", "{{premise}} ||| {{answer_choices[label]}}", "{{choice1}} ||| {{choice2}}")
     items = few_shot_items(rows, [template], 1, language="zh")
     swahili = next(item for item in items if item.language == "sw")

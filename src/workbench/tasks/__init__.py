@@ -4,7 +4,7 @@ Three doors: the miniature family's tasks, which ship; the published evaluation'
 their schema; and rows of your own. `limit` counts meanings, so that every language gets the same ones.
 """
 
-from workbench.tasks.benchmarks import Benchmark, benchmarks, contamination, find_benchmark
+from workbench.tasks.benchmarks import Benchmark, benchmarks, contamination
 from workbench.tasks.items import Item, make_items
 from workbench.tasks.local import read_rows, read_sentences, task_templates, tasks
 from workbench.tasks.reading import fingerprint, read_any, read_benchmark
@@ -16,7 +16,6 @@ __all__ = [
     "benchmarks",
     "contamination",
     "few_shot_items",
-    "find_benchmark",
     "fingerprint",
     "make_items",
     "read_any",

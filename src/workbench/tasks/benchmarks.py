@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from workbench.errors import UnknownName
 from workbench.records import data_path
 
 
@@ -51,18 +50,6 @@ def benchmarks() -> dict[str, Benchmark]:
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
         found[table["name"]] = Benchmark(**fields)
     return found
-
-
-def find_benchmark(name: str) -> Benchmark:
-    """Find a published task.
-
-    Raises:
-        UnknownName: no such task; the message lists them.
-    """
-    known = benchmarks()
-    if name not in known:
-        raise UnknownName(f"no published task called {name!r}; choose one of: {', '.join(known)}")
-    return known[name]
 
 
 def contamination(*names: str) -> str:

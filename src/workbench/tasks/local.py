@@ -1,4 +1,4 @@
-"""The miniature family's tasks, and others laid out like them: a file of rows (JSON lines) and a file of templates."""
+"""The miniature family's tasks: of each a file of rows (JSON lines) and a file of templates."""
 
 import json
 from collections.abc import Sequence
@@ -10,28 +10,25 @@ from workbench.records import data_path
 from workbench.templates import Template, read_templates
 
 
-def tasks(folder: Path | None = None) -> list[str]:
-    """List the tasks that ship with the package (or lie in `folder`)."""
-    return sorted(path.stem for path in (folder or data_path("mini/tasks")).glob("*.jsonl"))
+def tasks() -> list[str]:
+    """List the tasks that ship with the package."""
+    return sorted(path.stem for path in data_path("mini/tasks").glob("*.jsonl"))
 
 
 def read_rows(
-    task: str, languages: Sequence[str] | None = None, limit: int | None = None, folder: Path | None = None
+    task: str, languages: Sequence[str] | None = None, limit: int | None = None
 ) -> list[dict[str, Any]]:
     """Read a task's evaluation rows, in all languages or those asked for.
 
     Args:
         limit: how many meanings (clusters) to take, counted from the first.
-        folder: where `<task>.jsonl` lies; the miniature family's tasks by default.
 
     Raises:
         UnknownName: no such task, or a language it does not have (both list what there is).
-        BadInput: a broken line, or a row without id, cluster or language; the message names file and line.
     """
-    known = tasks(folder)
-    if task not in known:
-        raise UnknownName(f"no task called {task!r}; choose one of: {', '.join(known) or 'none found'}")
-    rows = read_lines((folder or data_path("mini/tasks")) / f"{task}.jsonl", ("id", "cluster", "language"))
+    if task not in tasks():
+        raise UnknownName(f"no task called {task!r}; choose one of: {', '.join(tasks())}")
+    rows = read_lines(data_path(f"mini/tasks/{task}.jsonl"), ("id", "cluster", "language"))
     return select(rows, languages, limit, f"task {task!r}")
 
 
@@ -43,29 +40,38 @@ def read_sentences(languages: Sequence[str] | None = None, limit: int | None = N
     return select(rows, languages, limit, "the list of sentences")
 
 
-def task_templates(task: str, folder: Path | None = None) -> list[Template]:
+def task_templates(task: str) -> list[Template]:
     """Read a task's wordings."""
-    path = (folder or data_path("mini/templates")) / f"{task}.toml"
+    path = data_path(f"mini/templates/{task}.toml")
     if not path.exists():
         known = sorted(found.stem for found in path.parent.glob("*.toml"))
-        raise UnknownName(f"no wordings for task {task!r}; there are some for: {', '.join(known) or 'none'}")
+        raise UnknownName(f"no wordings for task {task!r}; there are some for: {', '.join(known)}")
     return read_templates(path)
 
 
 def read_lines(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows of a JSON lines file, each with the fields needed."""
+    """Rows of a JSON lines file, each with the fields needed.
+
+    Raises:
+        BadInput: a broken line, or a row that lacks a field; the message names file and line.
+    """
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise BadInput(f"{path}, line {number} is not JSON: {error}") from error
-        missing = [name for name in needed if name not in row]
-        if missing:
-            raise BadInput(
-                f"{path}, line {number} lacks the field {missing[0]!r}; needed are {', '.join(needed)}"
-            )
-        rows.append(row)
+    with path.open("rb") as lines:  # as bytes, which only line breaks part: a text may hold U+2028
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:  # broken JSON, or broken UTF-8
+                raise BadInput(f"{path}, line {number} is not JSON in UTF-8: {error}") from error
+            if not isinstance(row, dict):
+                raise BadInput(
+                    f"{path}, line {number} holds a {type(row).__name__}; give an object of fields"
+                )
+            missing = [name for name in needed if name not in row]
+            if missing:
+                raise BadInput(
+                    f"{path}, line {number} lacks the field {missing[0]!r}; needed are {', '.join(needed)}"
+                )
+            rows.append(row)
     return rows
 
 

@@ -9,13 +9,13 @@ reading, and cannot tell a missing revision from a missing network.
 import re
 from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
-    HfHubHTTPError,
     HTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
@@ -64,8 +64,10 @@ def read_benchmark(
         files = {language: fetch(benchmark, language, revision) for language in wanted}
     else:
         files = local_files(benchmark, data, wanted, all_asked=languages is not None)
-    rows = [row for language, paths in files.items() for row in _rows(benchmark, language, paths)]
-    return select(rows, None, limit, benchmark.name) if benchmark.meaning else _first(rows, limit)
+    found = [_rows(benchmark, language, paths) for language, paths in files.items()]
+    if benchmark.meaning:
+        return select(list(chain.from_iterable(found)), None, limit, benchmark.name)
+    return [row for rows in found for row in rows[:limit]]  # not parallel: the first of each language
 
 
 def read_any(
@@ -88,8 +90,18 @@ def read_any(
 
 
 def fingerprint(rows: Sequence[dict[str, Any]]) -> str:
-    """A hash of the rows' content and order."""
-    return blake2b("\n".join(map(canonical, rows)).encode(), digest_size=16).hexdigest()
+    """A hash of the rows' content and order.
+
+    Raises:
+        BadInput: a row with a date, bytes or a number that is not finite.
+    """
+    try:
+        lines = [canonical(row) for row in rows]
+    except (TypeError, ValueError) as error:
+        raise BadInput(
+            f"a row holds what JSON cannot ({error}); give texts, finite numbers, lists"
+        ) from error
+    return blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
 
 
 def local_files(
@@ -132,37 +144,35 @@ def fetch(benchmark: Benchmark, language: str, revision: str | None = None) -> l
         )
     wanted, config = revision or benchmark.revision, benchmark.config.format(language=language)
     pattern = f"{config}/{benchmark.split}/*.parquet"
-    options: dict[str, Any] = {"repo_type": "dataset", "revision": wanted, "allow_patterns": [pattern]}
     try:
-        files = sorted(
-            Path(snapshot_download(benchmark.hub_id, local_files_only=True, **options)).glob(pattern)
-        )
-        files = files or sorted(Path(snapshot_download(benchmark.hub_id, **options)).glob(pattern))
+        files = _snapshot(benchmark.hub_id, wanted, pattern, offline=True)
     except LocalEntryNotFoundError:
-        files = _download(benchmark, options, pattern)
-    except (HfHubHTTPError, HTTPError, OfflineModeIsEnabled) as error:
-        raise _unreachable(benchmark, wanted) from error
+        files = []
+    return files or _download(benchmark.hub_id, wanted, pattern)
+
+
+def _download(hub_id: str, revision: str, pattern: str) -> list[Path]:
+    try:
+        files = _snapshot(hub_id, revision, pattern, offline=False)
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise NotReachable(
+            f"the hub has no data set {hub_id} at revision {revision}; name another revision"
+        ) from error
+    except (LocalEntryNotFoundError, HTTPError, OfflineModeIsEnabled) as error:
+        raise NotReachable(
+            f"{hub_id} at revision {revision} is not in the hub's cache, and the hub cannot be reached; fetch it once "
+            "with a network, or give a local copy in the same schema with --data"
+        ) from error
     if not files:
-        raise NotReachable(f"{benchmark.hub_id} at revision {wanted} has no {pattern}; name another revision")
+        raise NotReachable(f"{hub_id} at revision {revision} has no {pattern}; name another revision")
     return files
 
 
-def _download(benchmark: Benchmark, options: dict[str, Any], pattern: str) -> list[Path]:
-    try:
-        return sorted(Path(snapshot_download(benchmark.hub_id, **options)).glob(pattern))
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise NotReachable(
-            f"the hub has no data set {benchmark.hub_id} at revision {options['revision']}; name another revision"
-        ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, HTTPError, OfflineModeIsEnabled) as error:
-        raise _unreachable(benchmark, options["revision"]) from error
-
-
-def _unreachable(benchmark: Benchmark, revision: str) -> NotReachable:
-    return NotReachable(
-        f"{benchmark.hub_id} at revision {revision} is not in the hub's cache, and the hub cannot be reached; fetch it once "
-        "with a network, or give a local copy in the same schema with --data"
+def _snapshot(hub_id: str, revision: str, pattern: str, *, offline: bool) -> list[Path]:
+    folder = snapshot_download(
+        hub_id, repo_type="dataset", revision=revision, allow_patterns=[pattern], local_files_only=offline
     )
+    return sorted(Path(folder).glob(pattern))
 
 
 def read_table(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
@@ -224,17 +234,6 @@ def _label(row: dict[str, Any], field: str, first: int, choices: int | None, whe
             f"{where} has the label {value!r} in {field!r}; allowed is {allowed} (hidden labels cannot be scored)"
         )
     return number
-
-
-def _first(rows: list[dict[str, Any]], limit: int | None) -> list[dict[str, Any]]:
-    """The first rows of each language, where items are not parallel."""
-    counts: dict[str, int] = {}
-    kept = []
-    for row in rows:
-        counts[row["language"]] = counts.get(row["language"], 0) + 1
-        if limit is None or counts[row["language"]] <= limit:
-            kept.append(row)
-    return kept
 
 
 def _files_of(data: Path) -> list[Path]:

@@ -31,9 +31,7 @@ def few_shot_items(
     """
     if shots == 0:
         return make_items(rows, templates)
-    clusters = sorted(
-        {str(row["cluster"]) for row in rows if language is None or row["language"] == language}
-    )
+    clusters = sorted({row["cluster"] for row in rows if language is None or row["language"] == language})
     if not 0 < shots < len(clusters):
         raise BadInput(
             f"{shots} exemplars were asked for; the data have {len(clusters)} meanings"
