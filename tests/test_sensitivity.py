@@ -122,8 +122,6 @@ def test_several_languages_in_one_matrix_are_refused():
 )
 def test_marks_of_several_scripts_are_taken_away(prompt, bare):
     assert sensitivity.strip_mark(prompt) == bare
-    assert sensitivity.has_mark(prompt) == (prompt != bare)
-    assert not sensitivity.has_mark(bare)
 
 
 def test_a_pair_differs_only_in_the_mark():
@@ -145,6 +143,9 @@ def test_preference_is_per_token_so_length_does_not_decide():
     assert (choices[0].choices, choices[0].gold) == (("Ben", "in the garden"), 0)
     table = pd.DataFrame({"scores": [[-2.0, -6.0], [-3.0, -6.0]], "tokens": [[1, 3], [1, 4]]})
     assert sensitivity.answer_preference(table).tolist() == [0.0, -1.5]
+    uneven = pd.DataFrame({"scores": [[-2.0, -6.0], [-3.0]], "tokens": [[1, 3], [1]]})
+    with pytest.raises(BadInput, match=r"two choices per item, got \[1, 2\]"):
+        sensitivity.answer_preference(uneven)
 
 
 def test_a_continuation_that_is_the_answer_is_refused():

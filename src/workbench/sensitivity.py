@@ -32,8 +32,13 @@ def accuracies(ranked: pd.DataFrame, by: Sequence[str] = ("template", "language"
     rows = []
     for key, group in ranked.groupby(list(by), sort=False):
         interval = stats.mean_interval(group["correct"], group["cluster"])
-        rows.append((*key, interval.estimate, interval.low, interval.high, len(group), _chance(group)))
+        rows.append((*key, interval.estimate, interval.low, interval.high, len(group), chance(group)))
     return pd.DataFrame(rows, columns=[*by, "accuracy", "low", "high", "n", "chance"])
+
+
+def chance(ranked: pd.DataFrame) -> float:
+    """Give the accuracy of guessing: 1 / number of choices, averaged."""
+    return float((1 / ranked["choices"].map(len)).mean())
 
 
 def outcome_matrix(ranked: pd.DataFrame, value: str = "correct") -> pd.DataFrame:
@@ -115,11 +120,6 @@ def agreement(ranked: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def has_mark(prompt: str) -> bool:
-    """Say whether a prompt ends with a mark that closes a sentence."""
-    return prompt.rstrip().endswith(tuple(MARKS))
-
-
 def strip_mark(text: str) -> str:
     """Take away the closing marks and white space at the end."""
     return text.rstrip(MARKS + " \n\t\u3000")
@@ -151,7 +151,8 @@ def against_continuation(items: Iterable[Item], continuations: Iterable[str]) ->
     """Turn items into a choice between answering (0, gold) and continuing the prompt (1), for `rank`.
 
     Raises:
-        BadInput: an empty target or continuation, two that are equal, or not as many of one as of the other.
+        BadInput: an empty target or continuation, or two that are equal.
+        ValueError: not as many items as continuations.
     """
     made = []
     for item, continuation in zip(items, continuations, strict=True):
@@ -168,10 +169,10 @@ def answer_preference(ranked: pd.DataFrame) -> pd.Series:
 
     Takes what `rank` made of `against_continuation`. On the mT5 side the end token is scored with both.
     """
-    scores = np.array(ranked["scores"].tolist(), dtype=float)
-    tokens = np.array(ranked["tokens"].tolist(), dtype=float)
-    if scores.ndim != 2 or scores.shape[1] != 2:
-        raise BadInput(f"answer_preference needs two choices per item, got scores of shape {scores.shape}")
+    counts = set(ranked["scores"].map(len))
+    if counts != {2}:
+        raise BadInput(f"answer_preference needs two choices per item, got {sorted(counts)}")
+    scores, tokens = (np.array(ranked[column].tolist(), dtype=float) for column in ("scores", "tokens"))
     per_token = scores / tokens
     return pd.Series(per_token[:, 0] - per_token[:, 1], index=ranked.index, name="preference")
 
@@ -252,10 +253,6 @@ def _by_cluster(matrix: pd.DataFrame) -> np.ndarray:
     """One row per meaning, scaled so that column means stay the accuracies when meanings have several items."""
     totals = matrix.groupby(level="cluster", sort=False).sum()
     return np.asarray(totals.to_numpy() * len(totals) / len(matrix))
-
-
-def _chance(group: pd.DataFrame) -> float:
-    return float((1 / group["choices"].map(len)).mean())
 
 
 def _plain(text: str) -> str:

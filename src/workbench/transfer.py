@@ -64,10 +64,8 @@ def gains(paired: pd.DataFrame, by: Sequence[str] = ("language",)) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def group_means(
-    table: pd.DataFrame, group_of: Mapping[str, str], value: str = "gain", by: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Average one score per language over groups of languages, with the spread over languages.
+def group_means(table: pd.DataFrame, group_of: Mapping[str, str], by: Sequence[str] = ()) -> pd.DataFrame:
+    """Average one gain per language over groups of languages, with the spread over languages.
 
     Args:
         group_of: language code -> group, such as "finetuned" or "left out".
@@ -76,10 +74,17 @@ def group_means(
     Returns:
         Columns: those of `by`, group, mean, spread (standard deviation over languages), low, high (worst and best
         language), languages (how many).
+
+    Raises:
+        BadInput: a language without a group.
     """
+    missing = sorted(set(table["language"]) - set(group_of))
+    if missing:
+        raise BadInput(
+            f"no group is given for the languages {', '.join(missing)}; known: {', '.join(sorted(group_of))}"
+        )
     groups = table["language"].map(group_of)
-    _refuse_unknown(table["language"], group_of)
-    grouped = table.assign(group=groups).groupby([*by, "group"], sort=False)[value]
+    grouped = table.assign(group=groups).groupby([*by, "group"], sort=False)["gain"]
     return grouped.agg(mean="mean", spread="std", low="min", high="max", languages="size").reset_index()
 
 
@@ -102,11 +107,3 @@ def contrast(paired: pd.DataFrame, first: Iterable[str], second: Iterable[str]) 
             "the two groups of languages do not answer the same meanings; rank parallel items in all of them"
         )
     return stats.paired_difference(sides[1], sides[0], np.asarray(sides[0].index))
-
-
-def _refuse_unknown(languages: pd.Series, group_of: Mapping[str, str]) -> None:
-    missing = sorted(set(languages) - set(group_of))
-    if missing:
-        raise BadInput(
-            f"no group is given for the languages {', '.join(missing)}; known: {', '.join(sorted(group_of))}"
-        )
