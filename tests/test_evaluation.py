@@ -88,6 +88,33 @@ def test_a_task_of_your_own_needs_rows_and_wordings_and_may_be_contaminated(tmp_
     assert plan_of().contaminated == ""
 
 
+def own_plan(folder, names, rows):
+    """A task of one's own, whose wordings are alike but for their names."""
+    (folder / "t.toml").write_text(
+        "".join(
+            f"[[template]]\nname = '{name}'\njinja = '{{{{x}}}} ||| {{{{answer_choices[label]}}}}'\nanswer_choices = 'b ||| c'\n"
+            for name in names
+        )
+    )
+    (folder / "mine.jsonl").write_text(
+        "".join(json.dumps({"x": "y", "label": n % 2}) + "\n" for n in range(rows))
+    )
+    return make_plan("mine", data=folder / "mine.jsonl", templates=folder / "t.toml")
+
+
+def test_wordings_need_names_of_their_own_and_no_more(model, tmp_path):
+    """Two templates with one text were one in the plan, and the evaluation ended with a KeyError."""
+    plan = own_plan(tmp_path, ["one", "two"], rows=2)
+    assert [template.name for template in plan.templates] == ["one", "two"]
+    ranked = evaluate(model, plan)
+    assert ranked["template"].tolist() == ["one", "two"] * 2
+    assert ranked["digest"].nunique() == 1
+    with pytest.raises(BadInput, match=r"2 items are called 'mine-0.*every template a name"):
+        own_plan(tmp_path, ["one", "one"], rows=1)
+    with pytest.raises(BadInput, match="no row of 'mine' is left"):
+        own_plan(tmp_path, ["one"], rows=0)
+
+
 def test_a_template_whose_answer_never_changes_is_refused(tmp_path):
     """Winogrande's labels are texts; a template that compares with a number would call the second option right always."""
     row = {"sentence": "_ x", "option1": "a", "option2": "b"}
@@ -171,8 +198,8 @@ def test_spread_has_its_null_and_holm_counts_the_languages():
         for template in "abc":
             right = generator.random(60) < (0.9 - worse * (template == "a"))
             parts.append(outcomes(right, language=language, template=template))
-    table = by_language(pd.concat(parts, ignore_index=True), permutations=300).set_index("language")
-    assert table.loc["x", "p_spread"] == pytest.approx(2 / 301)
+    table = by_language(pd.concat(parts, ignore_index=True)).set_index("language")
+    assert table.loc["x", "p_spread"] == pytest.approx(2 / 1001)
     assert table.loc["y", "p_spread"] > 0.05
     assert table.loc["x", "spread"] > 2 * table.loc["x", "null"]
 
@@ -188,6 +215,15 @@ def test_models_are_compared_on_the_same_prompts():
     equal = compare(pd.concat([first, better, same], ignore_index=True), "a", "c")
     assert equal.loc[0, "p_value"] == 1.0
     assert equal.loc[0, "p_equivalent"] < 0.05
+
+
+def test_a_comparison_needs_both_models_and_the_same_prompts():
+    both = pd.concat([outcomes([1, 0]), outcomes([1, 1, 0], model="b")], ignore_index=True)
+    with pytest.raises(UnknownName, match=r"'c' to compare; there are those of: a, b"):
+        compare(both, "a", "c")
+    with pytest.raises(BadInput, match="same items"):
+        compare(both, "a", "b")
+    assert compare(both[both["cluster"] != "2"], "a", "b").loc[0, "n"] == 2
 
 
 # Beside the published scores --------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench import sensitivity, stats
+from workbench import sensitivity, stats, transfer
+from workbench.errors import UnknownName
 
 ALL = "all"  # in the column `language`: the mean over languages, each weighing the same
 
@@ -29,7 +30,7 @@ def by_template(ranked: pd.DataFrame) -> pd.DataFrame:
     return table.merge(counts.reset_index(), on=keys, validate="one_to_one")
 
 
-def by_language(ranked: pd.DataFrame, *, permutations: int = 1000) -> pd.DataFrame:
+def by_language(ranked: pd.DataFrame) -> pd.DataFrame:
     """Accuracy of each model and language over all wordings, what the wordings make of it, and chance.
 
     Columns: model, task, language ("all": mean over languages), templates, n (prompts), mean with its interval low, high
@@ -39,10 +40,7 @@ def by_language(ranked: pd.DataFrame, *, permutations: int = 1000) -> pd.DataFra
     """
     rows = []
     for (model, task), group in ranked.groupby(["model", "task"], sort=False):
-        found = [
-            _language_row(part, language, permutations)
-            for language, part in group.groupby("language", sort=False)
-        ]
+        found = [_language_row(part, code) for code, part in group.groupby("language", sort=False)]
         if len(found) > 1:
             found.append(_all_row(group, found))
         tested = [row for row in found if not np.isnan(row["p_spread"])]
@@ -58,8 +56,16 @@ def compare(ranked: pd.DataFrame, first: str, second: str, *, margin: float = 0.
     Columns: language ("all" for all prompts together), first, second (accuracies), difference (second - first), low, high
     (95 %, clusters resampled), p_value (exact McNemar where every item was asked once, else signs of clusters flipped),
     p_holm (over the languages), p_equivalent (small: closer than `margin`, over clusters), n.
+
+    Raises:
+        UnknownName: a model that the table does not have.
+        BadInput: the two were not asked the same prompts, or a margin that is not between 0 and 1.
     """
-    both = _paired(ranked, first, second)
+    models = list(dict.fromkeys(ranked["model"]))
+    for name in (first, second):
+        if name not in models:
+            raise UnknownName(f"no answers of {name!r} to compare; there are those of: {', '.join(models)}")
+    both = transfer.pair(*(ranked[ranked["model"] == name] for name in (first, second)))
     groups = [(str(code), part) for code, part in both.groupby("language", sort=False)]
     rows = [_comparison(code, part, margin) for code, part in groups]
     table = pd.DataFrame(rows).assign(p_holm=lambda t: stats.holm(t["p_value"]))
@@ -69,17 +75,17 @@ def compare(ranked: pd.DataFrame, first: str, second: str, *, margin: float = 0.
     return table
 
 
-def _language_row(part: pd.DataFrame, language: object, permutations: int) -> dict[str, Any]:
+def _language_row(part: pd.DataFrame, language: object) -> dict[str, Any]:
     interval = stats.mean_interval(part["correct"], part["cluster"])
     means = part["correct"].astype(float).groupby(part["template"], sort=False).mean()
     spread = null = p_value = float("nan")
     if len(means) > 1:
-        test = sensitivity.spreads(part, permutations=permutations).iloc[0]
+        test = sensitivity.spreads(part, permutations=1000).iloc[0]
         spread, null, p_value = float(test["spread"]), float(test["null_mean"]), float(test["p_value"])
     return {
         "language": language, "templates": len(means), "n": len(part), "mean": interval.estimate, "low": interval.low,
         "high": interval.high, "median": float(means.median()), "best": float(means.max()), "worst": float(means.min()),
-        "spread": spread, "null": null, "p_spread": p_value, "chance": float((1 / part["choices"].map(len)).mean()),
+        "spread": spread, "null": null, "p_spread": p_value, "chance": sensitivity.chance(part),
         "ties": int(part["tie"].sum()), "truncated": int(part["truncated"].sum()),
     }  # fmt: skip
 
@@ -102,19 +108,10 @@ def _all_row(group: pd.DataFrame, found: list[dict[str, Any]]) -> dict[str, Any]
     }  # fmt: skip
 
 
-def _paired(ranked: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
-    columns = ["id", "language", "cluster", "correct"]
-    sides = [ranked.loc[ranked["model"] == name, columns] for name in (first, second)]
-    return sides[0].merge(
-        sides[1][["id", "correct"]], on="id", suffixes=("", "_second"), validate="one_to_one"
-    )
-
-
 def _comparison(language: str, part: pd.DataFrame, margin: float) -> dict[str, Any]:
-    first, second = part["correct"].to_numpy(dtype=float), part["correct_second"].to_numpy(dtype=float)
-    clusters = part["cluster"].to_numpy()
+    first, second, clusters = part["base"], part["finetuned"], part["cluster"]
     interval = stats.paired_difference(first, second, clusters)
-    alone = part["cluster"].is_unique
+    alone = clusters.is_unique
     p_value = stats.mcnemar(first, second).p_value if alone else stats.sign_flip(first, second, clusters)
     p_equivalent = stats.equivalence(first, second, clusters, margin=margin)
     return {

@@ -5,7 +5,8 @@ files), and rows of your own with your own wordings.
 """
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,16 +40,16 @@ class Plan:
     """
 
     task: str
-    items: tuple[Item, ...]
-    templates: tuple[Template, ...]
-    prompt_language: str
-    wordings: str
+    benchmark: Benchmark | None
     source: str
     data_digest: str
-    benchmark: Benchmark | None = None
-    shots: int = 0
-    contaminated: str = ""
-    untested: bool = False
+    contaminated: str
+    untested: bool
+    prompt_language: str
+    wordings: str
+    templates: tuple[Template, ...]
+    shots: int
+    items: tuple[Item, ...]
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -58,7 +59,12 @@ class Plan:
     @property
     def characters(self) -> int:
         """Of all prompts and choices: what the time it takes grows with."""
-        return sum(len(item.prompt) + len(choice) for item in self.items for choice in item.choices)
+        return characters(self.items)
+
+
+def characters(items: Iterable[Item]) -> int:
+    """Count the characters of items' prompts and choices, a prompt once for each choice."""
+    return sum(len(item.prompt) + len(choice) for item in items for choice in item.choices)
 
 
 @dataclass(frozen=True)
@@ -117,23 +123,26 @@ def make_plan(
     }
     if templates is None and benchmark is not None and benchmark.order:
         rows = [{**row, "label": benchmark.order[row["label"]]} for row in rows]
+    digest = fingerprint(rows)  # first, since it says what is wrong with rows that templates cannot be sent
     items = _items(task, rows, wordings, shots, shots_language, seed)
-    items = [item for item in items if languages is None or item.language in languages]
+    items = [item for item in items if not languages or item.language in languages]
+    if not items:
+        raise BadInput(f"no row of {task!r} is left to ask about; give more rows, or fewer exemplars")
     _expect_unique(items)
     _expect_both_answers(rows, items)
-    used = {template.digest: template for each in wordings.values() for template in each}
+    used = tuple(dict.fromkeys(template for each in wordings.values() for template in each))
     return Plan(
         task=task,
-        items=tuple(items),
-        templates=tuple(used.values()),
-        prompt_language=prompt_language,
-        wordings=provenance(benchmark, templates, used.values()),
-        source=_source(benchmark, data, revision),
-        data_digest=fingerprint(rows),
         benchmark=benchmark,
-        shots=shots,
+        source=_source(benchmark, data, revision),
+        data_digest=digest,
         contaminated=contamination(task, benchmark.hub_id if benchmark else "", data.stem if data else ""),
         untested=benchmark is not None and data is None,
+        prompt_language=prompt_language,
+        wordings=provenance(benchmark, templates, used),
+        templates=used,
+        shots=shots,
+        items=tuple(items),
     )
 
 
@@ -199,13 +208,11 @@ def _items(
 
 
 def _expect_unique(items: Sequence[Item]) -> None:
-    seen: set[str] = set()
-    for item in items:
-        if item.id in seen:
-            raise BadInput(
-                f"two rows make the item {item.id!r}; give every row of a language an id of its own"
-            )
-        seen.add(item.id)
+    found, count = Counter(item.id for item in items).most_common(1)[0]
+    if count > 1:
+        raise BadInput(
+            f"{count} items are called {found!r}; give every row of a language an id, and every template a name, of its own"
+        )
 
 
 def _expect_both_answers(rows: Sequence[dict[str, Any]], items: Sequence[Item]) -> None:
@@ -215,15 +222,13 @@ def _expect_both_answers(rows: Sequence[dict[str, Any]], items: Sequence[Item]) 
     """
     if len({row["label"] for row in rows}) < 2:
         return
-    golds: dict[str, set[int | None]] = {}
-    counts: dict[str, int] = {}
+    golds: dict[str, list[int | None]] = {}
     for item in items:
-        golds.setdefault(item.template, set()).add(item.gold)
-        counts[item.template] = counts.get(item.template, 0) + 1
+        golds.setdefault(item.template, []).append(item.gold)
     for name, found in golds.items():
-        if len(found) == 1 and counts[name] > 20:
+        if len(set(found)) == 1 and len(found) > 20:
             raise BadInput(
-                f"template {name!r} gives choice {found.pop()} as right for all {counts[name]} rows, whose labels differ; look at how "
+                f"template {name!r} gives choice {found[0]} as right for all {len(found)} rows, whose labels differ; look at how "
                 "it compares the label"
             )
 
@@ -231,8 +236,6 @@ def _expect_both_answers(rows: Sequence[dict[str, Any]], items: Sequence[Item]) 
 def _source(benchmark: Benchmark | None, data: Path | None, revision: str | None) -> str:
     if data is not None:
         return f"files {data.name}"
-    return (
-        f"{benchmark.hub_id}@{revision or benchmark.revision}"
-        if benchmark is not None
-        else "ships with the package"
-    )
+    if benchmark is not None:
+        return f"{benchmark.hub_id}@{revision or benchmark.revision}"
+    return "ships with the package"

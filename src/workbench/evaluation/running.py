@@ -6,12 +6,13 @@ Every finished batch is in the store, so a second start asks only what is missin
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 
 from workbench.errors import NotReachable
-from workbench.evaluation.planning import Forecast, Plan, forecast
+from workbench.evaluation.planning import Forecast, Plan, characters, forecast
 from workbench.models import Model
 from workbench.ranking import rank
 from workbench.tasks import Item
@@ -93,51 +94,35 @@ def _from_store(model: Model, plan: Plan, protocol: str | None) -> pd.DataFrame:
         ) from error
 
 
-@dataclass
-class _Pace:
-    """How quickly characters were scored, of those that had to be."""
-
-    left: int
-    computed: int = 0
-    seconds: float = 0.0
-
-    def add(self, size: int, seconds: float, *, fresh: bool) -> None:
-        """Count a chunk as done; only a fresh one tells the pace."""
-        self.left -= size
-        if fresh:
-            self.computed, self.seconds = self.computed + size, self.seconds + seconds
-
-    def time_for(self, size: int) -> float | None:
-        """Seconds that so many characters take, None before anything was computed."""
-        return self.seconds / self.computed * size if self.computed else None
-
-
 def _in_chunks(
     model: Model, plan: Plan, protocol: str | None, batch_tokens: int | None, say: Callable[[str], None]
 ) -> Iterator[pd.DataFrame]:
-    expected, asked = forecast(model, plan), 0
-    pace = _Pace(expected.characters)
+    ask = partial(rank, model, protocol=protocol, batch_tokens=batch_tokens, progress=False)
+    expected = forecast(model, plan)
     say(describe(expected))
+    left, asked, computed, seconds = expected.characters, 0, 0, 0.0
     for number, chunk in enumerate(_chunks(plan.items)):
         if number == 0:  # reads the weights, which is not to be timed
-            rank(model, chunk[:1], protocol=protocol, batch_tokens=batch_tokens, progress=False)
+            ask(chunk[:1])
         before, started = model.misses, time.monotonic()
-        yield rank(model, chunk, protocol=protocol, batch_tokens=batch_tokens, progress=False)
-        size = sum(len(item.prompt) + len(choice) for item in chunk for choice in item.choices)
-        pace.add(size, time.monotonic() - started, fresh=model.misses > before)
-        asked += len(chunk)
+        yield ask(chunk)
+        size = characters(chunk)
+        left, asked = left - size, asked + len(chunk)
+        if model.misses > before:  # answers from the store tell nothing of the pace
+            computed, seconds = computed + size, seconds + time.monotonic() - started
+        pace = seconds / computed if computed else None
         if number == 0:
-            say(describe(replace(expected, seconds=pace.time_for(expected.characters))))
+            whole = None if pace is None else pace * expected.characters
+            say(describe(replace(expected, seconds=whole)))
         else:
-            say(f"{asked:,} of {expected.prompts:,} prompts; {_rest(pace)}")
+            say(f"{asked:,} of {expected.prompts:,} prompts; {_rest(left, pace)}")
 
 
-def _rest(pace: _Pace) -> str:
-    """What is left; answers that the store has make it less."""
-    seconds = pace.time_for(pace.left)
-    if not pace.left:
+def _rest(left: int, pace: float | None) -> str:
+    """What is left, at so many seconds a character; answers that the store has make it less."""
+    if not left:
         return "done"
-    return "all from the store so far" if seconds is None else f"at most {_spoken(seconds)} left"
+    return "all from the store so far" if pace is None else f"at most {_spoken(pace * left)} left"
 
 
 def _chunks(items: tuple[Item, ...]) -> Iterator[list[Item]]:
@@ -152,10 +137,6 @@ def _chunks(items: tuple[Item, ...]) -> Iterator[list[Item]]:
 
 
 def _spoken(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

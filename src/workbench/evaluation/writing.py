@@ -1,7 +1,6 @@
 """An evaluation on disk: every item, the tables in three formats, and what it rests on."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -39,7 +38,7 @@ def write(
         (folder / "evaluation.json").unlink(missing_ok=True)
         aside = folder / ".items.parquet"
         ranked.to_parquet(aside, index=False)
-        written.append(Path(shutil.move(aside, folder / "items.parquet")))
+        written.append(aside.replace(folder / "items.parquet"))
     except OSError as error:
         raise StoreFailed(
             f"could not write in {folder}: {error}; free some space or name another folder with --out"
@@ -95,9 +94,9 @@ def _comment(text: str) -> str:
     return "".join(f"% {line}\n" for line in text.splitlines())
 
 
-def rounded(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
-    """For people: fewer digits, and nothing where there is no value."""
-    shown = table.round(digits).astype(object)
+def rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """For people: three digits, and nothing where there is no value."""
+    shown = table.round(3).astype(object)
     return shown.where(table.notna(), "")
 
 
@@ -112,7 +111,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 def latex(table: pd.DataFrame) -> str:
     """A table as LaTeX with booktabs' rules; special characters are escaped."""
-    right = "".join("r" if pd.api.types.is_numeric_dtype(table[name]) else "l" for name in table)
+    columns = "".join("r" if pd.api.types.is_numeric_dtype(table[name]) else "l" for name in table)
     styler = (
         rounded(table)
         .map(str)
@@ -120,7 +119,7 @@ def latex(table: pd.DataFrame) -> str:
         .format(escape="latex")
         .format_index(escape="latex", axis=1)
     )
-    text: str = styler.to_latex(hrules=True, column_format=right)
+    text: str = styler.to_latex(hrules=True, column_format=columns)
     return text
 
 
