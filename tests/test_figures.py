@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -111,6 +112,14 @@ def test_every_group_has_its_own_curve_and_marker(table):
     ).axes[0]
     drawn = [line for line in axes.lines if len(line.get_xdata()) == 3]
     assert len({line.get_marker() for line in drawn}) == len({line.get_color() for line in drawn}) == 2
+
+
+@pytest.mark.parametrize("reference", [0.5, 1, np.float32(0.5), np.int64(1)])
+def test_a_reference_is_drawn_whatever_kind_of_number_it_is(table, reference):
+    """numpy's own kinds, as a mean of a column may be, left the line out without a word."""
+    for chart in (bars, lambda table, **told: curves(table, x="layer", y="accuracy", **told)):
+        drawn = chart(table, reference=reference, reference_label="chance").axes[0]
+        assert [line.get_label() for line in drawn.lines].count("chance") == 1
 
 
 def test_labels_on_the_across_axis_stay_labels(table):

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from workbench.errors import BadInput
 from workbench.figures.style import COLOURS, DASHES, DPI, GREY, INK, MARKERS, style, wrap
 
+_REFERENCE: dict[str, Any] = {"color": GREY, "linestyle": DASHES[1], "linewidth": 1.1, "zorder": 1}
+
 
 def intervals(
     table: pd.DataFrame,
@@ -27,7 +29,6 @@ def intervals(
     reference_label: str = "",
     title: str = "",
     xlabel: str = "",
-    ylabel: str = "",
 ) -> Figure:
     """Draw one point with its interval per row of `table`, labels down the side, in the table's order.
 
@@ -42,7 +43,6 @@ def intervals(
         reference_label: What the reference is, for the legend.
         title: First line of the picture.
         xlabel: The value and its unit.
-        ylabel: What the labels are.
 
     Raises:
         BadInput: a column is missing, or the table is empty.
@@ -54,37 +54,24 @@ def intervals(
         height = 1.1 + max(0.3, 0.17 * len(groups)) * len(lines)
         figure, axes = _canvas(title, height=height)
         for position, name in enumerate(groups):
-            rows = table if name is None else table[table[str(group)] == name]
+            rows = table if group is None else table[table[group] == name]
             offset = (position - (len(groups) - 1) / 2) * step
             places = [lines.index(label) + offset for label in rows[y]]
             colour, marker = COLOURS[position % len(COLOURS)], MARKERS[position % len(MARKERS)]
             axes.hlines(places, rows[low], rows[high], color=colour, linewidth=1.8, alpha=0.55)
-            axes.plot(
-                rows[x],
-                places,
-                marker,
-                color=colour,
-                markersize=5.5,
-                label=None if name is None else str(name),
-            )
+            label = None if name is None else str(name)
+            axes.plot(rows[x], places, marker, color=colour, markersize=5.5, label=label)
             if isinstance(reference, str):
                 shown = reference_label if position == 0 else None
                 axes.plot(
                     rows[reference], places, "|", color=INK, markersize=9, markeredgewidth=1.6, label=shown
                 )
-        if isinstance(reference, int | float):
-            axes.axvline(
-                reference,
-                color=GREY,
-                linestyle=DASHES[1],
-                linewidth=1.1,
-                zorder=1,
-                label=reference_label or None,
-            )
+        if reference is not None and not isinstance(reference, str):
+            axes.axvline(reference, label=reference_label or None, **_REFERENCE)
         axes.set_yticks(range(len(lines)), [wrap(str(label), 44) for label in lines])
         axes.set_ylim(len(lines) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
-        _finish(figure, axes, xlabel, ylabel)
+        _finish(figure, axes, xlabel)
     return figure
 
 
@@ -97,15 +84,13 @@ def heatmap(
     title: str = "",
     fmt: str = ".2f",
     label: str = "",
-    centre: float | None = None,
     low: float | None = None,
     high: float | None = None,
     xlabel: str = "",
-    ylabel: str = "",
 ) -> Figure:
     """Draw a tidy table as a grid of coloured, numbered cells, rows and columns in the table's order.
 
-    Cells that the table does not have stay empty. With `centre` (e.g. 0 for gains) colours go both ways from it.
+    Cells that the table does not have stay empty. Colours run from `low` to `high`, by default the table's own.
 
     Raises:
         BadInput: a column is missing, the table is empty, or a cell has two values.
@@ -118,16 +103,9 @@ def heatmap(
     down, across = _order(table[rows]), _order(table[columns])
     grid = table.pivot(index=rows, columns=columns, values=values).reindex(index=down, columns=across)
     cells = grid.to_numpy(dtype=float)
-    low = table[values].min() if low is None else low
-    high = table[values].max() if high is None else high
-    if centre is not None:
-        reach = max(abs(high - centre), abs(low - centre)) or 1.0
-        low, high = centre - reach, centre + reach
     with style():
         figure, axes = _canvas(title, height=1.5 + 0.36 * len(down), width=max(5.6, 3.2 + 0.58 * len(across)))
-        image = axes.imshow(
-            cells, cmap="cividis" if centre is None else "PuOr", vmin=low, vmax=high, aspect="auto"
-        )
+        image = axes.imshow(cells, cmap="cividis", vmin=low, vmax=high, aspect="auto")
         for i, line in enumerate(cells):
             for j, value in enumerate(line):
                 text, ink = (
@@ -144,7 +122,7 @@ def heatmap(
         axes.spines[:].set_visible(False)
         bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=max(8, 3 * len(down)), label=label or values)
         bar.outline.set_visible(False)
-        _finish(figure, axes, xlabel, ylabel)
+        _finish(figure, axes, xlabel)
     return figure
 
 
@@ -190,14 +168,7 @@ def curves(
                 markerfacecolor=inside,
             )  # fmt: skip
         if reference is not None:
-            axes.axhline(
-                reference,
-                color=GREY,
-                linestyle=DASHES[1],
-                linewidth=1.1,
-                zorder=1,
-                label=reference_label or None,
-            )
+            axes.axhline(reference, label=reference_label or None, **_REFERENCE)
         if names is not None:
             _label_across(axes, names)
         if logx:
@@ -228,7 +199,7 @@ def _canvas(title: str, *, height: float, width: float = 7.2) -> tuple[Figure, A
     return figure, figure.add_subplot()
 
 
-def _finish(figure: Figure, axes: Axes, xlabel: str, ylabel: str) -> None:
+def _finish(figure: Figure, axes: Axes, xlabel: str, ylabel: str = "") -> None:
     """Name the axes and put the legend below, on a canvas that grows with it."""
     axes.set_xlabel(xlabel)
     axes.set_ylabel(wrap(ylabel, int(figure.get_figheight() * 9)))

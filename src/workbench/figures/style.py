@@ -41,7 +41,6 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.8,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
-    "svg.hashsalt": "workbench",
 }
 
 
