@@ -110,8 +110,29 @@ def test_bad_examples_are_refused():
         Examples(examples.states, ["a"] * 12, examples.languages, examples.meanings)
     with pytest.raises(BadInput, match="folds"):
         probe(examples, folds=5)
+    with pytest.raises(BadInput, match="1 folds"):
+        probe(examples, folds=1)
     with pytest.raises(BadInput, match="x-xx"):
         probe(examples, train_on="x-xx", folds=2)
+    with pytest.raises(BadInput, match="two classes"):
+        Examples(examples.states[:0], [], [], [])
+
+
+def chosen(examples, places, meanings=None):
+    kept = [[each[n] for n in places] for each in (examples.labels, examples.languages, examples.meanings)]
+    return Examples(examples.states[places], kept[0], kept[1], meanings or kept[2])
+
+
+def test_retrieval_needs_parallel_texts_in_two_languages_each_meaning_once():
+    examples = planted(meanings=4)
+    with pytest.raises(BadInput, match="another language"):
+        retrieval(chosen(examples, [0, 3, 6]), pivot="x-en")
+    with pytest.raises(BadInput, match="'x-xx' and another"):
+        retrieval(examples, pivot="x-xx")
+    both = [0, 1, 3, 4]
+    assert len(retrieval(chosen(examples, both), pivot="x-en")) == 2 * 3
+    with pytest.raises(BadInput, match="each once"):
+        retrieval(chosen(examples, both, meanings=[0, 0, 0, 0]), pivot="x-en")
     with pytest.raises(BadInput, match="same meanings"):
         retrieval(
             Examples(

@@ -37,7 +37,7 @@ class Examples:
                 f"languages and {len(self.meanings)} meanings; give states (N, layers, width) and N of each"
             )
         if len(set(self.labels)) < 2:
-            raise BadInput(f"all labels are {self.labels[0]!r}; a probe needs at least two classes")
+            raise BadInput(f"the labels are {set(self.labels)}; a probe needs at least two classes")
 
 
 def control_labels(types: Sequence[Hashable], classes: int, seed: int = 0) -> list[int]:
@@ -66,15 +66,15 @@ def probe(
         One row per text and layer (0 is the embeddings): layer, language, meaning, label, predicted, correct.
 
     Raises:
-        BadInput: fewer meanings than folds, or a language that no text has.
+        BadInput: fewer than two folds or meanings than folds, or a language that no text has.
     """
     labels, languages = np.asarray(examples.labels), np.asarray(examples.languages)
     meanings = pd.factorize(np.asarray(examples.meanings))[0]
     if train_on is not None and train_on not in set(examples.languages):
         raise BadInput(f"no text is in {train_on!r}; there are {', '.join(sorted(set(examples.languages)))}")
-    if len(set(meanings)) < folds:
+    if not 2 <= folds <= len(set(meanings)):
         raise BadInput(
-            f"{len(set(meanings))} meanings cannot be split into {folds} folds; give more, or fewer folds"
+            f"{len(set(meanings))} meanings cannot be split into {folds} folds; give two folds or more, and a meaning for each"
         )
     tables = []
     for train, test in GroupKFold(folds, shuffle=True, random_state=seed).split(meanings, groups=meanings):
@@ -111,20 +111,20 @@ def retrieval(examples: Examples, *, pivot: str) -> pd.DataFrame:
         One row per text outside the pivot and layer: layer, language, meaning, correct (mean of both directions).
 
     Raises:
-        BadInput: a language whose meanings are not those of the pivot.
+        BadInput: no language but the pivot, or one whose meanings are not those of the pivot, each once.
     """
     languages, meanings = np.asarray(examples.languages), np.asarray(examples.meanings)
     order = {
         name: np.argsort(meanings[languages == name], kind="stable") for name in dict.fromkeys(languages)
     }
-    if pivot not in order:
-        raise BadInput(f"no text is in {pivot!r}; there are {', '.join(order)}")
+    if pivot not in order or len(order) < 2:
+        raise BadInput(f"texts are in {', '.join(order)}; retrieval needs {pivot!r} and another language")
     shared = meanings[languages == pivot][order[pivot]]
     tables = []
     for name, places in order.items():
         if name == pivot:
             continue
-        if not np.array_equal(meanings[languages == name][places], shared):
+        if len(set(shared)) < len(shared) or not np.array_equal(meanings[languages == name][places], shared):
             raise BadInput(
                 f"{name} and {pivot} do not have the same meanings, each once; retrieval needs parallel texts"
             )
@@ -139,11 +139,11 @@ def retrieval(examples: Examples, *, pivot: str) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def by_layer(table: pd.DataFrame, *groups: str, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+def by_layer(table: pd.DataFrame, *groups: str, seed: int = 0) -> pd.DataFrame:
     """Average `correct` per layer (and per column in `groups`), with a 95 % bootstrap interval over meanings."""
     rows = []
     for key, part in table.groupby([*groups, "layer"], sort=False):
-        interval = bootstrap(part["correct"].astype(float), part["meaning"], draws=draws, seed=seed)
+        interval = bootstrap(part["correct"].astype(float), part["meaning"], draws=1000, seed=seed)
         rows.append((*key, interval.estimate, interval.low, interval.high))
     return pd.DataFrame(rows, columns=[*groups, "layer", "accuracy", "low", "high"])
 
