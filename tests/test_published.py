@@ -101,7 +101,7 @@ def test_pretraining_is_marked_per_side():
 
 
 def test_spreads_are_over_five_templates_and_stand_beside_chance():
-    spreads = published.template_spreads()
+    spreads = published.template_spreads(published.results(statistic="template"))
     assert len(spreads) == 332
     assert set(spreads["templates"]) == {5}
     means = spreads.groupby("task")[["spread", "null"]].mean()

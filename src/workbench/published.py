@@ -15,11 +15,13 @@ from workbench import family, stats
 from workbench.errors import UnknownName
 from workbench.records import data_path
 
-PROMPT_LANGUAGES = ("en", "mt", "ht")
-STATISTICS = ("median", "max", "template")
-SIDES = ("bloom", "mt0", "other")
 CROSSLINGUAL_TASKS = ("xnli", "xcopa", "xstory_cloze", "xwinograd")
-OUTSIDERS = {"xglm-7.5B": 7.5e9, "T0": 11e9, "mtk-instruct-3b-def-pos": 3e9, "mtk-instruct-11b-def-pos": 11e9}
+_OUTSIDERS = {
+    "xglm-7.5B": 7.5e9,
+    "T0": 11e9,
+    "mtk-instruct-3b-def-pos": 3e9,
+    "mtk-instruct-11b-def-pos": 11e9,
+}
 _ENGLISH_CONFIGS = {"r1", "r2", "r3", "cb", "rte", "copa", "2016", "xl"}
 
 
@@ -63,21 +65,19 @@ def seen_means(table: pd.DataFrame, by: Sequence[str] = ("model", "task")) -> pd
     One score per language is expected within `by`. Columns: those of `by`, seen, mean, spread (standard deviation
     over languages, ddof 1), low and high (the worst and the best language), languages (how many), points of percent.
     """
-    groups = table.groupby([*by, "seen"], observed=True, sort=False)["value"]
+    groups = table.groupby([*by, "seen"], sort=False)["value"]
     return groups.agg(mean="mean", spread="std", low="min", high="max", languages="size").reset_index()
 
 
-def template_spreads(table: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Give the spread over the five templates for each model, task and config, in points, beside chance.
+def template_spreads(table: pd.DataFrame) -> pd.DataFrame:
+    """Give the spread over templates for each model, task and config of single-template scores, in points, beside chance.
 
     Columns: model, task, config, language, seen, n_items, mean, best, worst, templates, spread (best - worst), null
     and null_high (mean and 95 % point of the spread of as many templates of equal accuracy, each asked other items:
     `stats.binomial_spread`, which says why the true null is smaller).
     """
-    if table is None:
-        table = results(statistic="template")
     keys = ["model", "task", "config", "language", "seen", "n_items"]
-    groups = table.groupby(keys, observed=True, sort=False)["value"]
+    groups = table.groupby(keys, sort=False)["value"]
     spreads = groups.agg(mean="mean", best="max", worst="min", templates="size").reset_index()
     cells = spreads[["n_items", "mean", "templates"]].itertuples(index=False)
     nulls = [stats.binomial_spread(n, mean / 100, k) for n, mean, k in cells]
@@ -131,8 +131,8 @@ def _table() -> pd.DataFrame:
 
 
 def _about_model(name: str) -> tuple[str, float, str]:
-    if name in OUTSIDERS:
-        return "other", OUTSIDERS[name], "other"
+    if name in _OUTSIDERS:
+        return "other", _OUTSIDERS[name], "other"
     checkpoint = family.find(name)
     return (
         "mt0" if checkpoint.is_encoder_decoder else "bloom",
