@@ -13,6 +13,7 @@ from workbench import mixtures
 from workbench.errors import BadInput, NotReachable, StoreFailed, UnknownName
 from workbench.mixtures import Pair
 from workbench.mixtures.drawing import DECK, deal, shuffled
+from workbench.mixtures.files import find_files
 
 SIZES = {"en": (6, 4), "fr": (5,), "zh": (3,)}
 
@@ -132,10 +133,10 @@ def test_languages_and_files_can_be_chosen(read):
 def test_a_merged_file_is_not_read_beside_its_parts(folder):
     mixtures.write(folder, "fr", "merged_fr.jsonl", pairs("fr", 0, 5))
     mixtures.write(folder, "sw", "merged_sw.jsonl", pairs("sw", 0, 2))
-    found = mixtures.find_files(str(folder))
+    found = find_files(str(folder))
     assert [file.name for file in found if file.language == "sw"] == ["merged_sw.jsonl"]
     assert all(not file.name.startswith("merged") for file in found if file.language == "fr")
-    asked = mixtures.find_files(str(folder), ["fr"], "merged_*")
+    asked = find_files(str(folder), ["fr"], "merged_*")
     assert [file.name for file in asked] == ["merged_fr.jsonl"]
 
 
@@ -222,6 +223,17 @@ def test_an_empty_file_and_an_empty_mixture_are_refused(folder):
         mixtures.write(folder, "fr", "none.jsonl", [Pair("a", "")])
     assert not (folder / "fr" / "none.jsonl").exists()
     assert not list((folder / "fr").glob(".none*"))
+
+
+def test_a_language_of_empty_files_is_refused_before_a_stream_looks_for_its_first_line(folder):
+    (folder / "tw").mkdir()
+    (folder / "tw" / "nothing.jsonl").touch()
+    weights = dict.fromkeys(["en", "fr", "zh", "tw"], 1.0)
+    with pytest.raises(BadInput, match="all files of 'tw' are empty"):
+        mixtures.read_streamed(str(folder), weights=weights)
+    (folder / "zh" / "nothing.jsonl").touch()  # the twin: beside others an empty file is passed by
+    pool = mixtures.read_streamed(str(folder), languages=["zh"])
+    assert set(pool.draw(0, 3)) == set(pairs("zh", 0, 3))
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path):

@@ -5,17 +5,7 @@ of the hub in one direction (`streamed`); what a training step draws is a pure f
 """
 
 from workbench.mixtures.drawing import Pool
-from workbench.mixtures.files import DataFile, Pair, file_name, find_files, parse, write
+from workbench.mixtures.files import Pair, file_name, write
 from workbench.mixtures.reading import read, read_streamed
 
-__all__ = [
-    "DataFile",
-    "Pair",
-    "Pool",
-    "file_name",
-    "find_files",
-    "parse",
-    "read",
-    "read_streamed",
-    "write",
-]
+__all__ = ["Pair", "Pool", "file_name", "read", "read_streamed", "write"]

@@ -70,9 +70,14 @@ def make_pool(source: Source, weights: Mapping[str, float] | None, seed: int) ->
 
     Raises:
         UnknownName: a weight for a language that is not there.
-        BadInput: a language without a weight, or a weight that is not above 0.
+        BadInput: a language without a line or a weight, or a weight that is not above 0.
     """
     sizes = source.sizes()
+    for language, size in sizes.items():
+        if not size:  # a stream would look for its first line for ever
+            raise BadInput(
+                f"all files of {language!r} are empty; write their lines, or leave the language out"
+            )
     given = dict(weights) if weights is not None else {name: float(size) for name, size in sizes.items()}
     for language, weight in given.items():
         if language not in sizes:
