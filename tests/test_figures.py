@@ -180,4 +180,4 @@ def test_a_figure_is_saved_as_png_and_vector_pdf_with_its_badge_and_the_same_byt
     other = [path.read_bytes() for path in save(figure, tmp_path, **{**told, "badge": "SYNTHETIC"})]
     assert other[1] != first[1]
     with pytest.raises(StoreFailed, match="could not write figure f"):
-        save(figure, tmp_path / "nowhere", **told)
+        save(figure, tmp_path / "f.png", **told)  # a file stands where the folder should

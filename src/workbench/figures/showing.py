@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 from workbench.errors import BadInput, StoreFailed
 from workbench.figures.style import DPI, GREY, style, wrap
 from workbench.models import Model
-from workbench.records import run_folder, write_atomically
+from workbench.records import run_folder
 
 Badge = Literal["PUBLISHED", "MEASURED", "SYNTHETIC"]
 BADGES = {"PUBLISHED": "#1f4e8c", "MEASURED": "#0b6b50", "SYNTHETIC": "#a8430b"}
@@ -77,18 +78,9 @@ def show(figure: Figure, table: pd.DataFrame, *, name: str, badge: Badge, alt: s
     width = round(int.from_bytes(png[16:20], "big") * 100 / DPI)  # pixels are the IHDR chunk's first number
     folder = run_folder()
     if folder is not None:
-        place = folder / "figures"
-        try:
-            place.mkdir(exist_ok=True)
-            (place / f"{name}.png").write_bytes(png)
-            table.to_csv(place / f"{name}.csv", index=False)
-        except OSError as error:
-            raise StoreFailed(
-                f"could not write figure {name} in {place}: {error}; free some space and run again"
-            ) from error
-        write_atomically(
-            place / f"{name}.json", json.dumps({**facts, "width": width}, indent=1, ensure_ascii=False)
-        )
+        told = json.dumps({**facts, "width": width}, indent=1, ensure_ascii=False)
+        files = {"png": png, "csv": table.to_csv(index=False).encode(), "json": told.encode()}
+        _write(folder / "figures", name, files)
     if get_ipython() is not None:
         bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": f"[{badge}] {alt}"}
         display(bundle, raw=True, metadata={"image/png": {"alt": alt, "width": width}, "workbench": facts})
@@ -100,15 +92,20 @@ def save(figure: Figure, folder: Path, *, name: str, badge: Badge, alt: str, not
     Raises:
         StoreFailed: the disk did not take it.
     """
-    paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
+    return _write(folder, name, {kind: _render(figure, badge, note, alt, kind) for kind in ("png", "pdf")})
+
+
+def _write(folder: Path, name: str, files: Mapping[str, bytes]) -> list[Path]:
+    """Write `<name>.<kind>` for every kind of file."""
     try:
-        for path in paths:
-            path.write_bytes(_render(figure, badge, note, alt, path.suffix[1:]))
+        folder.mkdir(exist_ok=True)
+        for kind, content in files.items():
+            (folder / f"{name}.{kind}").write_bytes(content)
     except OSError as error:
         raise StoreFailed(
             f"could not write figure {name} in {folder}: {error}; free some space and run again"
         ) from error
-    return paths
+    return [folder / f"{name}.{kind}" for kind in files]
 
 
 def _render(figure: Figure, badge: Badge, note: str, alt: str, kind: str = "png") -> bytes:
