@@ -225,6 +225,8 @@ def test_the_same_rows_are_read_from_every_kind_of_file(tmp_path, kind):
         ({"premise": ""}, "'' as 'premise'"),
         ({"premise": None}, "None as 'premise'"),
         ({"choice2": ...}, "lacks the field 'choice2'"),
+        ({"idx": ""}, "row 1 has '' as 'idx'"),
+        ({"idx": None}, "None as 'idx'"),
     ],
 )
 def test_a_row_without_a_field_or_a_label_is_named(tmp_path, change, message):
@@ -298,9 +300,25 @@ def test_rows_of_your_own_need_no_more_than_a_label(tmp_path):
         ("mine-0", "und", 1),
         ("mine-1", "no", 0),
     ]
+    write(tmp_path / "nameless.jsonl", [json.dumps({"text": "a", "label": 1, "language": None})])
+    assert read_any("mine", tmp_path / "nameless.jsonl")[0]["language"] == "und"
     write(tmp_path / "bad.jsonl", [json.dumps({"text": "a"})])
     with pytest.raises(BadInput, match="lacks the field 'label'"):
         read_any("bad", tmp_path / "bad.jsonl")
+
+
+def test_cells_of_a_table_stay_the_texts_they_are(tmp_path):
+    """A column of numbers or of true and false was rewritten: 007 became 7, and true became True."""
+    write(tmp_path / "mine.csv", ["code,said,label", "007,true,1", "010,false,0"])
+    rows = read_any("mine", tmp_path / "mine.csv")
+    assert [(row["code"], row["said"], row["label"]) for row in rows] == [
+        ("007", "true", 1),
+        ("010", "false", 0),
+    ]
+    numbers = "premise,choice1,choice2,question,idx,label\nHow many?,2,3,cause,0,1\nHow few?,4,5,effect,1,0\n"
+    (tmp_path / "val.sw.csv").write_text(numbers)
+    xcopa = read_benchmark(benchmarks()["xcopa"], data=tmp_path / "val.sw.csv", languages=["sw"])
+    assert [(row["choice1"], row["cluster"], row["label"]) for row in xcopa] == [("2", "0", 1), ("4", "1", 0)]
 
 
 def test_training_data_of_xp3_are_known_under_their_names_and_held_out_tasks_are_not():

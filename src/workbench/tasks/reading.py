@@ -75,7 +75,7 @@ def read_any(
 ) -> list[dict[str, Any]]:
     """Read a task of your own from a file or folder: rows with `label` and whatever your templates name.
 
-    `language` may be a field; without it rows are "und". `id` and `cluster` may be fields too; else rows count on.
+    `language` may be a field; rows without one are "und". `id` and `cluster` may be fields too; else rows count on.
 
     Raises:
         BadInput, UnknownName: as `read_benchmark`.
@@ -83,9 +83,10 @@ def read_any(
     rows = []
     for path in _files_of(data):
         for number, row in enumerate(read_table(path, ("label",))):
-            own = {"id": f"{path.stem}-{number}", "language": "und", **row, "task": name}
-            label = _label(own, "label", 0, None, f"{path}, row {number + 1}")
-            rows.append({**own, "cluster": str(row.get("cluster", own["id"])), "label": label})
+            known = row.get("id", f"{path.stem}-{number}")
+            rows.append({**row, "id": known, "language": row.get("language") or "und", "task": name,
+                         "cluster": str(row.get("cluster", known)),
+                         "label": _label(row, "label", 0, None, f"{path}, row {number + 1}")})  # fmt: skip
     return select(rows, languages, limit, f"task {name!r}")
 
 
@@ -176,7 +177,7 @@ def _snapshot(hub_id: str, revision: str, pattern: str, *, offline: bool) -> lis
 
 
 def read_table(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows of one file.
+    """Rows of one file. Cells of CSV and TSV stay the texts they are: "007" is no 7, and "true" no True.
 
     Raises:
         BadInput: not readable as what its name says, or a field is missing.
@@ -187,8 +188,8 @@ def read_table(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
         if path.suffix == ".parquet":
             rows = parquet.read_table(path).to_pylist()
         else:
-            table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False)
-            rows = table.to_dict("records")
+            separator = "\t" if path.suffix == ".tsv" else ","
+            rows = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False).to_dict("records")
     except (ValueError, OSError) as error:  # pyarrow's and pandas' own errors are ValueErrors
         raise BadInput(f"{path} cannot be read: {error}") from error
     missing = [name for name in needed if rows and name not in rows[0]]
@@ -212,17 +213,20 @@ def _rows(benchmark: Benchmark, language: str, paths: Sequence[Path]) -> list[di
         label = _label(row, benchmark.label, benchmark.first_label, benchmark.choices, where)
         # templates of others read the label as published, number or text; `label` itself counts from 0 everywhere
         made.append({**row, "id": f"{language}-{number}", "language": language, "task": benchmark.name,
-                     "cluster": _cluster(benchmark, language, row, number), "label": label})  # fmt: skip
+                     "cluster": _cluster(benchmark, language, row, number, where), "label": label})  # fmt: skip
         published = label + benchmark.first_label
         made[-1][benchmark.label] = str(published) if benchmark.label_is_text else published
     return made
 
 
-def _cluster(benchmark: Benchmark, language: str, row: dict[str, Any], number: int) -> str:
+def _cluster(benchmark: Benchmark, language: str, row: dict[str, Any], number: int, where: str) -> str:
     if not benchmark.meaning:
         return f"{language}-{number}"
     place = number if benchmark.meaning == "row" else row.get(benchmark.meaning, number)
-    return str(int(place) // benchmark.per_meaning)
+    try:
+        return str(int(place) // benchmark.per_meaning)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"{where} has {place!r} as {benchmark.meaning!r}; give a whole number") from error
 
 
 def _label(row: dict[str, Any], field: str, first: int, choices: int | None, where: str) -> int:
