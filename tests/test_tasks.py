@@ -321,6 +321,28 @@ def test_cells_of_a_table_stay_the_texts_they_are(tmp_path):
     assert [(row["choice1"], row["cluster"], row["label"]) for row in xcopa] == [("2", "0", 1), ("4", "1", 0)]
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x,label\na,1,0\nb,0,1\n", "row 1 has not as many cells"),
+        ("x,label\na,1\nb\n", "row 2 has not as many cells"),
+        ('x,label\n"a,1\nb,0\n', "unexpected end"),
+        ('x,label\n"a" b,1\n', "expected after"),
+        ("x\na\n", "lacks the field 'label'"),
+    ],
+)
+def test_a_table_whose_cells_do_not_fit_its_first_line_is_refused(tmp_path, text, message):
+    """With a cell too many in every row the first became an index, and all others stood under the wrong name."""
+    (tmp_path / "mine.csv").write_text(text)
+    with pytest.raises(BadInput, match=rf"mine.csv.*{message}"):
+        read_any("mine", tmp_path / "mine.csv")
+
+
+def test_a_quoted_cell_may_hold_separators_quotes_and_line_breaks(tmp_path):
+    (tmp_path / "mine.csv").write_text('\ufeffx,label\n"a, ""b""\nc",1\n', encoding="utf-8")
+    assert [(row["x"], row["label"]) for row in read_any("mine", tmp_path / "mine.csv")] == [('a, "b"\nc', 1)]
+
+
 def test_training_data_of_xp3_are_known_under_their_names_and_held_out_tasks_are_not():
     for name in (
         "flores200",

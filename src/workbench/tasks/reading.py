@@ -6,6 +6,7 @@ cache, so that what was fetched once is found offline; `datasets` itself is not 
 reading, and cannot tell a missing revision from a missing network.
 """
 
+import csv
 import re
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -13,7 +14,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     HTTPError,
@@ -63,7 +63,7 @@ def read_benchmark(
     if data is None:
         files = {language: fetch(benchmark, language, revision) for language in wanted}
     else:
-        files = local_files(benchmark, data, wanted, all_asked=languages is not None)
+        files = local_files(benchmark, data, wanted, all_asked=bool(languages))
     found = [_rows(benchmark, language, paths) for language, paths in files.items()]
     if benchmark.meaning:
         return select(list(chain.from_iterable(found)), None, limit, benchmark.name)
@@ -185,17 +185,22 @@ def read_table(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
     if path.suffix == ".jsonl":
         return read_lines(path, needed)
     try:
-        if path.suffix == ".parquet":
-            rows = parquet.read_table(path).to_pylist()
-        else:
-            separator = "\t" if path.suffix == ".tsv" else ","
-            rows = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False).to_dict("records")
-    except (ValueError, OSError) as error:  # pyarrow's and pandas' own errors are ValueErrors
-        raise BadInput(f"{path} cannot be read: {error}") from error
+        rows = parquet.read_table(path).to_pylist() if path.suffix == ".parquet" else _cells(path)
+    except (ValueError, OSError, csv.Error) as error:  # pyarrow's own errors are ValueErrors
+        raise BadInput(f"{path} cannot be read: {error}; repair it, or write JSON lines") from error
     missing = [name for name in needed if rows and name not in rows[0]]
     if missing:
         raise BadInput(f"{path} lacks the field {missing[0]!r}; needed are {', '.join(needed)}")
-    return list(rows)
+    return rows
+
+
+def _cells(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True))
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():  # too many cells, or too few
+            raise ValueError(f"row {number} has not as many cells as the first line")
+    return rows
 
 
 def _rows(benchmark: Benchmark, language: str, paths: Sequence[Path]) -> list[dict[str, Any]]:
