@@ -47,8 +47,8 @@ class Plan:
     untested: bool
     prompt_language: str
     wordings: str
-    templates: tuple[Template, ...]
     shots: int
+    templates: tuple[Template, ...]
     items: tuple[Item, ...]
 
     @property
@@ -56,14 +56,9 @@ class Plan:
         """Languages of the items, in order."""
         return tuple(dict.fromkeys(item.language for item in self.items))
 
-    @property
-    def characters(self) -> int:
-        """Of all prompts and choices: what the time it takes grows with."""
-        return characters(self.items)
-
 
 def characters(items: Iterable[Item]) -> int:
-    """Count the characters of items' prompts and choices, a prompt once for each choice."""
+    """Count what the time to score items grows with: of their choices, and of the prompt with each."""
     return sum(len(item.prompt) + len(choice) for item in items for choice in item.choices)
 
 
@@ -140,8 +135,8 @@ def make_plan(
         untested=benchmark is not None and data is None,
         prompt_language=prompt_language,
         wordings=provenance(benchmark, templates, used),
-        templates=used,
         shots=shots,
+        templates=used,
         items=tuple(items),
     )
 
@@ -166,7 +161,7 @@ def forecast(model: Model, plan: Plan) -> Forecast:
         weights = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder else 0
     requests = sum(len(item.choices) for item in plan.items)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return Forecast(len(plan.items), requests, plan.characters, weights, memory)
+    return Forecast(len(plan.items), requests, characters(plan.items), weights, memory)
 
 
 def _rows(

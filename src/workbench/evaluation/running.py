@@ -5,6 +5,7 @@ Every finished batch is in the store, so a second start asks only what is missin
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -82,11 +83,8 @@ def _from_store(model: Model, plan: Plan, protocol: str | None) -> pd.DataFrame:
         return rank(model, plan.items, protocol=protocol)
     except NotReachable as error:
         missing = set(error.missing)
-        lost: dict[str, int] = {}
-        for item in plan.items:
-            if item.prompt in missing:
-                cell = f"{item.task} in {item.language}, {item.template!r}"
-                lost[cell] = lost.get(cell, 0) + 1
+        asked = (item for item in plan.items if item.prompt in missing)
+        lost = Counter(f"{item.task} in {item.language}, {item.template!r}" for item in asked)
         cells = "; ".join(f"{cell}: {count}" for cell, count in list(lost.items())[:12])
         more = f"; and {len(lost) - 12} more" if len(lost) > 12 else ""
         raise NotReachable(
