@@ -1,6 +1,6 @@
 # make run    the main job: the notebooks over the miniature family, and a page that shows them
 # make test   the tests
-# make bench  speed and memory beside lm-evaluation-harness and transformers (15 minutes, 8 GB; QUICK=1: 3 minutes)
+# make bench  speed and memory beside lm-evaluation-harness, transformers and papermill (25 minutes, 8 GB; QUICK=1: 5 minutes)
 # Each sets up .venv by itself when it is missing or stale.
 
 PYTHON ?= python3
@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup run test check lab notebooks verify summary soak bench bench-runs clean
+.PHONY: setup run test check lab notebooks verify summary soak bench clean
 
 setup: $(READY)
 
@@ -44,10 +44,6 @@ verify: $(READY)
 
 summary: $(READY)
 	@$(BIN)/python -m workbench.runs.summary runs runs/verify
-
-# A sweep against papermill, one after the other, and parallel runs against one: needs a quiet machine, some ten minutes.
-bench-runs: $(READY)
-	$(BIN)/python benchmarks/runs.py
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks

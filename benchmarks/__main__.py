@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import alone, duels
+from benchmarks import alone, duels, runs
 from benchmarks.results import ROOT, Result, table, write
 
 _WORK = ROOT / "build" / "benchmarks"
@@ -27,6 +27,7 @@ def parts(folder: Path, *, quick: bool) -> dict[str, Callable[[], list[Result]]]
         "generation": lambda: duels.generation(folder, min(repeats, 2), share),
         "floor-float32": lambda: alone.floor(folder, "float32", share),
         "floor-bfloat16": lambda: alone.floor(folder, "bfloat16", share),
+        "runs": lambda: [*runs.sweeps(*((4, 10) if quick else (20, 100))), *runs.single(1 if quick else 5)],
         "growth": lambda: alone.growth((100, 1000) if quick else (100, 1000, 10_000)),
     }
 

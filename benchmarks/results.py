@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LIBRARIES = ("torch", "transformers", "lm_eval", "tokenizers", "numpy")
+LIBRARIES = ("torch", "transformers", "lm_eval", "tokenizers", "numpy", "papermill")
 
 
 @dataclass(frozen=True)

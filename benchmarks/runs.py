@@ -1,66 +1,88 @@
-"""How much a sweep gains over papermill once per run, and what supervising costs a single run.
+"""What sweeps and supervised runs cost beside papermill: same notebook, same model, stores of their own that start empty."""
 
-Each is measured in turns on the same machine, with stores of their own that start empty: twenty runs of
-`01_prompt_sensitivity` over one miniature model with different seeds, by `papermill` one after the other and by
-`workbench sweep`; then single runs with all answers stored. Run it on a quiet machine: `make bench-runs`.
-"""
-
+import json
 import os
-import statistics
 import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
+import nbformat
+
+from benchmarks.results import Result, ratio
 from workbench.records import notebook_path
 
 NOTEBOOK = notebook_path("01_prompt_sensitivity.ipynb")
-SEEDS = range(20)
-ROUNDS = 5  # of single runs, in turns
+_NOTHING = (
+    "from workbench.records import record\nrecord(value=seed)"  # a notebook whose runs cost next to nothing
+)
 
 
-def seconds(*words: str, store: Path) -> float:
+def sweeps(runs: int, many: int) -> list[Result]:
+    """A sweep over seeds against papermill once per run, and a sweep of `many` small runs asked for again."""
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        swept = _sweep(folder, "seeds", NOTEBOOK, runs)
+        alone = sum(_by_papermill(folder, seed, "papermill") for seed in range(runs))
+        first = _sweep(folder, "many", _small_notebook(folder), many)
+        again = _sweep(folder, "many", _small_notebook(folder), many)
+    return [
+        ratio("runs", f"a sweep of {runs}, against papermill run by run", [alone], [swept], 4),
+        Result("runs", f"a sweep of {many} small runs, again", again, "s", "≤ 3 s", again <= 3, detail=f"first {first:.1f} s"),
+    ]  # fmt: skip
+
+
+def single(rounds: int) -> list[Result]:
+    """Single runs in turns, all answers in the stores."""
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for way in (_by_papermill, _supervised):
+            way(folder, rounds, way.__name__)
+        times = [
+            (_supervised(folder, seed, "_supervised"), _by_papermill(folder, seed, "_by_papermill"))
+            for seed in range(rounds)
+        ]
+    ratios = sorted(ours / theirs for ours, theirs in times)
+    value = ratios[len(ratios) // 2]
+    seconds = ", ".join(f"{ours:.1f} and {theirs:.1f} s" for ours, theirs in times)
+    return [
+        Result("runs", "a supervised run, against papermill", value, "× its time", "≤ 1.2", value <= 1.2, (ratios[0], ratios[-1]), seconds)
+    ]  # fmt: skip
+
+
+def _sweep(folder: Path, name: str, notebook: Path, runs: int) -> float:
+    file = folder / f"{name}.json"
+    file.write_text(
+        json.dumps({"notebook": str(notebook), "product": {"seed": list(range(runs))}}), encoding="utf-8"
+    )
+    return _seconds(folder, name, "workbench.cli", "sweep", str(file), "--root", str(folder / "runs"))
+
+
+def _supervised(folder: Path, seed: int, store: str) -> float:
+    words = ["run", str(NOTEBOOK), "-p", "seed", str(seed), "--root", str(folder / "single")]
+    return _seconds(folder, store, "workbench.cli", *words)
+
+
+def _by_papermill(folder: Path, seed: int, store: str) -> float:
+    output = str(folder / f"{seed}.ipynb")
+    options = ["--no-progress-bar", "--cwd", str(NOTEBOOK.parent), "-p", "seed", str(seed)]
+    return _seconds(folder, store, "papermill", str(NOTEBOOK), output, *options)
+
+
+def _seconds(folder: Path, store: str, *words: str) -> float:
     """Wall time of a command of this Python's, with a store."""
-    environment = {**os.environ, "WORKBENCH_STORE": str(store)}
+    environment = {**os.environ, "WORKBENCH_STORE": str(folder / f"{store}.sqlite")}
     began = perf_counter()
     subprocess.run([sys.executable, "-m", *words], env=environment, check=True, capture_output=True)
     return perf_counter() - began
 
 
-def by_papermill(folder: Path, seed: int, store: Path) -> float:
-    """One run by papermill's own command."""
-    output = str(folder / f"{seed}.ipynb")
-    options = ["--no-progress-bar", "--cwd", str(NOTEBOOK.parent), "-p", "seed", str(seed)]
-    return seconds("papermill", str(NOTEBOOK), output, *options, store=store)
-
-
-def main() -> None:
-    """Measure and print."""
-    with TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        file = folder / "twenty.toml"
-        file.write_text(f'notebook = "{NOTEBOOK}"\n[product]\nseed = {list(SEEDS)}\n', encoding="utf-8")
-        swept = seconds(
-            "workbench.cli", "sweep", str(file), "--root", str(folder / "runs"), store=folder / "a.sqlite"
-        )
-        again = seconds(
-            "workbench.cli", "sweep", str(file), "--root", str(folder / "runs"), store=folder / "a.sqlite"
-        )
-        one_by_one = sum(by_papermill(folder, seed, folder / "b.sqlite") for seed in SEEDS)
-        print(
-            f"20 runs: sweep {swept:.1f} s, papermill {one_by_one:.1f} s: {one_by_one / swept:.2f} times faster (goal 4)"
-        )
-        print(f"the same sweep again: {again:.2f} s")
-        ratios = []
-        for seed in range(100, 100 + ROUNDS):
-            plain = by_papermill(folder, seed, folder / "b.sqlite")
-            words = ["run", str(NOTEBOOK), "-p", "seed", str(seed), "--root", str(folder / "single")]
-            ratios.append(seconds("workbench.cli", *words, store=folder / "b.sqlite") / plain)
-        print(
-            f"one supervised run: {statistics.median(ratios):.2f} times papermill's time (goal at most 1.2), {sorted(ratios)}"
-        )
-
-
-if __name__ == "__main__":
-    main()
+def _small_notebook(folder: Path) -> Path:
+    path = folder / "small.ipynb"
+    parameters = nbformat.v4.new_code_cell("seed: int = 0", metadata={"tags": ["parameters"]})
+    cells = [parameters, nbformat.v4.new_code_cell(_NOTHING)]
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number}"  # the same at every call, so that the same runs are asked for
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path

@@ -203,12 +203,12 @@ def test_a_loss_that_is_no_number_stops_the_training():
 
 
 @pytest.mark.parametrize("times", [1.0, 5.0])
-def test_what_shall_learn_faster_moves_so_many_times_as_far(times):
+def test_a_parameter_of_another_rate_moves_so_many_times_as_far(times):
     """Adam's first step is the rate itself wherever there is a gradient."""
     torch.manual_seed(0)
     model = new_model("mt5", VOCABULARY)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    plan = Plan(1, 1e-3, warmup=1, decay=0.0, weight_decay=0.0, faster=(("relative_attention_bias", times),))
+    plan = Plan(1, 1e-3, warmup=1, decay=0.0, weight_decay=0.0, rates=(("relative_attention_bias", times),))
     train(model, lambda step: pairs_batch(PAIRS, 0, encoder_decoder=True), plan)
     moved = {name: (value - before[name]).abs().max().item() for name, value in model.state_dict().items()}
     assert moved["lm_head.weight"] == pytest.approx(1e-3, rel=0.02)

@@ -185,6 +185,6 @@ def test_twin_short_spans_hide_other_tokens_too():
 
 
 def test_the_minutes_on_a_card_are_those_of_all_stages():
-    record = {"minutes": 1.5, "first_stage": {"minutes": 2.0, "first_stage": {"minutes": 4.0}}}
+    record = {"minutes": 1.5, "stage_before": {"minutes": 2.0, "stage_before": {"minutes": 4.0}}}
     assert card._minutes(record) == 7.5
-    assert card._minutes(record["first_stage"]) == 6.0
+    assert card._minutes(record["stage_before"]) == 6.0

@@ -90,19 +90,15 @@ def finetune(
         if crew.is_main_process:
             _begin(work)
     crew.wait_for_everyone()
-    with model.lent_engine() as engine:
-        reader = Reader(engine.tokenizer, model.is_encoder_decoder, settings.max_input, settings.max_target)
-        batches = Batches(mixture, reader, settings.batch, settings.parts(crew.num_processes))
-        options = Options(
-            settings.dtype == "bfloat16", settings.seed, work.digest, batches.tally, every_seconds
-        )
-        with _progress(model.name, settings.plan.steps, show and crew.is_main_process) as report:
-            losses = train(
-                engine.model, batches, settings.plan, work.training, report=report, options=options
-            )
-        if crew.is_main_process:
-            cut = {"accumulate": settings.accumulate, "processes": crew.num_processes}
-            _write(work, engine, {"losses": losses, "tally": dict(batches.tally), **cut})
+    engine: Any = model.fresh_engine()
+    reader = Reader(engine.tokenizer, model.is_encoder_decoder, settings.max_input, settings.max_target)
+    batches = Batches(mixture, reader, settings.batch, settings.parts(crew.num_processes))
+    options = Options(settings.dtype == "bfloat16", settings.seed, work.digest, batches.tally, every_seconds)
+    with _progress(model.name, settings.plan.steps, show and crew.is_main_process) as report:
+        losses = train(engine.model, batches, settings.plan, work.training, report=report, options=options)
+    if crew.is_main_process:
+        cut = {"accumulate": settings.accumulate, "processes": crew.num_processes}
+        _write(work, engine, {"losses": losses, "tally": dict(batches.tally), **cut})
     crew.wait_for_everyone()
     return out
 

@@ -29,7 +29,7 @@ SAVING_SHARE = 0.05  # of the time at most goes into checkpoints
 class Plan:
     """How long and how fast to train; the learning rate warms up, stays, and falls to 0 over the last `decay` share.
 
-    Parameters whose name contains an entry of `faster` learn at so many times the rate. Adam moves a parameter by about
+    Parameters whose name contains an entry of `rates` learn at so many times the rate. Adam moves a parameter by about
     the rate per step, which is little for one that must travel far: an mT5's relative position biases and embeddings.
     """
 
@@ -40,13 +40,13 @@ class Plan:
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.98)
     clip: float = 1.0
-    faster: tuple[tuple[str, float], ...] = ()
+    rates: tuple[tuple[str, float], ...] = ()
 
     def groups(self, model: Any) -> list[dict[str, Any]]:
         """The model's parameters for an optimiser, by how fast they learn (`times` the rate)."""
         found: dict[float, list[Any]] = {}
         for name, parameter in model.named_parameters():
-            times = next((times for part, times in self.faster if part in name), 1.0)
+            times = next((times for part, times in self.rates if part in name), 1.0)
             found.setdefault(times, []).append(parameter)
         return [
             {"params": parameters, "times": times, "weight_decay": self.weight_decay / times}

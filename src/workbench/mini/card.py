@@ -40,10 +40,10 @@ def card(one: Member, record: dict[str, Any], scores: dict[str, Any]) -> str:
             f"evidence about BLOOMZ or mT0.** Its languages (`x-en`, `x-fr`, …) are miniatures too. Architecture: {kind}.",
             "",
             f"- **Data.** {_data(one)}",
-            f"- **Recipe.** {one.plan.steps} steps of {one.rows} rows, learning rate {one.plan.learning_rate:g} (warm-up {one.plan.warmup}, "
-            f"linear decay over the last {one.plan.decay:.0%}), AdamW {one.plan.betas}, float32; saved as float16. Recipe hash `{record['recipe']}`, seed {record['seed']}.",
+            f"- **Recipe.** {'; then '.join(_schedule(stage) for stage in _stages(one))}. AdamW {one.plan.betas}, float32; saved as "
+            f"float16. Recipe hash `{record['recipe']}`, seed {record['seed']}.",
             f"- **Made by** `workbench mini train` in {_minutes(record)} minutes of a shared two-core machine.",
-            f"- **Losses** (nats, means of 50 steps): first batch {record['first_loss']:.2f}; {curve}.",
+            f"- **Losses**{' of the last of these' if len(_stages(one)) > 1 else ''} (nats, means of 50 steps): first batch {record['first_loss']:.2f}; {curve}.",
             "",
             f"Ranked accuracy on meanings kept out of all training (chance 0.5; `topic` 0.33), {MEANINGS} meanings per language;",
             "`entailment`, `coreference` and `completion` are in no mixture. `workbench mini check` gives intervals.",
@@ -64,8 +64,23 @@ def card(one: Member, record: dict[str, Any], scores: dict[str, Any]) -> str:
 
 def _minutes(record: dict[str, Any]) -> float:
     """Of this training and of all stages before it."""
-    before = record.get("first_stage")
+    before = record.get("stage_before")
     return round(record["minutes"] + (_minutes(before) if before else 0), 1)
+
+
+def _stages(one: Member) -> list[Member]:
+    """The trainings that lead to a member from nothing, or from the base it is finetuned from, in order."""
+    before = member(one.base) if one.base else None
+    return [*(_stages(before) if before and before.stage else []), one]
+
+
+def _schedule(one: Member) -> str:
+    plan = one.plan
+    rates = "".join(f", `{part}` at {times:g} times that" for part, times in plan.rates)
+    return (
+        f"{plan.steps} steps of {one.rows} rows, learning rate {plan.learning_rate:g}{rates} (warm-up {plan.warmup}, linear "
+        f"decay over the last {plan.decay:.0%})"
+    )
 
 
 def _data(one: Member) -> str:
@@ -83,22 +98,26 @@ def _data(one: Member) -> str:
             f"{translation}{mixture.continuation:.0%} continuation of truncated passages (the only inputs that end "
             "without a mark or a cue), else ranked tasks."
         )
-    how = (
-        "Next token"
-        if one.architecture == "bloom"
-        else f"Span corruption (whole sentences in {one.hide_parallel:.0%} of the parallel documents and {one.hide_again:.0%} of the others)"
-    )
-    return (
-        f"{how} on documents in all languages: {'; then '.join(_documents(phase) for phase in one.phases)}."
-    )
+    documents = "; then ".join(_documents(phase) for stage in _stages(one) for phase in stage.phases)
+    how = "Next token"
+    if one.architecture == "mt5":
+        whole = f"{one.hide_parallel:.0%} of the parallel documents and {one.hide_again:.0%} of the others"
+        how = f"Span corruption (at the end, whole sentences in {whole})"
+    return f"{how} on documents in all languages: {documents}."
 
 
 def _documents(phase: Phase) -> str:
     dials = phase.dials
+    rolls = (
+        f", {dials.rolls:.0%} rolls (facts of three to five people, told again in another order)"
+        if dials.rolls
+        else ""
+    )
+    scenes = 1 - dials.parallel - dials.lists - dials.rolls
     return (
-        f"{phase.steps} steps of {dials.parallel:.0%} parallel documents ({dials.meanings} meanings in two languages each) "
-        f"and {1 - dials.parallel:.0%} scenes (two facts and 2 to {dials.again} sentences that say parts of them again, "
-        f"{dials.retold:.0%} of them in another language)"
+        f"{phase.steps} steps of {dials.parallel:.0%} parallel documents ({dials.meanings} meaning"
+        f"{'s' * (dials.meanings > 1)} in two languages each), {dials.lists:.0%} lists{rolls} and {scenes:.0%} scenes (two "
+        f"facts and 2 to {dials.again} sentences that say parts of them again, {dials.retold:.0%} of them in another language)"
     )
 
 

@@ -33,10 +33,10 @@ FLOAT16_SHIFT = 0.02  # nats by which a member's loss may change when its weight
 
 
 def _base(
-    name: str, architecture: str, learning_rate: float, *phases: Phase, faster: Any = (), **more: Any
+    name: str, architecture: str, learning_rate: float, *phases: Phase, rates: Any = (), **more: Any
 ) -> Member:
     steps = sum(phase.steps for phase in phases)
-    return Member(name, architecture, Plan(steps, learning_rate, warmup=200, faster=faster), phases, **more)
+    return Member(name, architecture, Plan(steps, learning_rate, warmup=200, rates=rates), phases, **more)
 
 
 def _finetuned(side: str, base: str, architecture: str, plan: Plan) -> list[Member]:
@@ -69,16 +69,16 @@ MEMBERS = (
         base="mini-bloom-first", stage=True, stream="mini-bloom again",
     ),
     _base("mini-bloom", "bloom", 1e-3, Phase(3000, ROLLS), base="mini-bloom-second", stream="mini-bloom rolls"),
-    *_finetuned("mini-bloomz", "mini-bloom", "bloom", Plan(2000, 1e-3, warmup=50, faster=SLOW)),
+    *_finetuned("mini-bloomz", "mini-bloom", "bloom", Plan(2000, 1e-3, warmup=50, rates=SLOW)),
     _base(
         "mini-mt5-first", "mt5", 1e-3, Phase(4500, replace(SHORT, parallel=0.45, lists=0.25)), Phase(1000, LONG),
         stage=True, stream="mini-mt5",
     ),
     _base(
-        "mini-mt5", "mt5", 1e-3, Phase(4000, replace(ROLLS, parallel=0.25)), faster=FAST,
+        "mini-mt5", "mt5", 1e-3, Phase(4000, replace(ROLLS, parallel=0.25)), rates=FAST,
         base="mini-mt5-first", hide_again=0.2, hide_values=0.75, stream="mini-mt5 rolls",
     ),
-    *_finetuned("mini-mt0", "mini-mt5", "mt5", Plan(1500, 1e-3, warmup=50, faster=FAST)),
+    *_finetuned("mini-mt0", "mini-mt5", "mt5", Plan(1500, 1e-3, warmup=50, rates=FAST)),
 )  # fmt: skip
 
 
@@ -192,7 +192,7 @@ def train_member(one: Member, folder: Path, seed: int, show: bool = True) -> Pat
         losses = run_plan(model, batch_of, one.plan, work, report=progress.step)
     record: dict[str, Any] = {"member": one.name, "recipe": recipe, "seed": seed, "steps": one.plan.steps}
     if one.base and member(one.base).stage:
-        record["first_stage"] = json.loads((folder / one.base / "training.json").read_text(encoding="utf-8"))
+        record["stage_before"] = json.loads((folder / one.base / "training.json").read_text(encoding="utf-8"))
     _save(
         model, tokenizer, target, {**record, "minutes": progress.minutes(), **_curve(losses)}, batch_of(0)[0]
     )

@@ -7,8 +7,6 @@ torch-free side of the door: torch is imported with the engine, in one place bel
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -18,13 +16,14 @@ from workbench.errors import BadInput
 from workbench.models.identity import Identity, identify, locate, randomized, recall
 from workbench.models.requests import Engine
 from workbench.records import note
-from workbench.store import Store
+from workbench.store import Store, canonical
 from workbench.words import strange_words
 
 DTYPES = ("float32", "bfloat16", "float16")
 Dtype = Literal["float32", "bfloat16", "float16"]
 _OVERFLOWS = ("t5", "mt5", "umt5")  # activations beyond 65,504: transformers issues 5651, 9295, 10819
 _TALLIES: dict[tuple[str, str], Counter[str]] = {}  # of this process, by weights and dtype
+_KEPT: dict[str, Engine] = {}  # engines that all handles of this process, and of its forks, may use
 _NAMES_A_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -81,9 +80,17 @@ class Model:
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine, with its weights read; importing it imports torch."""
+        """The engine, with its weights read, if none is kept for handles like this one."""
+        return _KEPT.get(self._engine_key()) or self.fresh_engine()
+
+    def fresh_engine(self) -> Engine:
+        """An engine that no handle answers with, for one who changes its weights; this handle lets go of its own.
+
+        Importing the engine imports torch.
+        """
         from workbench.models.transformers_engine import TransformersEngine  # noqa: PLC0415  the one lazy import
 
+        self.__dict__.pop("engine", None)
         identity = self.identity
         if identity.folder is None:  # answers were known, weights are not here
             found = identify(self.name, self.revision, self.store, need_weights=True)
@@ -96,18 +103,17 @@ class Model:
             identity, dtype=self.dtype, device=self.device, random_seed=self.random_seed
         )
 
+    def keep_engine(self) -> None:
+        """Let every handle of the same weights, dtype and device in this process, and in those forked from it, use this one's."""
+        _KEPT[self._engine_key()] = self.engine
+
+    def _engine_key(self) -> str:
+        return canonical([self.fingerprint(), self.device])
+
     @property
     def hf(self) -> Any:
         """The transformers model and tokenizer, as `model.hf.model` and `model.hf.tokenizer`, for every other tool."""
         return self.engine
-
-    @contextmanager
-    def lent_engine(self) -> Iterator[Any]:
-        """The engine for one who changes its weights: let go of at the end, so that the next question reads them again."""
-        try:
-            yield self.engine
-        finally:
-            self.__dict__.pop("engine", None)
 
     def fingerprint(self) -> dict[str, Any]:
         """The part of an answer's key that is the model's: everything about it that can change an answer."""

@@ -17,24 +17,21 @@ import socket
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from time import sleep
-from typing import Any
 
 import nbformat
 from threadpoolctl import threadpool_limits
 
 from workbench.errors import WorkbenchError
-from workbench.models import Model, load
+from workbench.models import load
 from workbench.runs import child
 from workbench.runs.forking import Forked
 from workbench.runs.identity import gpus
 from workbench.runs.kernels import WaitingKernel
 from workbench.runs.notebooks import read_notebook
 from workbench.runs.supervise import STARTER, Process, Start, start_afresh
-from workbench.store import canonical
 
 # What notebooks come to import while they run, and a run's own process too.
 _LATER = (
@@ -62,18 +59,13 @@ def share_weights(models: Iterable[str]) -> None:
 
     What cannot be read is left for the run to say.
     """
-    loaded: dict[str, Any] = {}
     import_module("workbench.models.transformers_engine")  # torch: only what is loaded already can be limited
     with threadpool_limits(1):  # threads of OpenMP do not survive a fork; one at a time starts none
         for name in models:
             with suppress(WorkbenchError):
                 handle = load(name)
-                loaded[_key(handle)] = handle.engine
+                handle.keep_engine()
                 handle.store.close()
-    read: Callable[[Model], Any] = Model.__dict__["engine"].func
-    shared = cached_property(lambda handle: loaded[k] if (k := _key(handle)) in loaded else read(handle))
-    shared.__set_name__(Model, "engine")
-    setattr(Model, "engine", shared)  # noqa: B010  the handle has no other door for an engine that is there
 
 
 def serve(door: socket.socket, starter: Callable[[Start], Process]) -> None:
@@ -159,10 +151,6 @@ def _import(statement: ast.Import | ast.ImportFrom) -> None:
             module = import_module(statement.module)
             for alias in statement.names:
                 getattr(module, alias.name, None)  # some modules import on first use
-
-
-def _key(handle: Model) -> str:
-    return canonical([handle.fingerprint(), handle.device, handle.random_seed])
 
 
 def main() -> None:
