@@ -23,6 +23,8 @@ from workbench.runs.notebooks import read_notebook
 from workbench.runs.parameters import check
 from workbench.runs.report import _made_good
 
+pytestmark = pytest.mark.usefixtures("the_package_stands_still")
+
 GENEROUS = 180.0  # seconds for what is waited for, on a busy machine; less than SLEEPS sleeps
 SLEEPS = "import os, time, pathlib\npathlib.Path(os.environ['WORKBENCH_RUN'], 'pid').write_text(str(os.getpid()))\ntime.sleep(600)"
 FIGURE = """
@@ -58,14 +60,6 @@ def outcome(path, parameters=None, **options):
         return runs.run(path, parameters, **options)
     except Exception as error:  # noqa: BLE001  (the test looks at what it is)
         return error
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _the_package_stands_still():
-    """A module edited while the tests run would make each run a new one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("workbench.runs.identity.tree_digest", lambda *_, **__: "0")
-        yield
 
 
 @pytest.fixture(scope="module")

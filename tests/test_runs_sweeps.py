@@ -19,6 +19,8 @@ from workbench.runs.local import LocalProcesses
 from workbench.runs.plans import plan_all
 from workbench.runs.sweeps import SweepFile, plan_sweep, read_sweep
 
+pytestmark = pytest.mark.usefixtures("the_package_stands_still")
+
 BODY = """
 import os, signal, sys
 import pandas as pd
@@ -45,13 +47,6 @@ def write(folder, *, body=BODY, parameters="seed: int = 0\nlanguage: str = 'no'"
 def write_sweep(folder, text, name="mine.toml"):
     (folder / name).write_text(text)
     return folder / name
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _the_package_stands_still():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("workbench.runs.identity.tree_digest", lambda *_, **__: "0")
-        yield
 
 
 @pytest.fixture(scope="module")
