@@ -19,8 +19,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workbench.errors import BadInput, StoreFailed
-from workbench.records import write_atomically
+from workbench.errors import BadInput
+from workbench.records import make_folder, write_atomically
 from workbench.runs.folders import finished
 from workbench.runs.leases import visible_gpus
 from workbench.runs.local import LocalProcesses
@@ -94,15 +94,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep that ended: its folder, and what became of each run."""
+    """A sweep that ended: its folder, what became of each run, and how many are in each state of `Progress`."""
 
     folder: Path
     endings: list[Ending]
+    counts: dict[str, int]
     seconds: float
 
     @property
     def exit_code(self) -> int:
-        """Of the worst run: a death or a limit outweighs an error, an error a missing answer; 0 if all are done."""
+        """The highest of its runs' exit codes; 0 if all are done."""
         return max((ending.exit_code for ending in self.endings), default=0)
 
 
@@ -167,6 +168,7 @@ def sweep(
 
     Raises:
         BadInput, UnknownName: before anything starts.
+        StoreFailed: the disk did not take what became of it.
         KeyboardInterrupt: after the runs that worked have been ended; the same sweep again goes on from there.
     """
     clock = monotonic()
@@ -174,13 +176,13 @@ def sweep(
     root = Path(root).expanduser().absolute()
     progress = Progress(plans)
     if not force:
-        progress.endings = {plan.run_id: _there(plan) for plan in plans if finished(plan.folder(root))}
+        there = (plan.run_id for plan in plans if finished(plan.folder(root)))
+        progress.endings = {
+            name: Ending(name, 0, "nothing to do: it was there", reused=True) for name in there
+        }
     todo = [Task(plan, root, force, file.limit) for plan in plans if plan.run_id not in progress.endings]
     folder = root / "sweeps" / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreFailed(f"cannot make {folder}: {error}; free some space or choose another root") from error
+    make_folder(folder)
     try:
         if todo and executor is None:
             with LocalProcesses(workers or file.workers or _slots(file.gpus), gpus_each=file.gpus) as mine:
@@ -191,7 +193,8 @@ def sweep(
             _carry_out(todo, executor, progress, keep_going, watch, lambda: None)
     finally:
         watch(progress)
-        done = Sweep(folder, list(progress.endings.values()), round(monotonic() - clock, 3))
+        seconds = round(monotonic() - clock, 3)
+        done = Sweep(folder, list(progress.endings.values()), progress.counts(), seconds)
         _keep(done, name, file, progress, root)
     return done
 
@@ -228,10 +231,6 @@ def _carry_out(
         progress.running = []
 
 
-def _there(plan: Plan) -> Ending:
-    return Ending(plan.run_id, 0, "nothing to do: it was there", reused=True)
-
-
 def _slots(gpus_each: int) -> int:
     there = len(visible_gpus())
     return max(1, there // gpus_each) if there and gpus_each else os.cpu_count() or 1
@@ -249,7 +248,7 @@ def _keep(done: Sweep, name: str, file: SweepFile, progress: Progress, root: Pat
         "format": 1,
         "name": name,
         "file": file.model_dump(mode="json", exclude_defaults=True),
-        "counts": progress.counts(),
+        "counts": done.counts,
         "exit_code": done.exit_code,
         "seconds": done.seconds,
         "runs": runs,
