@@ -176,6 +176,24 @@ def test_sweep_json_tells_what_became_of_each_run(swept):
         assert (swept.folder / run["folder"] / "_SUCCESS").exists() == (run["state"] == "done")
 
 
+def test_a_sweep_of_which_nothing_succeeds_prints_an_empty_table_and_the_exit_code_of_its_runs(tmp_path):
+    write(tmp_path, body="raise ValueError('odd')")
+    file = write_sweep(tmp_path, 'notebook = "swept.ipynb"')
+    command = [
+        sys.executable,
+        "-m",
+        "workbench.cli",
+        "sweep",
+        str(file),
+        "--json",
+        "--root",
+        str(tmp_path / "runs"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, json.loads(done.stdout)) == (1, []), done.stderr
+    assert "odd" in done.stderr
+
+
 def test_the_page_of_a_sweep_stands_alone_and_its_links_lead_somewhere(swept):
     page = (swept.folder / "index.html").read_text()
     assert not re.search(r"<script|<link|(src|href)=[\"']?(https?:)?//|@import|url\(", page)
@@ -230,6 +248,23 @@ def test_a_shutdown_interrupts_what_runs():
     assert waiting.cancelled()
     with pytest.raises(KernelDied):
         running.result(0)
+
+
+def test_a_task_that_waited_for_a_gpu_does_not_begin_after_an_interrupt(tmp_path, monkeypatch):
+    """It took the lease that the interrupted one let go, and ran to its end in a new warm parent."""
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("workbench.runs.local.visible_gpus", lambda: ["0"])
+    executor = LocalProcesses(2)
+    tasks = [executor.submit((tmp_path / name).touch) for name in ("first", "second")]
+    with leased(["0"], 1):
+        while not all(task.running() for task in tasks):
+            time.sleep(0.05)
+        executor.shutdown(wait=False, cancel_futures=True)
+    executor.shutdown()
+    for task in tasks:
+        with pytest.raises(KernelDied, match="before it began"):
+            task.result(0)
+    assert not (tmp_path / "first").exists()
 
 
 def test_a_leased_gpu_is_given_to_one_at_a_time(tmp_path, monkeypatch):
