@@ -10,15 +10,15 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from workbench.models import digest_of
 from workbench.records import PACKAGE, data_path
+from workbench.runs.parameters import texts_in
 
 PINS = (
     "accelerate", "datasets", "ipykernel", "jinja2", "matplotlib", "nbclient", "numpy", "pandas", "papermill",
@@ -60,7 +60,8 @@ def _files_under(root: Path, but: tuple[str, ...]) -> list[Path]:
 
 def models_named(parameters: Mapping[str, Any]) -> list[str]:
     """The values, once each, of the parameters that name a model: model, bases, encoder_decoder and the like."""
-    return list(dict.fromkeys(text for name, text in _strings(parameters) if text and _MODEL.search(name)))
+    named = (texts_in(value) for name, value in parameters.items() if _MODEL.search(name))
+    return list(dict.fromkeys(text for texts in named for text in texts if text))
 
 
 def named_digests(parameters: Mapping[str, Any], digest: Callable[[str], str | None]) -> dict[str, str]:
@@ -71,11 +72,12 @@ def named_digests(parameters: Mapping[str, Any], digest: Callable[[str], str | N
     """
     digests = {}
     models = models_named(parameters)
-    for _, text in _strings(parameters):
+    for text in texts_in(dict(parameters)):
         found = digest(text) if text in models else None
         path = Path(text)
         if found is None and path.is_absolute() and path.is_file():
-            found = sha256(path.read_bytes()).hexdigest()
+            with path.open("rb") as file:
+                found = file_digest(file, "sha256").hexdigest()
         elif found is None and path.is_absolute() and path.is_dir():
             inside = sorted(
                 (str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns) for p in path.rglob("*")
@@ -131,18 +133,17 @@ def stamp() -> str:
 def identity(
     notebook_digest: str,
     parameters: Mapping[str, Any],
-    on: Ground | None = None,
-    digest: Callable[[str], str | None] | None = None,
+    on: Ground,
+    digest: Callable[[str], str | None],
 ) -> dict[str, Any]:
     """All that `run_id` hashes, field by field.
 
     Args:
         notebook_digest: Of the code cells.
         parameters: All of them, checked.
-        on: What `ground()` gave; None reads it now.
-        digest: Another `digest_of`, one that remembers what it found.
+        on: What `ground()` gave.
+        digest: The digest of a model, by its name or path; None where it has none.
     """
-    on = on or ground()
     return {
         "notebook_sha256": notebook_digest,
         "parameters": dict(parameters),
@@ -150,7 +151,7 @@ def identity(
         "data_sha256": on.data_sha256,
         "python": on.python,
         "packages": on.packages,
-        "digests": named_digests(parameters, digest or digest_of),
+        "digests": named_digests(parameters, digest),
     }
 
 
@@ -166,13 +167,6 @@ def surroundings() -> dict[str, Any]:
             "gpus": gpus(),
         },
     }
-
-
-def _strings(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in parameters.items():
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, str):
-                yield name, item
 
 
 def _git(folder: Path) -> dict[str, Any] | None:
