@@ -236,15 +236,23 @@ def test_an_executor_takes_any_function_and_a_process_that_dies_takes_no_other_w
         assert also.result(60) != os.getpid()
 
 
-def test_a_shutdown_interrupts_what_runs():
-    executor = LocalProcesses(1)
-    running, waiting = executor.submit(time.sleep, 100), executor.submit(os.getpid)
-    while not running.running():
-        time.sleep(0.05)
-    time.sleep(1)
+def test_an_exception_drops_what_waits_and_interrupts_what_runs():
+    """As Ctrl-C in `workbench verify`, which waited for every run to end."""
+    tasks = []
+
+    def interrupted():
+        with LocalProcesses(1) as executor:
+            tasks.extend([executor.submit(time.sleep, 100), executor.submit(os.getpid)])
+            while not tasks[0].running():
+                time.sleep(0.05)
+            time.sleep(1)
+            raise KeyboardInterrupt
+
     began = time.monotonic()
-    executor.shutdown(cancel_futures=True)
-    assert time.monotonic() - began < 30
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    running, waiting = tasks
+    assert time.monotonic() - began < 60
     assert waiting.cancelled()
     with pytest.raises(KernelDied):
         running.result(0)

@@ -73,6 +73,10 @@ class LocalProcesses(Executor):
                 nursery.close()
                 nursery.process.wait()
 
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        """End a `with`: wait for the tasks, or, where an exception ended it, drop and interrupt them."""
+        self.shutdown(cancel_futures=kind is not None)
+
     def _do(self, key: Key, task: Callable[[], Any]) -> Any:
         with leased(self._gpus, self._gpus_each) as environment, self._parent(key) as nursery:
             answer = nursery.ask(environment, task)

@@ -9,9 +9,9 @@ import os
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from itertools import product
 from pathlib import Path
 from time import monotonic
@@ -178,20 +178,24 @@ def sweep(
     if not force:
         there = (plan.run_id for plan in plans if finished(plan.folder(root)))
         progress.endings = {
-            name: Ending(name, 0, "nothing to do: it was there", reused=True) for name in there
+            run_id: Ending(run_id, 0, "nothing to do: it was there", reused=True) for run_id in there
         }
     todo = [Task(plan, root, force, file.limit) for plan in plans if plan.run_id not in progress.endings]
     folder = root / "sweeps" / name
     make_folder(folder)
+    pending: dict[Future[Ending], str] = {}
     try:
-        if todo and executor is None:
-            with LocalProcesses(workers or file.workers or _slots(file.gpus), gpus_each=file.gpus) as mine:
-                _carry_out(
-                    todo, mine, progress, keep_going, watch, partial(mine.shutdown, cancel_futures=True)
-                )
-        elif executor is not None:
-            _carry_out(todo, executor, progress, keep_going, watch, lambda: None)
+        if todo:
+            slots = workers or file.workers or _slots(file.gpus)
+            where = (
+                nullcontext(executor) if executor is not None else LocalProcesses(slots, gpus_each=file.gpus)
+            )
+            with where as processes:
+                pending |= {processes.submit(task): task.plan.run_id for task in todo}
+                _carry_out(pending, progress, keep_going, watch)
     finally:
+        progress.running = []
+        _take_endings(pending, progress)
         watch(progress)
         seconds = round(monotonic() - clock, 3)
         done = Sweep(folder, list(progress.endings.values()), progress.counts(), seconds)
@@ -200,35 +204,32 @@ def sweep(
 
 
 def _carry_out(
-    todo: list[Task],
-    executor: Executor,
+    pending: "dict[Future[Ending], str]",
     progress: Progress,
     keep_going: bool,
     watch: Callable[[Progress], None],
-    stop: Callable[[], None],
 ) -> None:
-    pending = {executor.submit(task): task.plan.run_id for task in todo}
     try:
         while pending:
             progress.running = [name for future, name in pending.items() if future.running()]
             watch(progress)
-            done, _ = wait(pending, timeout=0.25, return_when=FIRST_COMPLETED)
-            for future in done:
-                name = pending.pop(future)
-                if not future.cancelled():  # what was, waits for the next time
-                    progress.endings[name] = ending_of(name, future)
+            wait(pending, timeout=0.25, return_when=FIRST_COMPLETED)
+            _take_endings(pending, progress)
             if progress.failed and not keep_going:
                 for future in pending:
                     future.cancel()
     except KeyboardInterrupt:
         for future in pending:
             future.cancel()
-        stop()
-        ended = {name: future for future, name in pending.items() if future.done() and not future.cancelled()}
-        progress.endings |= {name: ending_of(name, future) for name, future in ended.items()}
         raise
-    finally:
-        progress.running = []
+
+
+def _take_endings(pending: "dict[Future[Ending], str]", progress: Progress) -> None:
+    """Move those that are done from `pending` to the endings; what was cancelled waits for the next time."""
+    for future in [future for future in pending if future.done()]:
+        name = pending.pop(future)
+        if not future.cancelled():
+            progress.endings[name] = ending_of(name, future)
 
 
 def _slots(gpus_each: int) -> int:
