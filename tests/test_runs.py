@@ -343,7 +343,7 @@ def test_an_interrupted_run_ends_its_processes_and_is_kept(books, tmp_path):
 
 @pytest.mark.parametrize(
     "cells",
-    [["print('x' * 900_000)", "y = 2"], ["print('x' * 494_000)"], []],
+    [["print('x' * 900_000)", "y = 2"], ["print('&' * 200_000)"], []],
     ids=["notebook", "report", "folder"],
 )
 def test_a_full_disk_is_exit_code_7_and_no_success(tmp_path, cells):
