@@ -263,8 +263,8 @@ def test_a_task_that_waited_for_a_gpu_does_not_begin_after_an_interrupt(tmp_path
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr("workbench.runs.local.visible_gpus", lambda: ["0"])
     executor = LocalProcesses(2)
-    tasks = [executor.submit((tmp_path / name).touch) for name in ("first", "second")]
     with leased(["0"], 1):
+        tasks = [executor.submit((tmp_path / name).touch) for name in ("first", "second")]
         while not all(task.running() for task in tasks):
             time.sleep(0.05)
         executor.shutdown(wait=False, cancel_futures=True)

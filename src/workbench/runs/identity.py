@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -98,61 +97,24 @@ def run_id_of(spec: Mapping[str, Any], unusual: Mapping[str, Any]) -> str:
     return f"{slug}-{sha256(json.dumps(spec, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:12]}"
 
 
-@dataclass(frozen=True)
-class Ground:
-    """What every run of one moment stands on; `stamp` changes with any file of our code or data, and is quick to take."""
-
-    code_sha256: str
-    data_sha256: str
-    python: str
-    packages: dict[str, str]
-    stamp: str
-
-
-def ground() -> Ground:
-    """Read our code and data and the versions of the libraries, once for many runs."""
-    return Ground(
-        code_sha256=tree_digest(PACKAGE, but=("data", "notebooks")),
-        data_sha256=tree_digest(data_path(), but=("expected",)),
-        python=platform.python_version(),
-        packages=package_versions(),
-        stamp=stamp(),
-    )
+def ground() -> dict[str, Any]:
+    """What every run of one moment stands on: digests of our code and data, and the versions of the libraries."""
+    return {
+        "code_sha256": tree_digest(PACKAGE, but=("data", "notebooks")),
+        "data_sha256": tree_digest(data_path(), but=("expected",)),
+        "python": platform.python_version(),
+        "packages": package_versions(),
+    }
 
 
 def stamp() -> str:
-    """A hash over names, sizes and times of the files of our code and data."""
+    """A hash over names, sizes and times of the files of our code and data: changes with any, and is quick to take."""
     files = [
         *_files_under(PACKAGE, ("data", "notebooks")),
         *_files_under(data_path(), ("expected",)),
     ]
     facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     return sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def identity(
-    notebook_digest: str,
-    parameters: Mapping[str, Any],
-    on: Ground,
-    digest: Callable[[str], str | None],
-) -> dict[str, Any]:
-    """All that `run_id` hashes, field by field.
-
-    Args:
-        notebook_digest: Of the code cells.
-        parameters: All of them, checked.
-        on: What `ground()` gave.
-        digest: The digest of a model, by its name or path; None where it has none.
-    """
-    return {
-        "notebook_sha256": notebook_digest,
-        "parameters": dict(parameters),
-        "code_sha256": on.code_sha256,
-        "data_sha256": on.data_sha256,
-        "python": on.python,
-        "packages": on.packages,
-        "digests": named_digests(parameters, digest),
-    }
 
 
 def surroundings() -> dict[str, Any]:

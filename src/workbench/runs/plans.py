@@ -8,7 +8,7 @@ from typing import Any
 
 from workbench.errors import BadInput
 from workbench.models import digest_of
-from workbench.runs.identity import ground, identity, models_named, run_id_of, stamp
+from workbench.runs.identity import ground, models_named, named_digests, run_id_of, stamp
 from workbench.runs.notebooks import read_notebook
 from workbench.runs.parameters import check
 
@@ -47,7 +47,7 @@ class Plan:
             raise BadInput(f"{self.notebook.name} changed while its runs were going on; start them again")
         if stamp() != self.stamp:
             now = ground()
-            if (now.code_sha256, now.data_sha256) != (self.spec["code_sha256"], self.spec["data_sha256"]):
+            if any(now[name] != self.spec[name] for name in ("code_sha256", "data_sha256")):
                 raise BadInput(
                     "the package's code or data changed while its runs were going on; start them again"
                 )
@@ -69,12 +69,13 @@ def plan_all(notebook: Path | str, cases: Iterable[Mapping[str, Any]]) -> list[P
         BadInput, UnknownName: as `plan`; nothing has been started then.
     """
     source = read_notebook(Path(notebook).expanduser().absolute())
-    on, remembered = ground(), cache(digest_of)
+    taken, on, remembered = stamp(), ground(), cache(digest_of)
     usual = check(source, {})[0]
     plans = []
     for case in cases:
         checked, given = check(source, case)
-        spec = identity(source.digest, checked, on, remembered)
+        digests = named_digests(checked, remembered)
+        spec = {"notebook_sha256": source.digest, "parameters": checked, **on, "digests": digests}
         unusual = {name: value for name, value in checked.items() if value != usual[name]}
-        plans.append(Plan(source.path, given, spec, run_id_of(spec, unusual), on.stamp))
+        plans.append(Plan(source.path, given, spec, run_id_of(spec, unusual), taken))
     return plans

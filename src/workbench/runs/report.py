@@ -9,7 +9,7 @@ from typing import Any
 import mistune
 
 from workbench.errors import StoreFailed
-from workbench.records import make_folder, read_json, write_atomically
+from workbench.records import make_folder, write_atomically
 from workbench.runs.folders import MARK, runs_in
 from workbench.runs.page import circumstances, facts_table, figure, page
 
@@ -54,11 +54,12 @@ def write_index(root: Path | str = Path("runs")) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return read_json(path)
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StoreFailed(
             f"cannot read {path}: {error}; delete that run's folder and run it again"
         ) from error
+    return content
 
 
 def _top(notebooks: list[str]) -> str:
