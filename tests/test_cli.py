@@ -85,6 +85,8 @@ def test_a_cut_answer_says_so(call, checkpoints):
         (["run", "99_nothing"], 2, "99_nothing"),
         (["run", "03_probing", "-p", "model", "mini-blom"], 2, "nearest: mini-bloom"),
         (["run", "03_probing", "-p", "sentences"], 2, "-p NAME VALUE"),
+        (["verify", "--workers", "0"], 2, "equal to 1"),
+        (["sweep", "any.toml", "--workers", "0"], 2, "equal to 1"),
         (["store", "fold"], 2, "fold"),
         ([], 2, ""),
     ],
@@ -122,6 +124,43 @@ def test_help_is_quick_and_every_command_has_some():
         assert subprocess.run(
             [*help_of, command, "--help"], capture_output=True, text=True, check=True
         ).stdout
+
+
+CHECK = """
+import sys
+import pandas as pd
+import workbench.cli, workbench.mini.check as check
+check.predictions = lambda *_: None
+check.check = lambda *_, **__: pd.DataFrame({"check": ["a"], "value": [float("nan")], "holds": [True]})
+check.findings = lambda _: pd.DataFrame({"finding": ["b"], "value": [1.23456]})
+check.surprises = lambda _: pd.DataFrame({"surprise": ["fails"], "check": ["c"], "side": ["BLOOM"], "what": ["x-en"]})
+sys.argv[1:] = ["mini", "check", *sys.argv[1:]]
+workbench.cli.main()
+"""
+
+
+@pytest.mark.parametrize("more", [[], ["--findings"]])
+def test_a_check_printed_for_programs_is_one_json_value_whatever_is_asked(more):
+    """Findings came as a second array and surprises as a table after it."""
+    done = subprocess.run([sys.executable, "-c", CHECK, "--json", *more], capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    checks = [{"check": "a", "value": "", "holds": True}]
+    findings = [{"finding": "b", "value": 1.235}]
+    assert json.loads(done.stdout) == ({"checks": checks, "findings": findings} if more else checks)
+    assert "fails: c BLOOM x-en" in done.stderr
+
+
+def test_an_interrupt_says_that_what_was_finished_is_kept():
+    code = (
+        "import sys, workbench.cli\n"
+        "def interrupted(): raise KeyboardInterrupt\n"
+        "workbench.family.checkpoints = interrupted\n"
+        "sys.argv[1:] = ['models']\n"
+        "workbench.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert "what was finished is kept" in done.stderr
 
 
 def test_a_prompt_outside_a_miniatures_world_is_a_warning(call):

@@ -21,7 +21,10 @@ from workbench.errors import BadInput, Incomplete, KernelDied, NotebookFailed, N
 from workbench.runs.folders import claimed, finished, publish
 from workbench.runs.notebooks import read_notebook
 from workbench.runs.parameters import check
+from workbench.runs.plans import plan
 from workbench.runs.report import _made_good
+
+pytestmark = pytest.mark.usefixtures("the_package_stands_still")
 
 GENEROUS = 180.0  # seconds for what is waited for, on a busy machine; less than SLEEPS sleeps
 SLEEPS = "import os, time, pathlib\npathlib.Path(os.environ['WORKBENCH_RUN'], 'pid').write_text(str(os.getpid()))\ntime.sleep(600)"
@@ -58,14 +61,6 @@ def outcome(path, parameters=None, **options):
         return runs.run(path, parameters, **options)
     except Exception as error:  # noqa: BLE001  (the test looks at what it is)
         return error
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _the_package_stands_still():
-    """A module edited while the tests run would make each run a new one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("workbench.runs.identity.tree_digest", lambda *_, **__: "0")
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -271,6 +266,7 @@ def test_a_folder_that_was_cut_off_or_changed_is_no_finished_run(ended, tmp_path
     assert damaged("no-figure", lambda copy: (copy / "figures/layers.png").unlink()) is None
     assert damaged("half-metrics", lambda copy: (copy / "metrics.json").write_text("{")) is None
     assert damaged("half-manifest", lambda copy: (copy / "run.json").write_text('{"files": {')) is None
+    assert damaged("other-manifest", lambda copy: (copy / "run.json").write_text('{"format": 1}')) is None
     assert damaged("no-manifest", lambda copy: (copy / "run.json").unlink()) is None
 
 
@@ -345,9 +341,13 @@ def test_an_interrupted_run_ends_its_processes_and_is_kept(books, tmp_path):
     assert manifest_of(tmp_path, "slow")["exit_code"] == 130
 
 
-@pytest.mark.parametrize("cells", [["print('x' * 900_000)", "y = 2"], []])
+@pytest.mark.parametrize(
+    "cells",
+    [["print('x' * 900_000)", "y = 2"], ["print('&' * 200_000)"], []],
+    ids=["notebook", "report", "folder"],
+)
 def test_a_full_disk_is_exit_code_7_and_no_success(tmp_path, cells):
-    """A limit on the size of files stands in for the full disk: in the child at first, then where there is no folder."""
+    """A limit on the size of files stands in for the full disk: for the notebook, for its page; then a file is in the way."""
     if cells:
         limited = "import resource, sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))\n"
         place = tmp_path / "runs"
@@ -378,6 +378,12 @@ def test_the_index_is_one_page_with_every_figure_and_every_failure(ended, root):
         assert (root / link).exists(), link
 
 
+def test_a_folder_that_cannot_be_made_is_exit_code_7(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreFailed, match="choose another folder"):
+        runs.write_index(tmp_path / "file" / "runs")
+
+
 # Before any kernel starts ---------------------------------------------------------------------------------------
 
 
@@ -397,6 +403,7 @@ def refused(path, values, root, match):
         ({"seed": float("nan")}, "finite"),
         ({"hf_token": "x"}, "looks like a secret"),
         ({"language": "hf_" + "a" * 34}, "looks like a secret"),
+        ({"language": ["x", {"y": "hf_" + "a" * 34}]}, "looks like a secret"),
     ],
 )
 def test_bad_parameters_are_refused_before_anything_is_written(books, tmp_path, values, match):
@@ -412,6 +419,8 @@ def test_bad_parameters_are_refused_before_anything_is_written(books, tmp_path, 
         ("x = [1", "not Python"),
         ("import os\nx = 1", "line 1.*'import os'"),
         ("x = len('a')", "line 1"),
+        ("x = {[]: 1}", "line 1"),
+        ("SIZES = 1\nx: Literal[SIZES] = 1", "line 2"),
     ],
 )
 def test_a_notebook_whose_parameters_cannot_be_checked_is_refused(tmp_path, parameters, match):
@@ -425,7 +434,7 @@ def test_what_is_no_notebook_is_refused(tmp_path, content):
     refused(tmp_path / "odd.ipynb", {}, tmp_path / "runs", "odd.ipynb")
 
 
-TYPED = 'language: str = "x-en"\nlanguages: list[str] = ["x-en"]\nseed: int = 1\nrate = 0.5\nfull: bool = True\nmodel: str | None = None\nsizes = [1]'
+TYPED = 'language: str = "x-en"\nlanguages: list[str] = ["x-en"]\nseed: int = 1\nrate = 0.5\nfull: bool = True\nmodel: str | None = None\nsizes = [1]\nparts: dict = {}'
 
 
 @pytest.mark.parametrize(
@@ -463,26 +472,27 @@ def test_a_path_is_made_absolute_from_where_the_caller_stands(tmp_path, monkeypa
     (tmp_path / "models" / "mine").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert check(notebook, {"model": "models/mine"})[0]["model"] == str(tmp_path / "models" / "mine")
+    assert check(notebook, {"parts": {"a": "./mine"}})[0]["parts"] == {"a": str(tmp_path / "mine")}
     assert check(notebook, {"model": "bigscience/bloomz"})[0]["model"] == "bigscience/bloomz"
 
 
 def test_everything_that_can_change_a_result_changes_the_run_id(tmp_path, monkeypatch):
-    from workbench.runs.identity import identity, run_id_of
-
-    def id_of(digest="a", parameters=None):
-        values = {"model": "mini-bloomz", "rows": str(rows), **(parameters or {})}
-        return run_id_of(identity(digest, values), {})
-
     rows = tmp_path / "rows.jsonl"
     rows.write_text("one")
+    cell = 'model = "mini-bloomz"\nseed = 0\nrows = ""\nsources: dict = {}'
+    path = write(tmp_path, "typed", "y = 1", parameters=cell)
+
+    def id_of(parameters=None, path=path):
+        return plan(path, {"sources": {"first": ["", str(rows)]}, **(parameters or {})}).run_id
+
     same = id_of()
-    others = [id_of("b"), id_of(parameters={"seed": 1})]
-    for part, value in (
-        ("package_versions", lambda: {"torch": "0"}),
-        ("digest_of", lambda name: "retrained"),
+    others = [id_of({"seed": 1}), id_of(path=write(tmp_path, "other", "y = 2", parameters=cell))]
+    for place, value in (
+        ("identity.package_versions", lambda: {"torch": "0"}),
+        ("plans.digest_of", lambda name: "retrained"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(f"workbench.runs.identity.{part}", value)
+            patch.setattr(f"workbench.runs.{place}", value)
             others.append(id_of())
     assert id_of() == same, "the twin: nothing changed, nothing changes"
     rows.write_text("two")

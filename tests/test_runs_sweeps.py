@@ -19,6 +19,8 @@ from workbench.runs.local import LocalProcesses
 from workbench.runs.plans import plan_all
 from workbench.runs.sweeps import SweepFile, plan_sweep, read_sweep
 
+pytestmark = pytest.mark.usefixtures("the_package_stands_still")
+
 BODY = """
 import os, signal, sys
 import pandas as pd
@@ -45,13 +47,6 @@ def write(folder, *, body=BODY, parameters="seed: int = 0\nlanguage: str = 'no'"
 def write_sweep(folder, text, name="mine.toml"):
     (folder / name).write_text(text)
     return folder / name
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _the_package_stands_still():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("workbench.runs.identity.tree_digest", lambda *_, **__: "0")
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +176,24 @@ def test_sweep_json_tells_what_became_of_each_run(swept):
         assert (swept.folder / run["folder"] / "_SUCCESS").exists() == (run["state"] == "done")
 
 
+def test_a_sweep_of_which_nothing_succeeds_prints_an_empty_table_and_the_exit_code_of_its_runs(tmp_path):
+    write(tmp_path, body="raise ValueError('odd')")
+    file = write_sweep(tmp_path, 'notebook = "swept.ipynb"')
+    command = [
+        sys.executable,
+        "-m",
+        "workbench.cli",
+        "sweep",
+        str(file),
+        "--json",
+        "--root",
+        str(tmp_path / "runs"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, json.loads(done.stdout)) == (1, []), done.stderr
+    assert "odd" in done.stderr
+
+
 def test_the_page_of_a_sweep_stands_alone_and_its_links_lead_somewhere(swept):
     page = (swept.folder / "index.html").read_text()
     assert not re.search(r"<script|<link|(src|href)=[\"']?(https?:)?//|@import|url\(", page)
@@ -223,18 +236,43 @@ def test_an_executor_takes_any_function_and_a_process_that_dies_takes_no_other_w
         assert also.result(60) != os.getpid()
 
 
-def test_a_shutdown_interrupts_what_runs():
-    executor = LocalProcesses(1)
-    running, waiting = executor.submit(time.sleep, 100), executor.submit(os.getpid)
-    while not running.running():
-        time.sleep(0.05)
-    time.sleep(1)
+def test_an_exception_drops_what_waits_and_interrupts_what_runs():
+    """As Ctrl-C in `workbench verify`, which waited for every run to end."""
+    tasks = []
+
+    def interrupted():
+        with LocalProcesses(1) as executor:
+            tasks.extend([executor.submit(time.sleep, 100), executor.submit(os.getpid)])
+            while not tasks[0].running():
+                time.sleep(0.05)
+            time.sleep(1)
+            raise KeyboardInterrupt
+
     began = time.monotonic()
-    executor.shutdown(cancel_futures=True)
-    assert time.monotonic() - began < 30
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    running, waiting = tasks
+    assert time.monotonic() - began < 60
     assert waiting.cancelled()
     with pytest.raises(KernelDied):
         running.result(0)
+
+
+def test_a_task_that_waited_for_a_gpu_does_not_begin_after_an_interrupt(tmp_path, monkeypatch):
+    """It took the lease that the interrupted one let go, and ran to its end in a new warm parent."""
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("workbench.runs.local.visible_gpus", lambda: ["0"])
+    executor = LocalProcesses(2)
+    with leased(["0"], 1):
+        tasks = [executor.submit((tmp_path / name).touch) for name in ("first", "second")]
+        while not all(task.running() for task in tasks):
+            time.sleep(0.05)
+        executor.shutdown(wait=False, cancel_futures=True)
+    executor.shutdown()
+    for task in tasks:
+        with pytest.raises(KernelDied, match="before it began"):
+            task.result(0)
+    assert not (tmp_path / "first").exists()
 
 
 def test_a_leased_gpu_is_given_to_one_at_a_time(tmp_path, monkeypatch):

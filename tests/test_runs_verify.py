@@ -146,6 +146,14 @@ def test_where_all_agree_the_interval_still_has_a_width(tmp_path):
     assert high == 1.0
 
 
+def test_an_empty_table_and_one_with_times_can_be_expected(tmp_path):
+    times = pd.DataFrame({"at": [pd.Timestamp("2024-01-01"), pd.NaT]})
+    old = expectation(run_folder(tmp_path / "old", rows=times))
+    assert expectation(run_folder(tmp_path / "empty", rows=table().head(0)))["tables"]["ranked"]["rows"] == 0
+    (found,) = differences(old, expectation(run_folder(tmp_path / "new", rows=times.shift(1))))
+    assert found.what == "ranked: at"
+
+
 def test_drift_names_each_version_that_changed(expected):
     other = copy.deepcopy(expected)
     assert drift(expected, other) == []
@@ -159,7 +167,8 @@ def test_drift_names_each_version_that_changed(expected):
 def test_accepting_writes_a_readable_file_that_keeps_tolerances_and_tells_what_changed(tmp_path):
     path, changed = runs.accept(run_folder(tmp_path / "default-012345678901"), folder=tmp_path / "expected")
     assert path == tmp_path / "expected/mine/default.json"
-    assert changed == []
+    assert changed is None, "it is new"
+    assert runs.accept(tmp_path / "default-012345678901", folder=tmp_path / "expected")[1] == []
     content = json.loads(path.read_text())
     content["metrics"]["accuracy"]["atol"] = 0.5
     path.write_text(json.dumps(content))
@@ -192,9 +201,12 @@ def test_a_wrong_name_lists_the_cases_there_are(tmp_path):
     runs.accept(run_folder(tmp_path / "one"), "small", folder=tmp_path / "expected")
     with pytest.raises(BadInput, match=r"no expected values for other; .* mine/small"):
         runs.find_cases("other", tmp_path / "expected")
-    (tmp_path / "expected/mine/small.json").write_text("{}")
-    with pytest.raises(BadInput, match="holds no expected values"):
-        runs.find_cases(None, tmp_path / "expected")
+    for damage in ("{}", "[]", "<<<<<<< ours", '{"format": 1, "notebook": "mine"}'):
+        (tmp_path / "expected/mine/small.json").write_text(damage)
+        with pytest.raises(BadInput, match=r"holds no expected values.*delete it"):
+            runs.find_cases(None, tmp_path / "expected")
+        with pytest.raises(BadInput, match=r"holds no expected values.*delete it"):
+            runs.accept(tmp_path / "one", "small", folder=tmp_path / "expected")
 
 
 # Running again -----------------------------------------------------------------------------------------------------
@@ -239,6 +251,7 @@ def verified(tmp_path_factory):
 def test_verifying_passes_where_nothing_changed(verified):
     assert all(done.returncode == 0 for done in verified["accepted"]), verified["accepted"][0].stderr
     assert "as expected" in verified["good"].stderr
+    assert verified["accepted"][0].stdout.endswith("mine/good.json: new\n")
 
 
 def test_a_changed_number_is_exit_3_and_stands_in_a_readable_table(verified):

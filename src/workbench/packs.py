@@ -15,7 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import BadInput, StoreFailed, UnknownName
+from workbench.errors import BadInput, UnknownName
+from workbench.records import make_folder, written_whole
 from workbench.store import Store, canonical
 
 FORMAT = 1
@@ -167,20 +168,12 @@ def _lines(store: Store, contexts: Sequence[str]) -> Iterator[str]:
 
 
 def _write_zip(path: Path, header: dict[str, Any], body: bytes) -> None:
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(aside, "w") as archive:
-            for name, content in (("pack.json", canonical(header).encode()), ("answers.jsonl", body)):
-                member = zipfile.ZipInfo(name)  # its date is fixed, so the same answers give the same bytes
-                member.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(member, content)
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise StoreFailed(
-            f"could not write the pack {path}: {error}; free some space or name another place"
-        ) from error
+    make_folder(path.parent)
+    with written_whole(path) as aside, zipfile.ZipFile(aside, "w") as archive:
+        for name, content in (("pack.json", canonical(header).encode()), ("answers.jsonl", body)):
+            member = zipfile.ZipInfo(name)  # its date is fixed, so the same answers give the same bytes
+            member.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(member, content)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -1,13 +1,16 @@
 """Where things are, and what a run of a notebook leaves behind.
 
 `data_path` finds the data that ships with the package, in a wheel and in an editable checkout alike.
-`record`, `note`, `keep_table` and `run_folder` are called from notebooks and rooms: inside `workbench run` they write into the run's
-folder (named by the environment variable WORKBENCH_RUN); in an interactive notebook they write nothing.
+`record`, `note`, `keep_table` and `run_folder` are called from notebooks and rooms: inside `workbench run` they write
+into the run's folder (named by the environment variable WORKBENCH_RUN); in an interactive notebook they write nothing.
+`written_whole` and `write_atomically` write any file whole or not at all.
 """
 
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +61,7 @@ def record(**numbers: float | int | str | bool) -> None:
     if folder is None:
         return
     path = folder / "metrics.json"
-    _write_json(path, {**_read_json(path), **numbers})
+    _write_json(path, {**read_json(path), **numbers})
 
 
 def note(**facts: Any) -> None:
@@ -80,7 +83,7 @@ def note(**facts: Any) -> None:
     folder = run_folder()
     if folder is not None:
         path = folder / "facts.json"
-        _write_json(path, _merged(_read_json(path), facts))
+        _write_json(path, _merged(read_json(path), facts))
 
 
 def _merged(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -91,39 +94,73 @@ def _merged(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return known
-
-
 def _write_json(path: Path, value: dict[str, Any]) -> None:
     write_atomically(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
 
 
 def keep_table(table: "pd.DataFrame", name: str = "results") -> None:
-    """Write a tidy table into the run's folder as `<name>.parquet`."""
+    """Write a tidy table into the run's folder as `<name>.parquet`.
+
+    Raises:
+        StoreFailed: the disk did not take it.
+    """
     folder = run_folder()
     if folder is not None:
-        try:
-            table.to_parquet(folder / f"{name}.parquet", index=False)
-        except OSError as error:
-            raise StoreFailed(
-                f"could not write {name}.parquet in {folder}: {error}; free some space and run again"
-            ) from error
+        with written_whole(folder / f"{name}.parquet") as aside:
+            table.to_parquet(aside, index=False)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is no file.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}, not an object")
+    return content
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old one or the new one, never a half.
 
     Raises:
+        StoreFailed: as `written_whole`.
+    """
+    with written_whole(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A path to write to, beside `path`: what is there when the block ends well takes its place.
+
+    Raises:
         StoreFailed: the disk is full or cannot be written; the old file is as it was.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        aside.write_text(text, encoding="utf-8")
+        yield aside
         aside.replace(path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise StoreFailed(
             f"could not write {path}: {error}; free some space or choose another folder"
+        ) from error
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where there is none.
+
+    Raises:
+        StoreFailed: the disk did not take it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreFailed(
+            f"cannot make {folder}: {error}; free some space or choose another folder"
         ) from error

@@ -4,7 +4,6 @@ Tables go to people, `--json` to programs; notices go to stderr. Rooms are reach
 imports them on first use, so `--help` is quick.
 """
 
-import json
 import sys
 import warnings
 from importlib import import_module
@@ -16,7 +15,8 @@ import typer
 import workbench
 from workbench.cli import accept, mini, run, store, sweep, verify
 from workbench.cli.evaluate import evaluate
-from workbench.cli.printing import notice, show
+from workbench.cli.options import Device, Dtype, Json, Languages, Revision, names_in
+from workbench.cli.printing import notice, show, show_json
 from workbench.errors import BadInput, WorkbenchError
 
 app = typer.Typer(
@@ -33,11 +33,7 @@ app.command("sweep")(sweep.sweep)
 app.command("verify")(verify.verify)
 app.command("accept")(accept.accept)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ModelName = Annotated[str, typer.Argument(help="A name of the family, a hub id, or a folder.")]
-Dtype = Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="What to compute in.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 …")]
-Revision = Annotated[str | None, typer.Option(help="A commit or branch of the hub.")]
 
 
 @app.command()
@@ -76,8 +72,7 @@ def generate(
         top_p=top_p, top_k=top_k, seed=seed, samples=samples,
     )  # fmt: skip
     if as_json:
-        records = [{**vars(answer), "model": model, "from_store": handle.misses == 0} for answer in answers]
-        typer.echo(json.dumps(records, ensure_ascii=False, indent=1))
+        show_json([{**vars(answer), "model": model, "from_store": handle.misses == 0} for answer in answers])
         return
     for answer in answers:
         typer.echo(answer.text.strip())
@@ -96,9 +91,7 @@ def finetune(
     batch: Annotated[int | None, typer.Option(help="Pairs per step, over all processes.")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Micro-batches per step and process.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="The highest.")] = None,
-    languages: Annotated[
-        str | None, typer.Option(help="Which to draw from, as en,fr; all by default.")
-    ] = None,
+    languages: Languages = None,
     seed: Annotated[int, typer.Option(help="Seed of what is drawn, and of dropout.")] = 0,
     dtype: Annotated[
         Literal["float32", "bfloat16"], typer.Option(help="What forward passes compute in.")
@@ -112,8 +105,7 @@ def finetune(
         handle.identity, preset, steps=steps, batch=batch, accumulate=accumulate, learning_rate=learning_rate,
         seed=seed, dtype=dtype, max_input=max_input, max_target=max_target,
     )  # fmt: skip
-    names = languages.split(",") if languages else None
-    pool = workbench.mixtures.read(data, languages=names, seed=seed)
+    pool = workbench.mixtures.read(data, languages=names_in(languages), seed=seed)
     for line in workbench.finetuning.describe(workbench.finetuning.finetune(handle, pool, out, chosen)):
         typer.echo(line)
 
@@ -167,10 +159,7 @@ def main() -> None:
     except WorkbenchError as error:
         notice(f"error: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        notice("interrupted; what was finished is kept")
-        sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()
+    except SystemExit as end:
+        if end.code == 130:  # what typer makes of Ctrl-C
+            notice("interrupted; what was finished is kept")
+        raise

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 import workbench
+from workbench.cli.options import Expected
 from workbench.cli.printing import show
 from workbench.cli.verify import difference_rows
 
@@ -15,11 +16,11 @@ def accept(
     case: Annotated[
         str | None, typer.Option(help="A name for it; default, or what is unusual in the parameters.")
     ] = None,
-    expected: Annotated[Path | None, typer.Option(help="Another folder of expected values.")] = None,
+    expected: Expected = None,
 ) -> None:
     """Rewrite expected values from runs, and show what changed."""
     for run in runs:
         path, changed = workbench.runs.accept(run, case, expected)
         if changed:
-            show(difference_rows([(path.stem, each) for each in changed]), as_json=False)
-        typer.echo(f"{path}: {len(changed)} changes")
+            show(difference_rows([(path.stem, each) for each in changed]))
+        typer.echo(f"{path}: {'new' if changed is None else f'{len(changed)} changes'}")

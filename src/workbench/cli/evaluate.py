@@ -9,15 +9,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 import workbench
-from workbench.cli.printing import notice, show
+from workbench.cli.options import Device, Dtype, Json, Languages, names_in
+from workbench.cli.printing import notice, show, show_json
 from workbench.errors import BadInput
-
-Words = Annotated[str | None, typer.Option(help="Codes with commas, as en,sw; all by default.")]
 
 
 def evaluate(
     models: Annotated[list[str], typer.Argument(help="One or more models, then the task: MODEL… TASK.")],
-    languages: Words = None,
+    languages: Languages = None,
     templates: Annotated[
         Path | None, typer.Option(help="A checkout of promptsource, or a TOML file; ours by default.")
     ] = None,
@@ -43,17 +42,15 @@ def evaluate(
     margin: Annotated[
         float, typer.Option(help="Models closer than this count as equal (a fraction).")
     ] = 0.05,
-    dtype: Annotated[
-        Literal["float32", "bfloat16", "float16"], typer.Option(help="What to compute in.")
-    ] = "float32",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 …")] = "auto",
+    dtype: Dtype = "float32",
+    device: Device = "auto",
     revision: Annotated[str | None, typer.Option(help="Of the model on the hub; one model only.")] = None,
     batch_tokens: Annotated[
         int | None, typer.Option(help="At most so many tokens at a time, which bounds the memory.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for items, tables and figures.")] = None,
     plan_only: Annotated[bool, typer.Option("--forecast", help="Say what it takes, and stop.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Rank a task's choices with one or several models: MODEL… TASK. Stopped and started again, it goes on."""
     *names, task = models
@@ -67,7 +64,7 @@ def evaluate(
     handles = {name: workbench.load(name, dtype=dtype, device=device, revision=revision) for name in names}
     badge = workbench.figures.badge_for(*handles.values())
     plan = room.make_plan(
-        task, languages.split(",") if languages else None, prompt_language=prompt_language, templates=templates,
+        task, names_in(languages), prompt_language=prompt_language, templates=templates,
         names=template or None, data=data, revision=data_revision, limit=limit, shots=shots,
         shots_language=shots_language, seed=seed,
     )  # fmt: skip
@@ -99,12 +96,9 @@ def _warn(plan: Any) -> None:
 
 def _ask(room: Any, handle: Any, plan: Any, protocol: str | None, batch_tokens: int | None) -> Any:
     return room.evaluate(
-        handle,
-        plan,
-        protocol=protocol,
-        batch_tokens=batch_tokens,
+        handle, plan, protocol=protocol, batch_tokens=batch_tokens,
         report=lambda line: notice(f"{handle.name}: {line}"),
-    )
+    )  # fmt: skip
 
 
 def _tables(room: Any, ranked: Any, plan: Any, names: list[str], margin: float) -> dict[str, Any]:
@@ -119,24 +113,17 @@ def _tables(room: Any, ranked: Any, plan: Any, names: list[str], margin: float) 
 
 
 def _draw(languages: Any, templates: Any, folder: Path, badge: str, plan: Any) -> list[Path]:
-    room, note = (
-        workbench.figures,
-        f"{plan.task}, {plan.source}; wordings: {plan.wordings}; 95 % intervals over meanings.",
-    )
+    room = workbench.figures
+    note = f"{plan.task}, {plan.source}; wordings: {plan.wordings}; 95 % intervals over meanings."
     first = room.intervals(
         languages, x="mean", y="language", low="low", high="high", group="model", reference="chance",
         reference_label="chance", title=f"{plan.task}: accuracy, mean of the wordings", xlabel="accuracy",
     )  # fmt: skip
     grid = templates.assign(wording=templates["model"] + " · " + templates["template"])
     second = room.heatmap(
-        grid,
-        rows="wording",
-        columns="language",
-        values="accuracy",
-        low=0,
-        high=1,
+        grid, rows="wording", columns="language", values="accuracy", low=0, high=1,
         title=f"{plan.task}: accuracy of each wording",
-    )
+    )  # fmt: skip
     alt = f"Accuracy on {plan.task} by language for {', '.join(dict.fromkeys(languages['model']))}, beside chance"
     return [
         *room.save(first, folder, name="by_language", badge=badge, alt=alt, note=note),
@@ -149,9 +136,9 @@ def _draw(languages: Any, templates: Any, folder: Path, badge: str, plan: Any) -
 def _tell(room: Any, tables: dict[str, Any], badge: str, as_json: bool) -> None:
     if as_json:
         records = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
-        typer.echo(json.dumps({"badge": badge, **records}, indent=1, ensure_ascii=False))
+        show_json({"badge": badge, **records})
         return
     for name, table in tables.items():
         if name != "by_template" or len(table) <= 40:
             typer.echo(f"[{badge}] {name.replace('_', ' ')}")
-            show(room.rounded(table).to_dict("records"), as_json=False)
+            show(room.rounded(table).to_dict("records"))

@@ -2,16 +2,16 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from workbench.cli.printing import notice, show
+import workbench
+from workbench.cli.options import Json
+from workbench.cli.printing import notice, show, show_json
 from workbench.errors import ResultsDiffer
 
 app = typer.Typer(help="The miniature family: train it again, check it.", no_args_is_help=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command()
@@ -58,32 +58,32 @@ def check(
     room = import_module("workbench.mini.check")
     predicted = room.predictions(folder, meanings)
     if save:
-        predicted.to_parquet(save, index=False)
+        with workbench.records.written_whole(save) as aside:
+            predicted.to_parquet(aside, index=False)
     table = room.check(folder, predicted=predicted)
-    show(_rows(table), as_json)
-    if findings:
-        show(_rows(room.findings(predicted)), as_json)
+    tables = [table, room.findings(predicted)] if findings else [table]
+    rows = [import_module("workbench.evaluation").rounded(each).to_dict("records") for each in tables]
+    if as_json:
+        show_json(dict(zip(("checks", "findings"), rows, strict=True)) if findings else rows[0])
+    else:
+        for each in rows:
+            show(each)
     failed, surprises = room.failed(table), room.surprises(table)
     notice(
         f"{int(table['holds'].sum())} of {int(table['holds'].notna().sum())} conditions hold; "
         f"{len(failed)} do not (data/mini/misses.csv lists those known)"
     )
     if len(surprises):
-        show(_rows(surprises), as_json=False)
+        for row in surprises.itertuples():
+            notice(f"{row.surprise}: {row.check} {row.side} {row.what}")
         raise ResultsDiffer(f"{len(surprises)} outcomes are not the known ones")
-
-
-def _rows(table: Any) -> list[dict[str, Any]]:
-    """A data frame's rows for printing: numbers to three places, and nothing where there is no value."""
-    shown = table.round(3).astype(object).where(table.notna(), "")
-    return [dict(row) for row in shown.to_dict("records")]
 
 
 @app.command()
 def mixture(
     name: Annotated[Literal["p3", "xp3", "xp3mt"], typer.Argument(help="Which mixture.")],
     out: Annotated[Path, typer.Option(help="A new folder.")],
-    count: Annotated[int, typer.Option(help="How many examples.")] = 20_000,
+    count: Annotated[int, typer.Option(min=1, help="How many examples.")] = 20_000,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
 ) -> None:
     """Write a mixture of the miniature world in xP3's layout, for `workbench finetune`."""

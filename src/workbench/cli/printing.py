@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 
-def show(rows: list[dict[str, Any]], as_json: bool) -> None:
+def show(rows: list[dict[str, Any]], as_json: bool = False) -> None:
     """Print rows as a table, or as JSON."""
     if as_json:
-        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        show_json(rows)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in rows[0] if rows else []:
@@ -24,6 +24,11 @@ def show(rows: list[dict[str, Any]], as_json: bool) -> None:
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def show_json(content: Any) -> None:
+    """Print something for programs."""
+    typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def notice(text: str) -> None:

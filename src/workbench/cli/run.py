@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 import workbench
+from workbench.cli.options import Limit, Root
 from workbench.cli.printing import notice
 from workbench.errors import BadInput, WorkbenchError
 
@@ -20,12 +21,12 @@ def run(
     run_all: Annotated[
         bool, typer.Option("--all", help="Every notebook that ships, and the page that shows them.")
     ] = False,
-    root: Annotated[Path, typer.Option(help="Where the runs' folders go.")] = Path("runs"),
+    root: Root = Path("runs"),
     force: Annotated[bool, typer.Option("--force", help="Run again even if this very run is there.")] = False,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="With --all: go on after a notebook that failed.")
     ] = False,
-    limit: Annotated[float | None, typer.Option(help="Seconds after which a run is ended.")] = None,
+    limit: Limit = None,
 ) -> None:
     """Run a notebook with checked parameters: workbench run NOTEBOOK [-p NAME VALUE]…"""
     parameters = parameter_pairs(context.args)

@@ -1,6 +1,5 @@
 """`workbench store`: count, check and repair the answers, and carry them elsewhere as packs."""
 
-import json
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 import workbench
-from workbench.cli.printing import notice, show
+from workbench.cli.options import Json
+from workbench.cli.printing import notice, show, show_json
 
 app = typer.Typer(help="Look after the store of answers.", no_args_is_help=True)
 
@@ -16,18 +16,14 @@ Pack = Annotated[Path, typer.Argument(help="The pack's file.")]
 
 
 @app.command()
-def info(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
+def info(as_json: Json = False) -> None:
     """Count the answers in the store."""
     found = workbench.store.Store().info()
     if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        show_json(found)
         return
     typer.echo(f"{found['path']}: {found['answers']} answers, {found['bytes'] / 1e6:.1f} MB")
-    show(
-        [{"what": what, "answers": count} for what, count in sorted(found["by_kind"].items())], as_json=False
-    )
+    show([{"what": what, "answers": count} for what, count in sorted(found["by_kind"].items())])
 
 
 @app.command()
@@ -84,4 +80,4 @@ def _tell(found: Any) -> None:
     typer.echo(
         f"{found.path}: {found.answers} answers, whole; models: {', '.join(found.models) or 'none named'}"
     )
-    show([{"what": each} for each in found.settings], as_json=False)
+    show([{"what": each} for each in found.settings])

@@ -1,9 +1,9 @@
 """`workbench sweep`: many runs of one notebook, with a table of what runs, waits and failed."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 import workbench
+from workbench.cli.options import Json, Root
 from workbench.cli.printing import notice
 
 _SHOWN = 20  # rows of the live table
@@ -20,30 +21,31 @@ _SHOWN = 20  # rows of the live table
 
 def sweep(
     file: Annotated[Path, typer.Argument(help="The sweep, as .toml or .json.")],
-    workers: Annotated[int | None, typer.Option(help="How many runs at a time.")] = None,
-    root: Annotated[Path, typer.Option(help="Where the runs' folders go.")] = Path("runs"),
+    workers: Annotated[int | None, typer.Option(min=1, help="How many runs at a time.")] = None,
+    root: Root = Path("runs"),
     force: Annotated[bool, typer.Option("--force", help="Run all again.")] = False,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Start the others even after a run has failed.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the table of results as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Do the runs of a sweep that are not there yet; interrupted and started again, it goes on.
 
     The file names a notebook, and its parameters as [parameters] (the same for all), [product] (lists: every
     combination) and [[cases]] (each with every combination).
     """
-    options = {"root": root, "workers": workers, "force": force, "keep_going": keep_going}
     with _watching() as watch:
-        done = workbench.runs.sweep(file, watch=watch, **options)
+        done = workbench.runs.sweep(
+            file, root=root, workers=workers, force=force, keep_going=keep_going, watch=watch
+        )
     for ending in done.endings:
         if ending.exit_code:
             notice(f"{ending.run_id} ({ending.exit_code}): {ending.message.splitlines()[0]}")
     if as_json:
-        typer.echo(workbench.runs.read(done.folder).to_json(orient="records", indent=1, force_ascii=False))
+        table = import_module("pandas").read_parquet(done.folder / "runs.parquet")
+        typer.echo(table.to_json(orient="records", indent=1, force_ascii=False))
     else:
-        counts = json.loads((done.folder / "sweep.json").read_text(encoding="utf-8"))["counts"]
-        typer.echo(f"{_words(counts)} in {done.seconds:.1f} s: {done.folder}")
+        typer.echo(f"{_words(done.counts)} in {done.seconds:.1f} s: {done.folder}")
         typer.echo(f"Open {(done.folder / 'index.html').resolve().as_uri()}")
     if done.exit_code:
         raise typer.Exit(done.exit_code)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 import workbench
+from workbench.cli.options import Expected, Json, Limit
 from workbench.cli.printing import notice, show
 from workbench.errors import ResultsDiffer
 
@@ -17,9 +18,9 @@ def verify(
         str | None,
         typer.Argument(help="A run's folder, or NOTEBOOK[/CASE] of the expected values; all by default."),
     ] = None,
-    workers: Annotated[int, typer.Option(help="How many runs at a time.")] = 1,
-    expected: Annotated[Path | None, typer.Option(help="Another folder of expected values.")] = None,
-    limit: Annotated[float | None, typer.Option(help="Seconds after which a run is ended.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="How many runs at a time.")] = 1,
+    expected: Expected = None,
+    limit: Limit = None,
     other_hardware: Annotated[
         bool,
         typer.Option(
@@ -30,7 +31,7 @@ def verify(
         bool, typer.Option("--strict-env", help="Exit 4 if versions are not those of the expected values.")
     ] = False,
     keep: Annotated[Path | None, typer.Option(help="Keep the new runs in this folder.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Run again, from an empty store, and print every difference, worst first; exit 3 if there is one."""
     room = workbench.runs

@@ -7,20 +7,9 @@ keep the executed copies in `notebooks/` honest. Names are imported on first use
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from workbench.runs.committed import check_committed, execute_committed
-    from workbench.runs.notebooks import find_notebook, read_notebook
-    from workbench.runs.parameters import parse
-    from workbench.runs.reading import read
-    from workbench.runs.report import write_index
-    from workbench.runs.supervise import Run, run
-    from workbench.runs.sweeps import sweep
-    from workbench.runs.verdict import TimeLimit
-    from workbench.runs.verifying import accept, find_cases, verify
-
-_FILES = {
+_FILE_OF = {
     "Run": "supervise",
     "TimeLimit": "verdict",
     "accept": "verifying",
@@ -37,25 +26,10 @@ _FILES = {
     "write_index": "report",
 }
 
-__all__ = [
-    "Run",
-    "TimeLimit",
-    "accept",
-    "check_committed",
-    "execute_committed",
-    "find_cases",
-    "find_notebook",
-    "parse",
-    "read",
-    "read_notebook",
-    "run",
-    "sweep",
-    "verify",
-    "write_index",
-]
+__all__ = [*_FILE_OF]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _FILES:
-        raise AttributeError(f"workbench.runs has no name {name!r}; it has: {', '.join(_FILES)}")
-    return getattr(import_module(f"workbench.runs.{_FILES[name]}"), name)
+    if name not in _FILE_OF:
+        raise AttributeError(f"workbench.runs has no name {name!r}; it has: {', '.join(_FILE_OF)}")
+    return getattr(import_module(f"workbench.runs.{_FILE_OF[name]}"), name)

@@ -1,8 +1,8 @@
 """The process of one run: execute one notebook with papermill, write the page, say what happened.
 
 Started by `workbench.runs.supervise` as `python -m workbench.runs.child ORDERS.json`, or forked from a warm parent,
-in the run's folder and in its own process group. It ends itself and the kernel when its standard input closes, that is when the parent is gone. It says
-what it saw in `result.json`; whether the run succeeded is for the parent to judge.
+in the run's folder and in its own process group. It ends itself and the kernel when its standard input closes, that is
+when the parent is gone. It says what it saw in `result.json`; whether the run succeeded is for the parent to judge.
 """
 
 import errno
@@ -26,10 +26,15 @@ from papermill.exceptions import PapermillExecutionError
 from workbench.runs.kernels import WaitingKernel, manager_for
 from workbench.runs.page import page
 
+_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
+
 
 def execute(orders: dict[str, Any], waiting: WaitingKernel | None = None) -> dict[str, Any]:
-    """Run the notebook of `orders` into `notebook.ipynb` here, and return what was seen."""
-    result: dict[str, Any] = {"seen": "end"}
+    """Run the notebook of `orders` into `notebook.ipynb` here, and return what was seen.
+
+    Raises:
+        OSError: the disk did not take it.
+    """
     try:
         execute_notebook(
             orders["notebook"],
@@ -46,16 +51,10 @@ def execute(orders: dict[str, Any], waiting: WaitingKernel | None = None) -> dic
             cwd=orders["cwd"],
         )
     except PapermillExecutionError as error:
-        result = {"seen": "error", "message": f"{error.ename}: {error.evalue}"}
+        return {"seen": "error", "message": f"{error.ename}: {error.evalue}"}
     except RuntimeError as error:  # nbclient's word for a kernel that died or never answered
-        result = {"seen": "dead kernel", "message": str(error)}
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS):
-            raise
-        result = {"seen": "disk", "message": str(error)}
-    # Linux counts kilobytes, macOS bytes
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return {**result, "peak_memory_bytes": peak}
+        return {"seen": "dead kernel", "message": str(error)}
+    return {"seen": "end"}
 
 
 @cache
@@ -86,10 +85,17 @@ def carry_out(path: Path, waiting: WaitingKernel | None = None) -> None:
     """Read the orders, run, write `report.html` and the result."""
     orders = json.loads(path.read_text(encoding="utf-8"))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    result = execute(orders, waiting)
-    if Path("notebook.ipynb").exists() and result["seen"] != "disk":
-        write_report(orders["title"])
-    Path(orders["result"]).write_text(json.dumps(result), encoding="utf-8")
+    try:
+        result = execute(orders, waiting)
+        if Path("notebook.ipynb").exists():
+            write_report(orders["title"])
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        result = {"seen": "disk", "message": str(error)}
+    # Linux counts kilobytes, macOS bytes
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    Path(orders["result"]).write_text(json.dumps({**result, "peak_memory_bytes": peak}), encoding="utf-8")
 
 
 if __name__ == "__main__":

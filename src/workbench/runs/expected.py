@@ -16,13 +16,15 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import BadInput
-from workbench.runs.folders import read_json
+from workbench.records import read_json
+from workbench.runs.parameters import texts_in
 from workbench.stats import bootstrap, wilson
 from workbench.store import canonical
 
 Tier = Literal["exact", "tolerance", "statistical"]
 METRIC = {"rtol": 1e-4, "atol": 1e-4}
 NUMBER = {"rtol": 1e-4, "atol": 5e-4}  # nats; a margin is the difference of two scores good to 1e-4
+PARTS = {"notebook", "parameters", "environment", "device", "models", "metrics", "intervals", "tables"}
 _KEPT_NUMBERS = 200  # per column, evenly spaced
 _DIGITS = 4  # of the hash that marks a row
 
@@ -46,11 +48,7 @@ def expectation(folder: Path) -> dict[str, Any]:
     """
     manifest = read_json(folder / "run.json")
     for name, value in manifest["given"].items():
-        if any(
-            Path(text).is_absolute()
-            for text in (value if isinstance(value, list) else [value])
-            if isinstance(text, str)
-        ):
+        if any(Path(text).is_absolute() for text in texts_in(value)):
             raise BadInput(
                 f"parameter {name} is a path of this machine; expected values can only name what ships"
             )
@@ -77,10 +75,10 @@ def device_of(manifest: dict[str, Any]) -> str:
 def keep_tolerances(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
     """The new expectation with the tolerances that somebody wrote into the old one."""
     for name, entry in new["metrics"].items():
-        known = old.get("metrics", {}).get(name, {})
+        known = old["metrics"].get(name, {})
         entry.update({key: known[key] for key in ("rtol", "atol") if key in known and key in entry})
     for name, table in new["tables"].items():
-        known = old.get("tables", {}).get(name, {}).get("numbers", {})
+        known = old["tables"].get(name, {}).get("numbers", {})
         for column, entry in table["numbers"].items():
             entry.update({key: known[column][key] for key in ("rtol", "atol") if column in known})
     return new
@@ -204,6 +202,8 @@ def _intervals(metrics: dict[str, Any], tables: dict[str, pd.DataFrame]) -> dict
         if f"{name}_low" in metrics and f"{name}_high" in metrics
     }
     for name, table in tables.items():
+        if table.empty:
+            continue
         clusters = table["cluster"] if "cluster" in table else pd.Series(range(len(table)))
         for column in table.select_dtypes("bool").columns:
             found[f"{name}: share of {column}"] = _share(
@@ -250,11 +250,9 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
-    return (
-        None
-        if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value))
-        else value
-    )
+    if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value if isinstance(value, bool | int | float | str) else str(value)
 
 
 def _has_float(value: Any) -> bool:

@@ -5,7 +5,6 @@ aside as `<run_id>.failed-N`. Unix only (flock).
 """
 
 import fcntl
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import BadInput
+from workbench.records import read_json
 
 MARK = "_SUCCESS"
 _NO_PART_OF_IT = {MARK, "run.json"}
@@ -28,7 +28,7 @@ def finished(folder: Path) -> dict[str, Any] | None:
         kept = {name: _digest(folder / name) for name in manifest.get("files", {})}
     except (OSError, ValueError):
         return None
-    return manifest if manifest and kept == manifest["files"] else None
+    return manifest if kept == manifest.get("files") else None
 
 
 @contextmanager
@@ -80,17 +80,16 @@ def publish(part: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def runs_in(root: Path) -> list[Path]:
+    """The folders of the runs under a root, failed ones too."""
+    return sorted(path.parent for path in root.glob("*/[!.]*/run.json"))
+
+
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a run but its manifest and its mark, by its path in the folder."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     names = [str(path.relative_to(folder)) for path in paths]
     return {name: _digest(folder / name) for name in names if name not in _NO_PART_OF_IT}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty where there is no file."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return content
 
 
 def _digest(path: Path) -> str:

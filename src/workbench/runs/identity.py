@@ -10,15 +10,14 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from hashlib import sha256
+from collections.abc import Callable, Mapping
+from hashlib import file_digest, sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from workbench.models import digest_of
 from workbench.records import PACKAGE, data_path
+from workbench.runs.parameters import texts_in
 
 PINS = (
     "accelerate", "datasets", "ipykernel", "jinja2", "matplotlib", "nbclient", "numpy", "pandas", "papermill",
@@ -60,7 +59,8 @@ def _files_under(root: Path, but: tuple[str, ...]) -> list[Path]:
 
 def models_named(parameters: Mapping[str, Any]) -> list[str]:
     """The values, once each, of the parameters that name a model: model, bases, encoder_decoder and the like."""
-    return list(dict.fromkeys(text for name, text in _strings(parameters) if text and _MODEL.search(name)))
+    named = (texts_in(value) for name, value in parameters.items() if _MODEL.search(name))
+    return list(dict.fromkeys(text for texts in named for text in texts if text))
 
 
 def named_digests(parameters: Mapping[str, Any], digest: Callable[[str], str | None]) -> dict[str, str]:
@@ -71,11 +71,12 @@ def named_digests(parameters: Mapping[str, Any], digest: Callable[[str], str | N
     """
     digests = {}
     models = models_named(parameters)
-    for _, text in _strings(parameters):
+    for text in texts_in(dict(parameters)):
         found = digest(text) if text in models else None
         path = Path(text)
         if found is None and path.is_absolute() and path.is_file():
-            found = sha256(path.read_bytes()).hexdigest()
+            with path.open("rb") as file:
+                found = file_digest(file, "sha256").hexdigest()
         elif found is None and path.is_absolute() and path.is_dir():
             inside = sorted(
                 (str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns) for p in path.rglob("*")
@@ -96,62 +97,24 @@ def run_id_of(spec: Mapping[str, Any], unusual: Mapping[str, Any]) -> str:
     return f"{slug}-{sha256(json.dumps(spec, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:12]}"
 
 
-@dataclass(frozen=True)
-class Ground:
-    """What every run of one moment stands on; `stamp` changes with any file of our code or data, and is quick to take."""
-
-    code_sha256: str
-    data_sha256: str
-    python: str
-    packages: dict[str, str]
-    stamp: str
-
-
-def ground() -> Ground:
-    """Read our code and data and the versions of the libraries, once for many runs."""
-    return Ground(
-        code_sha256=tree_digest(PACKAGE, but=("data", "notebooks")),
-        data_sha256=tree_digest(data_path(), but=("expected",)),
-        python=platform.python_version(),
-        packages=package_versions(),
-        stamp=stamp(),
-    )
+def ground() -> dict[str, Any]:
+    """What every run of one moment stands on: digests of our code and data, and the versions of the libraries."""
+    return {
+        "code_sha256": tree_digest(PACKAGE, but=("data", "notebooks")),
+        "data_sha256": tree_digest(data_path(), but=("expected",)),
+        "python": platform.python_version(),
+        "packages": package_versions(),
+    }
 
 
 def stamp() -> str:
-    """A hash over names, sizes and times of the files of our code and data."""
+    """A hash over names, sizes and times of the files of our code and data: changes with any, and is quick to take."""
     files = [
         *_files_under(PACKAGE, ("data", "notebooks")),
         *_files_under(data_path(), ("expected",)),
     ]
     facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     return sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def identity(
-    notebook_digest: str,
-    parameters: Mapping[str, Any],
-    on: Ground | None = None,
-    digest: Callable[[str], str | None] | None = None,
-) -> dict[str, Any]:
-    """All that `run_id` hashes, field by field.
-
-    Args:
-        notebook_digest: Of the code cells.
-        parameters: All of them, checked.
-        on: What `ground()` gave; None reads it now.
-        digest: Another `digest_of`, one that remembers what it found.
-    """
-    on = on or ground()
-    return {
-        "notebook_sha256": notebook_digest,
-        "parameters": dict(parameters),
-        "code_sha256": on.code_sha256,
-        "data_sha256": on.data_sha256,
-        "python": on.python,
-        "packages": on.packages,
-        "digests": named_digests(parameters, digest or digest_of),
-    }
 
 
 def surroundings() -> dict[str, Any]:
@@ -166,13 +129,6 @@ def surroundings() -> dict[str, Any]:
             "gpus": gpus(),
         },
     }
-
-
-def _strings(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in parameters.items():
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, str):
-                yield name, item
 
 
 def _git(folder: Path) -> dict[str, Any] | None:

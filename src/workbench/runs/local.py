@@ -1,4 +1,4 @@
-"""An executor of `concurrent.futures` on this machine: a process per task, forked from a warm parent.
+"""An executor of `concurrent.futures` on this machine: a process per task, forked from a warm parent where that works.
 
 A warm parent (`workbench.runs.nursery`) serves one notebook and set of models. Each task that runs holds a lease on
 its GPUs, where there are any.
@@ -34,7 +34,6 @@ class LocalProcesses(Executor):
     Args:
         workers: How many at a time.
         gpus_each: GPUs that each task has to itself, on machines that have any.
-        warm: Fork from a parent that has imported and loaded; else every process starts afresh.
         environment: What the tasks' environment has beside this process'.
     """
 
@@ -43,21 +42,21 @@ class LocalProcesses(Executor):
         workers: int,
         *,
         gpus_each: int = 1,
-        warm: bool = CAN_FORK,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="run")
-        self._gpus, self._gpus_each, self._warm = visible_gpus(), gpus_each, warm
+        self._gpus, self._gpus_each = visible_gpus(), gpus_each
         self._lock = Lock()
         self._current: _Nursery | None = None
         self._nurseries: list[_Nursery] = []
+        self._interrupted = False
         threads = str(max(1, (os.cpu_count() or 1) // workers))
         self._environment = {"OMP_NUM_THREADS": threads, **os.environ, **(environment or {}), **ENVIRONMENT}
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
         """Have `fn(*args, **kwargs)` called in a process of its own; all must be picklable."""
         plan = getattr(fn, "plan", None)
-        key = (str(plan.notebook), *plan.models) if plan is not None and self._warm else ()
+        key = (str(plan.notebook), *plan.models) if plan is not None and CAN_FORK else ()
         return self._threads.submit(self._do, key, partial(fn, *args, **kwargs) if args or kwargs else fn)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -65,6 +64,7 @@ class LocalProcesses(Executor):
         if cancel_futures:
             self._threads.shutdown(wait=False, cancel_futures=True)
             with self._lock:
+                self._interrupted = True
                 for nursery in self._nurseries:
                     nursery.close()
         self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
@@ -72,6 +72,10 @@ class LocalProcesses(Executor):
             for nursery in self._nurseries:
                 nursery.close()
                 nursery.process.wait()
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        """End a `with`: wait for the tasks, or, where an exception ended it, drop and interrupt them."""
+        self.shutdown(cancel_futures=kind is not None)
 
     def _do(self, key: Key, task: Callable[[], Any]) -> Any:
         with leased(self._gpus, self._gpus_each) as environment, self._parent(key) as nursery:
@@ -86,6 +90,8 @@ class LocalProcesses(Executor):
     def _parent(self, key: Key) -> Iterator["_Nursery"]:
         """The warm parent for a key; the one before it goes when its last task is done."""
         with self._lock:
+            if self._interrupted:  # it waited for a GPU meanwhile
+                raise KernelDied("interrupted before it began; start it again")
             if self._current is None or self._current.key != key or self._current.process.poll() is not None:
                 self._current = _Nursery(key, self._environment)
                 self._nurseries.append(self._current)

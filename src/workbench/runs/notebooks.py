@@ -4,6 +4,7 @@ Read as JSON, so that nothing heavy is imported before a kernel is needed. Only 
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -88,7 +89,7 @@ def find_notebook(name: str, *, beside: Path = Path()) -> Path:
     )
 
 
-def tags(cell: dict[str, Any]) -> list[str]:
+def tags(cell: Mapping[str, Any]) -> list[str]:
     """The tags of a cell."""
     return list(cell.get("metadata", {}).get("tags", []))
 

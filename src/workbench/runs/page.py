@@ -1,6 +1,10 @@
 """One look for the pages that runs leave behind: a single file, no script, nothing fetched from anywhere."""
 
+import base64
+from collections.abc import Mapping
 from html import escape
+from pathlib import Path
+from typing import Any
 
 _CSS = """
 :root { --ink:#1d2329; --soft:#5d6873; --line:#dfe3e8; --paper:#ffffff; --wash:#f5f6f8; --link:#1f4e8c;
@@ -55,3 +59,41 @@ def page(title: str, body: str, *, code: bool = False) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title>{head}</head>\n<body>{switch}{body}</body></html>\n"
     )
+
+
+def figure(facts: Mapping[str, Any], png: Path, here: str) -> str:
+    """A run's figure with its badge, its text alternative and the way to its table.
+
+    Args:
+        facts: What `workbench.figures` kept beside the picture.
+        png: The picture.
+        here: The run's folder, seen from the page.
+    """
+    data = base64.b64encode(png.read_bytes()).decode()
+    place, alt = escape(f"{here}/figures/{png.stem}"), escape(facts["alt"])
+    return (
+        f'<figure><a href="{place}.png"><img src="data:image/png;base64,{data}" alt="{alt}"></a>'
+        f'<figcaption><span class="badge {facts["badge"]}">{facts["badge"]}</span> {alt} '
+        f'<a href="{place}.csv">Table ({facts["rows"]} rows)</a></figcaption></figure>'
+    )
+
+
+def circumstances(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The code, the versions and the machine of a run, in words."""
+    git, hardware = manifest["git"] or {}, manifest["hardware"]
+    commit = f"{(git.get('commit') or '–')[:12]}{' with uncommitted changes' if git.get('dirty') else ''}"
+    return {
+        "code": f"commit {commit}, sources {manifest['code_sha256'][:12]}, data {manifest['data_sha256'][:12]}",
+        "with": ", ".join(
+            f"{k} {v}" for k, v in {"Python": manifest["python"], **manifest["packages"]}.items()
+        ),
+        "on": ", ".join([f"{hardware['cores']} × {hardware['processor']}", *hardware["gpus"]]),
+    }
+
+
+def facts_table(facts: Mapping[str, str]) -> str:
+    """Names and what is to be said of them, as a table."""
+    lines = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts.items()
+    )
+    return f'<div class="scroll"><table class="facts">{lines}</table></div>'

@@ -9,7 +9,7 @@ import ast
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -46,13 +46,11 @@ def schema_of(notebook: Notebook) -> type[BaseModel]:
         BadInput: no single `parameters` cell, a secret among the names, or a cell that is not plain assignments.
     """
     fields = cell_fields(notebook)
-    for name in fields:
-        _refuse_secret(name, fields[name][1])
+    for name, (_, default) in fields.items():
+        _refuse_secret(name, default)
     known = SCHEMAS.get(notebook.path.stem)
-    if known is not None and set(known.model_fields) == set(
-        fields
-    ):  # somebody's edited copy is read from its cell
-        return known
+    if known is not None and known.model_fields.keys() == fields.keys():
+        return known  # somebody's edited copy is read from its cell
     configuration = ConfigDict(**Parameters.model_config)
     return create_model(notebook.path.stem, __config__=configuration, **fields)  # type: ignore[call-overload]
 
@@ -76,10 +74,14 @@ def cell_fields(notebook: Notebook) -> dict[str, tuple[Any, Any]]:
             raise BadInput(_not_plain(notebook, statement))
         try:
             default = ast.literal_eval(statement.value)
-        except ValueError:
+            default = list(default) if isinstance(default, tuple | set) else default  # JSON has lists only
+            kind = (
+                _annotated(statement.annotation)
+                if isinstance(statement, ast.AnnAssign)
+                else _kind_of(default)
+            )
+        except (ValueError, TypeError):
             raise BadInput(_not_plain(notebook, statement)) from None
-        default = list(default) if isinstance(default, tuple | set) else default  # JSON has lists only
-        kind = _annotated(statement.annotation) if isinstance(statement, ast.AnnAssign) else _kind_of(default)
         fields[target.id] = (kind, default)
     return fields
 
@@ -97,6 +99,15 @@ def parse(notebook: Notebook, texts: Mapping[str, str]) -> dict[str, Any]:
         _refuse_secret(name, text)
         _refuse_unknown(name, schema)
     return {name: _read(name, text, schema.model_fields[name].annotation) for name, text in texts.items()}
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in a parameter's value, at any depth of lists and dicts."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | tuple | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(part)
 
 
 def check(notebook: Notebook, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -183,6 +194,8 @@ def _absolute(value: Any) -> Any:
     """A path from where the caller stands, made absolute: the notebook runs in its own folder."""
     if isinstance(value, list):
         return [_absolute(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _absolute(item) for key, item in value.items()}
     if not isinstance(value, str) or not value:
         return value
     is_path = value.startswith(("./", "../", "~")) or (
@@ -192,7 +205,7 @@ def _absolute(value: Any) -> Any:
 
 
 def _refuse_secret(name: str, value: Any) -> None:
-    if _SECRET_NAME.search(name) or (isinstance(value, str) and _SECRET_VALUE.search(value)):
+    if _SECRET_NAME.search(name) or any(map(_SECRET_VALUE.search, texts_in(value))):
         raise BadInput(
             f"parameter {name!r} looks like a secret – parameters are written into notebooks and manifests – set an "
             "environment variable (HF_TOKEN for the hub) instead"

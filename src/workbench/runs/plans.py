@@ -8,7 +8,7 @@ from typing import Any
 
 from workbench.errors import BadInput
 from workbench.models import digest_of
-from workbench.runs.identity import Ground, ground, identity, models_named, run_id_of, stamp
+from workbench.runs.identity import ground, models_named, named_digests, run_id_of, stamp
 from workbench.runs.notebooks import read_notebook
 from workbench.runs.parameters import check
 
@@ -45,11 +45,12 @@ class Plan:
         """
         if read_notebook(self.notebook).digest != self.spec["notebook_sha256"]:
             raise BadInput(f"{self.notebook.name} changed while its runs were going on; start them again")
-        now = stamp()
-        if now != self.stamp and _sources(ground()) != _sources(self.spec):
-            raise BadInput(
-                "the package's code or data changed while its runs were going on; start them again"
-            )
+        if stamp() != self.stamp:
+            now = ground()
+            if any(now[name] != self.spec[name] for name in ("code_sha256", "data_sha256")):
+                raise BadInput(
+                    "the package's code or data changed while its runs were going on; start them again"
+                )
 
 
 def plan(notebook: Path | str, parameters: Mapping[str, Any] | None = None) -> Plan:
@@ -58,7 +59,7 @@ def plan(notebook: Path | str, parameters: Mapping[str, Any] | None = None) -> P
     Raises:
         BadInput, UnknownName: unknown or mistyped parameters, no single `parameters` cell, no such notebook or model.
     """
-    return next(iter(plan_all(notebook, [parameters or {}])))
+    return plan_all(notebook, [parameters or {}])[0]
 
 
 def plan_all(notebook: Path | str, cases: Iterable[Mapping[str, Any]]) -> list[Plan]:
@@ -68,17 +69,13 @@ def plan_all(notebook: Path | str, cases: Iterable[Mapping[str, Any]]) -> list[P
         BadInput, UnknownName: as `plan`; nothing has been started then.
     """
     source = read_notebook(Path(notebook).expanduser().absolute())
-    on, remembered = ground(), cache(digest_of)
+    taken, on, remembered = stamp(), ground(), cache(digest_of)
     usual = check(source, {})[0]
     plans = []
     for case in cases:
         checked, given = check(source, case)
-        spec = identity(source.digest, checked, on, remembered)
+        digests = named_digests(checked, remembered)
+        spec = {"notebook_sha256": source.digest, "parameters": checked, **on, "digests": digests}
         unusual = {name: value for name, value in checked.items() if value != usual[name]}
-        plans.append(Plan(source.path, given, spec, run_id_of(spec, unusual), on.stamp))
+        plans.append(Plan(source.path, given, spec, run_id_of(spec, unusual), taken))
     return plans
-
-
-def _sources(of: Ground | dict[str, Any]) -> tuple[str, str]:
-    fields = of if isinstance(of, dict) else vars(of)
-    return fields["code_sha256"], fields["data_sha256"]

@@ -1,15 +1,15 @@
 """What many runs found, as one table."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from workbench.errors import BadInput, StoreFailed
-from workbench.runs.folders import MARK, read_json
+from workbench.errors import BadInput
+from workbench.records import read_json, written_whole
+from workbench.runs.folders import MARK, runs_in
 
 
 def read(place: Path | str = Path("runs"), table: str | None = None) -> pd.DataFrame:
@@ -30,21 +30,9 @@ def read(place: Path | str = Path("runs"), table: str | None = None) -> pd.DataF
     folders = _folders(place)
     if not folders:
         raise BadInput(f"no finished run in {place}; give the folder of a sweep, of a run, or of all runs")
-    if table is None and (place / "runs.parquet").exists():
-        return pd.read_parquet(place / "runs.parquet")
-    return (
-        frame(folders) if table is None else pd.concat([_rows(f, table) for f in folders], ignore_index=True)
-    )
-
-
-def frame(folders: Sequence[Path]) -> pd.DataFrame:
-    """A row per run: its id, parameters and metrics."""
-    rows = []
-    for folder in folders:
-        facts = _facts(folder)
-        metrics = read_json(folder / "metrics.json")
-        rows.append(facts | {f"recorded_{key}" if key in facts else key: metrics[key] for key in metrics})
-    return pd.DataFrame(rows, columns=None if rows else ["run_id"])
+    if table is None:
+        return _frame(folders)
+    return pd.concat([_rows(folder, table) for folder in folders], ignore_index=True)
 
 
 def write_table(sweep: Path) -> None:
@@ -53,15 +41,8 @@ def write_table(sweep: Path) -> None:
     Raises:
         StoreFailed: the disk did not take it.
     """
-    aside = sweep / f".runs.parquet.{os.getpid()}"
-    try:
-        frame(_folders(sweep)).to_parquet(aside, index=False)
-        aside.replace(sweep / "runs.parquet")
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise StoreFailed(
-            f"could not write {sweep / 'runs.parquet'}: {error}; free some space, and start the sweep again: its runs are kept"
-        ) from error
+    with written_whole(sweep / "runs.parquet") as aside:
+        _frame(_folders(sweep)).to_parquet(aside, index=False)
 
 
 def _folders(place: Path) -> list[Path]:
@@ -70,8 +51,18 @@ def _folders(place: Path) -> list[Path]:
     elif (place / "run.json").exists():
         found = [place]
     else:
-        found = sorted(path.parent for path in place.glob("*/[!.]*/run.json"))
+        found = runs_in(place)
     return [folder for folder in found if (folder / MARK).exists()]
+
+
+def _frame(folders: Sequence[Path]) -> pd.DataFrame:
+    """A row per run: its id, parameters and metrics."""
+    rows = []
+    for folder in folders:
+        facts = _facts(folder)
+        metrics = read_json(folder / "metrics.json")
+        rows.append(facts | {f"recorded_{key}" if key in facts else key: metrics[key] for key in metrics})
+    return pd.DataFrame(rows, columns=None if rows else ["run_id"])
 
 
 def _facts(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The page over all runs: the newest success of each notebook with its answer and figures, and what failed."""
 
-import base64
 import json
 from datetime import datetime
 from html import escape
@@ -10,8 +9,9 @@ from typing import Any
 import mistune
 
 from workbench.errors import StoreFailed
-from workbench.records import write_atomically
-from workbench.runs.page import page
+from workbench.records import make_folder, write_atomically
+from workbench.runs.folders import MARK, runs_in
+from workbench.runs.page import circumstances, facts_table, figure, page
 
 _BADGES = {
     "PUBLISHED": "recomputed from the authors' scores",
@@ -24,16 +24,19 @@ def write_index(root: Path | str = Path("runs")) -> Path:
     """Write `root/index.html`, one self-contained page, and return its path.
 
     Raises:
-        StoreFailed: a manifest that cannot be read, or a disk that did not take the page.
+        StoreFailed: a run's file that cannot be read, or a disk that did not take the page.
     """
     root = Path(root).expanduser().absolute()
-    runs = [(path.parent, _manifest(path)) for path in sorted(root.glob("*/[!.]*/run.json"))]
+    runs = [(folder, _read(folder / "run.json")) for folder in runs_in(root)]
     newest: dict[str, tuple[Path, dict[str, Any]]] = {}
     for folder, manifest in sorted(runs, key=lambda pair: str(pair[1]["ended"])):
-        if (folder / "_SUCCESS").exists():
+        if (folder / MARK).exists():
             newest[manifest["notebook"]] = (folder, manifest)
-    failed = [(folder, manifest) for folder, manifest in runs if manifest["status"] != "done"]
-    failed = [(folder, manifest) for folder, manifest in failed if not _made_good(folder, manifest, newest)]
+    failed = [
+        (folder, manifest)
+        for folder, manifest in runs
+        if manifest["status"] != "done" and not _made_good(folder, manifest, newest)
+    ]
     sections = [_section(root, folder, manifest) for _, (folder, manifest) in sorted(newest.items())]
     body = (
         _top(sorted(newest))
@@ -44,12 +47,12 @@ def write_index(root: Path | str = Path("runs")) -> Path:
         + "</main>"
         + _footer(newest)
     )
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     write_atomically(root / "index.html", page("workbench: runs", body))
     return root / "index.html"
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -73,7 +76,8 @@ def _section(root: Path, folder: Path, manifest: dict[str, Any]) -> str:
     name = str(manifest["notebook"])
     here = folder.relative_to(root).as_posix()
     answer = f'<div class="answer">{_markdown(manifest["answer"])}</div>' if manifest.get("answer") else ""
-    figures = "".join(_figure(path, here) for path in sorted(folder.glob("figures/*.json"), key=_made))
+    made = sorted(folder.glob("figures/*.json"), key=lambda path: (path.stat().st_mtime, path.name))
+    figures = "".join(figure(_read(path), path.with_suffix(".png"), here) for path in made)
     ended = datetime.fromisoformat(manifest["ended"]).strftime("%d %B %Y, %H:%M UTC")
     return (
         f'<section id="{escape(name)}"><h2>{escape(_title(folder) or _words(name))}</h2>'
@@ -83,47 +87,16 @@ def _section(root: Path, folder: Path, manifest: dict[str, Any]) -> str:
     )
 
 
-def _figure(path: Path, here: str) -> str:
-    facts = _manifest(path)
-    data = base64.b64encode(path.with_suffix(".png").read_bytes()).decode()
-    table = f"{here}/figures/{path.stem}.csv"
-    return (
-        f'<figure><a href="{escape(table[:-4])}.png"><img src="data:image/png;base64,{data}" alt="{escape(facts["alt"])}"></a>'
-        f'<figcaption><span class="badge {facts["badge"]}">{facts["badge"]}</span> {escape(facts["alt"])} '
-        f'<a href="{escape(table)}">Table ({facts["rows"]} rows)</a></figcaption></figure>'
-    )
-
-
 def _facts(manifest: dict[str, Any], here: str) -> str:
-    git = manifest.get("git") or {}
-    commit = (
-        f"{git['commit'][:12]}{' with uncommitted changes' if git.get('dirty') else ''}"
-        if git.get("commit")
-        else "–"
-    )
-    packages, hardware = manifest["packages"], manifest["hardware"]
     peak = manifest.get("peak_memory_bytes")
     rows = {
         "parameters": ", ".join(f"{key} = {value!r}" for key, value in manifest["parameters"].items()),
         "run": manifest["run_id"],
-        "code": f"commit {commit}, sources {manifest['code_sha256'][:12]}, data {manifest['data_sha256'][:12]}",
-        "with": ", ".join(
-            [f"Python {manifest['python']}"]
-            + [
-                f"{name} {packages[name]}"
-                for name in ("torch", "transformers", "numpy", "pandas")
-                if name in packages
-            ]
-        ),
-        "on": ", ".join([f"{hardware['cores']} × {hardware['processor']}", *hardware["gpus"]]),
+        **circumstances(manifest),
         "peak memory": f"{peak / 1e9:.2f} GB" if peak else "–",
         **{name: json.dumps(value, ensure_ascii=False) for name, value in manifest.get("facts", {}).items()},
     }
-    lines = "".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items()
-    )
-    table = f'<div class="scroll"><table class="facts">{lines}</table></div>'
-    return f'<details><summary>How it was run</summary>{table}<a href="{here}/run.json">the whole manifest</a></details>'
+    return f'<details><summary>How it was run</summary>{facts_table(rows)}<a href="{here}/run.json">the whole manifest</a></details>'
 
 
 def _failures(root: Path, failed: list[tuple[Path, dict[str, Any]]]) -> str:
@@ -167,7 +140,7 @@ def _footer(newest: dict[str, tuple[Path, dict[str, Any]]]) -> str:
 
 def _title(folder: Path) -> str:
     """The notebook's first heading, as text."""
-    cells = _manifest(folder / "notebook.ipynb")["cells"]
+    cells = _read(folder / "notebook.ipynb")["cells"]
     lines = [
         line
         for cell in cells
@@ -175,10 +148,6 @@ def _title(folder: Path) -> str:
         for line in "".join(cell["source"]).splitlines()
     ]
     return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), "")
-
-
-def _made(path: Path) -> tuple[float, str]:
-    return path.stat().st_mtime, path.name
 
 
 def _words(name: str) -> str:

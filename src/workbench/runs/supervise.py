@@ -18,8 +18,8 @@ from time import monotonic
 from typing import IO, Any, Protocol
 
 from workbench.errors import StoreFailed
-from workbench.records import write_atomically
-from workbench.runs.folders import claimed, digests, finished, publish, read_json, set_aside
+from workbench.records import read_json, write_atomically
+from workbench.runs.folders import claimed, digests, finished, publish, set_aside
 from workbench.runs.identity import surroundings
 from workbench.runs.notebooks import last_markdown, read_notebook
 from workbench.runs.plans import Plan, plan
@@ -128,7 +128,7 @@ def run(
 def run_plan(
     planned: Plan,
     *,
-    root: Path | str = Path("runs"),
+    root: Path | str,
     force: bool = False,
     limit: float | None = None,
     wait: bool = False,

@@ -4,7 +4,6 @@ What was recorded, as dots over the runs and as a table; the figures of one run 
 with. Runs whose figures carry different badges never share an axis.
 """
 
-import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from workbench.records import write_atomically
-from workbench.runs.folders import MARK, read_json
-from workbench.runs.page import page
+from workbench.records import read_json, write_atomically
+from workbench.runs.folders import MARK
+from workbench.runs.page import circumstances, facts_table, figure, page
 
 _ROW, _LEFT, _WIDE = 18, 230, 620  # of a chart, in pixels
 
@@ -33,7 +32,7 @@ class _Done:
     @property
     def label(self) -> str:
         """The parameters that vary, in short."""
-        return ", ".join(f"{_short(value)}" for value in self.varying.values()) or "default"
+        return ", ".join(map(_short, self.varying.values())) or "default"
 
     @property
     def badge(self) -> str:
@@ -156,22 +155,12 @@ def _one_per_group(runs: list[_Done]) -> list[_Done]:
 def _example(run: _Done) -> str:
     if not run.figures:
         return ""
-    shown = "".join(_figure(run, facts) for facts in run.figures)
+    shown = "".join(figure(facts, facts["png"], run.here) for facts in run.figures)
     title = f"The figures of one run: {', '.join(sorted(run.manifest['digests'])) or run.label}"
     return (
         f'<section><h2>{escape(title)}</h2><p class="sub"><a href="{escape(run.here)}/report.html">'
         f"{escape(run.manifest['run_id'])}</a>; the others have the same figures in their reports.</p>"
         f'<div class="figures">{shown}</div></section>'
-    )
-
-
-def _figure(run: _Done, facts: dict[str, Any]) -> str:
-    data = base64.b64encode(facts["png"].read_bytes()).decode()
-    table = f"{run.here}/figures/{facts['png'].stem}.csv"
-    return (
-        f'<figure><img src="data:image/png;base64,{data}" alt="{escape(facts["alt"])}"><figcaption>'
-        f'<span class="badge {facts["badge"]}">{facts["badge"]}</span> {escape(facts["alt"])} '
-        f'<a href="{escape(table)}">Table ({facts["rows"]} rows)</a></figcaption></figure>'
     )
 
 
@@ -199,26 +188,16 @@ def _code(run: dict[str, Any]) -> str:
 
 
 def _facts(content: dict[str, Any], runs: list[_Done]) -> str:
-    rows: dict[str, str] = {"sweep": json.dumps(content["file"], ensure_ascii=False)}
-    for run in runs[-1:]:
-        manifest = run.manifest
-        git, hardware = manifest.get("git") or {}, manifest["hardware"]
-        rows["code"] = (
-            f"{(git.get('commit') or 'no commit')[:12]}{', uncommitted changes' if git.get('dirty') else ''}"
-        )
-        rows["code"] += f", sources {manifest['code_sha256'][:12]}, data {manifest['data_sha256'][:12]}"
-        rows["models"] = ", ".join(f"{name} {digest[:12]}" for name, digest in manifest["digests"].items())
-        rows["with"] = ", ".join(
-            [f"Python {manifest['python']}", *(f"{k} {v}" for k, v in manifest["packages"].items())]
-        )
-        rows["on"] = ", ".join([f"{hardware['cores']} × {hardware['processor']}", *hardware["gpus"]])
+    rows = {"sweep": json.dumps(content["file"], ensure_ascii=False)}
+    digests = {name: digest for run in runs for name, digest in run.manifest["digests"].items()}
+    if digests:
+        rows["models and files"] = ", ".join(f"{name} {digest[:12]}" for name, digest in digests.items())
+    if runs:
+        rows |= circumstances(runs[-1].manifest)
     peaks = [run.manifest["peak_memory_bytes"] for run in runs if run.manifest.get("peak_memory_bytes")]
     rows["peak memory of a run"] = f"{max(peaks) / 1e9:.2f} GB" if peaks else "–"
-    lines = "".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items()
-    )
     return (
-        f'<section id="facts"><h2>How it was run</h2><div class="scroll"><table class="facts">{lines}</table></div>'
+        f'<section id="facts"><h2>How it was run</h2>{facts_table(rows)}'
         '<p><a href="sweep.json">sweep.json</a>; each run has its manifest beside its report.</p></section>'
     )
 

@@ -9,9 +9,9 @@ import os
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from itertools import product
 from pathlib import Path
 from time import monotonic
@@ -19,8 +19,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workbench.errors import BadInput, StoreFailed
-from workbench.records import write_atomically
+from workbench.errors import BadInput
+from workbench.records import make_folder, write_atomically
 from workbench.runs.folders import finished
 from workbench.runs.leases import visible_gpus
 from workbench.runs.local import LocalProcesses
@@ -94,15 +94,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep that ended: its folder, and what became of each run."""
+    """A sweep that ended: its folder, what became of each run, and how many are in each state of `Progress`."""
 
     folder: Path
     endings: list[Ending]
+    counts: dict[str, int]
     seconds: float
 
     @property
     def exit_code(self) -> int:
-        """Of the worst run: a death or a limit outweighs an error, an error a missing answer; 0 if all are done."""
+        """The highest of its runs' exit codes; 0 if all are done."""
         return max((ending.exit_code for ending in self.endings), default=0)
 
 
@@ -167,6 +168,7 @@ def sweep(
 
     Raises:
         BadInput, UnknownName: before anything starts.
+        StoreFailed: the disk did not take what became of it.
         KeyboardInterrupt: after the runs that worked have been ended; the same sweep again goes on from there.
     """
     clock = monotonic()
@@ -174,62 +176,60 @@ def sweep(
     root = Path(root).expanduser().absolute()
     progress = Progress(plans)
     if not force:
-        progress.endings = {plan.run_id: _there(plan) for plan in plans if finished(plan.folder(root))}
+        there = (plan.run_id for plan in plans if finished(plan.folder(root)))
+        progress.endings = {
+            run_id: Ending(run_id, 0, "nothing to do: it was there", reused=True) for run_id in there
+        }
     todo = [Task(plan, root, force, file.limit) for plan in plans if plan.run_id not in progress.endings]
     folder = root / "sweeps" / name
+    make_folder(folder)
+    pending: dict[Future[Ending], str] = {}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreFailed(f"cannot make {folder}: {error}; free some space or choose another root") from error
-    try:
-        if todo and executor is None:
-            with LocalProcesses(workers or file.workers or _slots(file.gpus), gpus_each=file.gpus) as mine:
-                _carry_out(
-                    todo, mine, progress, keep_going, watch, partial(mine.shutdown, cancel_futures=True)
-                )
-        elif executor is not None:
-            _carry_out(todo, executor, progress, keep_going, watch, lambda: None)
+        if todo:
+            slots = workers or file.workers or _slots(file.gpus)
+            where = (
+                nullcontext(executor) if executor is not None else LocalProcesses(slots, gpus_each=file.gpus)
+            )
+            with where as processes:
+                pending |= {processes.submit(task): task.plan.run_id for task in todo}
+                _carry_out(pending, progress, keep_going, watch)
     finally:
+        progress.running = []
+        _take_endings(pending, progress)
         watch(progress)
-        done = Sweep(folder, list(progress.endings.values()), round(monotonic() - clock, 3))
+        seconds = round(monotonic() - clock, 3)
+        done = Sweep(folder, list(progress.endings.values()), progress.counts(), seconds)
         _keep(done, name, file, progress, root)
     return done
 
 
 def _carry_out(
-    todo: list[Task],
-    executor: Executor,
+    pending: "dict[Future[Ending], str]",
     progress: Progress,
     keep_going: bool,
     watch: Callable[[Progress], None],
-    stop: Callable[[], None],
 ) -> None:
-    pending = {executor.submit(task): task.plan.run_id for task in todo}
     try:
         while pending:
             progress.running = [name for future, name in pending.items() if future.running()]
             watch(progress)
-            done, _ = wait(pending, timeout=0.25, return_when=FIRST_COMPLETED)
-            for future in done:
-                name = pending.pop(future)
-                if not future.cancelled():  # what was, waits for the next time
-                    progress.endings[name] = ending_of(name, future)
+            wait(pending, timeout=0.25, return_when=FIRST_COMPLETED)
+            _take_endings(pending, progress)
             if progress.failed and not keep_going:
                 for future in pending:
                     future.cancel()
     except KeyboardInterrupt:
         for future in pending:
             future.cancel()
-        stop()
-        ended = {name: future for future, name in pending.items() if future.done() and not future.cancelled()}
-        progress.endings |= {name: ending_of(name, future) for name, future in ended.items()}
         raise
-    finally:
-        progress.running = []
 
 
-def _there(plan: Plan) -> Ending:
-    return Ending(plan.run_id, 0, "nothing to do: it was there", reused=True)
+def _take_endings(pending: "dict[Future[Ending], str]", progress: Progress) -> None:
+    """Move those that are done from `pending` to the endings; what was cancelled waits for the next time."""
+    for future in [future for future in pending if future.done()]:
+        name = pending.pop(future)
+        if not future.cancelled():
+            progress.endings[name] = ending_of(name, future)
 
 
 def _slots(gpus_each: int) -> int:
@@ -249,7 +249,7 @@ def _keep(done: Sweep, name: str, file: SweepFile, progress: Progress, root: Pat
         "format": 1,
         "name": name,
         "file": file.model_dump(mode="json", exclude_defaults=True),
-        "counts": progress.counts(),
+        "counts": done.counts,
         "exit_code": done.exit_code,
         "seconds": done.seconds,
         "runs": runs,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from workbench.errors import KernelDied, WorkbenchError
+from workbench.errors import WorkbenchError
 from workbench.runs.plans import Plan
 from workbench.runs.supervise import run_plan
 
@@ -22,10 +22,10 @@ class Ending:
 
 
 def ending_of(run_id: str, future: "Future[Ending]") -> Ending:
-    """What a task's future holds; also where the task's process died before it could say."""
+    """What a task's future holds; also where the task never began, or its process died before it could say."""
     try:
         return future.result()
-    except KernelDied as error:
+    except WorkbenchError as error:
         return Ending(run_id, error.exit_code, str(error))
 
 

@@ -58,7 +58,7 @@ def judge(code: int, seen: Mapping[str, Any], executed: Path) -> Outcome:
 
 
 def _should_have_run(cell: Mapping[str, Any]) -> bool:
-    return bool(cell["source"].strip()) and "skip-execution" not in tags(dict(cell))
+    return bool(cell["source"].strip()) and "skip-execution" not in tags(cell)
 
 
 def _died(message: str) -> Outcome:
@@ -90,18 +90,16 @@ def _class_of(name: str) -> type[WorkbenchError]:
 def error_of(notebook: str, outcome: Outcome, kept: Path) -> WorkbenchError:
     """The exception for a run that did not succeed, with the cell, the traceback's end and the folder kept."""
     facts = outcome.error or {}
-    by_code: dict[int, type[WorkbenchError]] = {
-        6: Incomplete,
-        7: StoreFailed,
-        124: TimeLimit,
-        138: KernelDied,
-    }
+    by_code = {kind.exit_code: kind for kind in (Incomplete, StoreFailed, TimeLimit, KernelDied)}
     kind = by_code.get(outcome.exit_code) or _class_of(facts["type"])
     text = f"{notebook}: {facts['message']}"
     if outcome.status == "failed" and "cell" in facts:
-        tail = "\n".join(facts["traceback"].splitlines()[-12:])
-        where = f"cell In [{facts['cell']}] raised {facts['type']}: {facts['message']}"
-        text = f"{notebook}, cell In [{facts['cell']}]: {facts['message']}"
+        where = f"cell In [{facts['cell']}]"
+        text = f"{notebook}, {where}: {facts['message']}"
         if kind is NotebookFailed:
-            text = f"{notebook}: {where}\n--- the cell\n{facts['source']}\n--- the end of the traceback\n{tail}\n---"
+            tail = "\n".join(facts["traceback"].splitlines()[-12:])
+            text = (
+                f"{notebook}: {where} raised {facts['type']}: {facts['message']}\n--- the cell\n{facts['source']}\n"
+                f"--- the end of the traceback\n{tail}\n---"
+            )
     return kind(f"{text} – what there was is kept in {kept}")

@@ -12,9 +12,17 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from workbench.errors import BadInput
-from workbench.records import data_path, write_atomically
-from workbench.runs.expected import Difference, device_of, differences, drift, expectation, keep_tolerances
-from workbench.runs.folders import MARK, read_json
+from workbench.records import data_path, make_folder, read_json, write_atomically
+from workbench.runs.expected import (
+    PARTS,
+    Difference,
+    device_of,
+    differences,
+    drift,
+    expectation,
+    keep_tolerances,
+)
+from workbench.runs.folders import MARK
 from workbench.runs.local import LocalProcesses
 from workbench.runs.notebooks import find_notebook
 from workbench.runs.plans import Plan, plan
@@ -79,17 +87,23 @@ def _is_meant(path: Path, what: str | None) -> bool:
 
 
 def _case(path: Path) -> Case:
+    content = _read_expected(path)
+    notebook = find_notebook(content["notebook"], beside=path.parent)
+    return Case(f"{path.parent.name}/{path.stem}", notebook, content)
+
+
+def _read_expected(path: Path) -> dict[str, Any]:
     try:
         content = read_json(path)
         if content.get("format") != 1:
             raise ValueError("its format is not 1")
+        if missing := PARTS - content.keys():
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     except ValueError as error:
         raise BadInput(
-            f"{path} holds no expected values: {error}; write it again with `workbench accept`"
+            f"{path} holds no expected values: {error}; delete it, and write it again with `workbench accept`"
         ) from error
-    return Case(
-        f"{path.parent.name}/{path.stem}", find_notebook(content["notebook"], beside=path.parent), content
-    )
+    return content
 
 
 def verify(
@@ -134,7 +148,7 @@ def _judged(case: Case, planned: Plan, ending: Ending, root: Path, other_hardwar
 
 def accept(
     run: Path | str, case: str | None = None, folder: Path | None = None
-) -> tuple[Path, list[Difference]]:
+) -> tuple[Path, list[Difference] | None]:
     """Write what a run gave as what is expected.
 
     Args:
@@ -143,10 +157,11 @@ def accept(
         folder: Where expected values are, if not in the package's data.
 
     Returns:
-        The file, and how the run differed from what it held before (nothing, if it is new).
+        The file, and how the run differed from what it held before; None where there was no file.
 
     Raises:
-        BadInput: no finished run, or one whose parameters name files of this machine.
+        BadInput: no finished run, or one whose parameters name files of this machine, or a damaged file in its place.
+        StoreFailed: the disk did not take it.
     """
     run = Path(run).expanduser()
     if not (run / MARK).exists():
@@ -154,10 +169,10 @@ def accept(
     new = expectation(run)
     name = case or ("default" if not new["parameters"] else run.resolve().name.rsplit("-", 1)[0])
     path = (folder or data_path("expected")) / new["notebook"] / f"{name}.json"
-    old = read_json(path)
-    changed = differences(old, new) if old else []
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, _text(keep_tolerances(new, old)))
+    old = _read_expected(path) if path.exists() else None
+    changed = None if old is None else differences(old, new)
+    make_folder(path.parent)
+    write_atomically(path, _text(new if old is None else keep_tolerances(new, old)))
     return path, changed
 
 
