@@ -2,13 +2,18 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from typing import Annotated
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from workbench import family
+from workbench.cli import app
 
 
 @pytest.fixture
@@ -122,6 +127,40 @@ def test_help_is_quick_and_every_command_has_some():
         assert subprocess.run(
             [*help_of, command, "--help"], capture_output=True, text=True, check=True
         ).stdout
+
+
+def commands(command, words=()):
+    """Every command below one, with the words that call it."""
+    yield words, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, (*words, name))
+
+
+def lost_in_help(of):
+    """Commands whose `--help` fails, and words in brackets that it swallows: rich reads both as markup."""
+    for words, command in commands(typer.main.get_command(of)):
+        done = CliRunner().invoke(of, [*words, "--help"], env={"COLUMNS": "300"})
+        texts = [command.help, *(getattr(each, "help", None) for each in command.params)]
+        for text in [each.replace("\\[", "[") for each in texts if each]:
+            meant = re.findall(r"\[[^\[\]]+\]", text)
+            yield from ((*words, said) for said in meant if done.exit_code or said not in done.output)
+
+
+def test_every_help_says_its_words_in_brackets():
+    """`verify --help` ended in a traceback, and `sweep --help` left out the names of its tables."""
+    assert list(lost_in_help(app)) == []
+    assert "-p NAME VALUE" in CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "300"}).output
+
+
+@pytest.mark.parametrize(("said", "lost"), [("a [/CASE]", "[/CASE]"), ("as [product]", "[product]")])
+def test_a_help_that_loses_its_brackets_is_found_out(said, lost):
+    other = typer.Typer()
+
+    @other.command()
+    def do(what: Annotated[str, typer.Option(help=said)] = ""):
+        """Do it."""
+
+    assert list(lost_in_help(other)) == [(lost,)]
 
 
 def test_a_prompt_outside_a_miniatures_world_is_a_warning(call):

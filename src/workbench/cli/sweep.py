@@ -28,10 +28,11 @@ def sweep(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table of results as JSON.")] = False,
 ) -> None:
-    """Do the runs of a sweep that are not there yet; interrupted and started again, it goes on.
+    r"""Do the runs of a sweep that are not there yet; interrupted and started again, it goes on.
 
-    The file names a notebook, and its parameters as [parameters] (the same for all), [product] (lists: every
-    combination) and [[cases]] (each with every combination).
+    The file names a notebook, and its parameters as \[parameters] (the
+    same for all), \[product] (lists: every combination) and [\[cases]]
+    (each with every combination).
     """
     options = {"root": root, "workers": workers, "force": force, "keep_going": keep_going}
     with _watching() as watch:
