@@ -82,6 +82,7 @@ def test_a_cut_answer_says_so(call, checkpoints):
         (["generate", "mt0-huge", "hello"], 2, "mt0-"),
         (["generate", "BLOOM", ""], 2, "prompt 0"),
         (["generate", "BLOOM", "hello", "--sample"], 2, "seed"),
+        (["generate", "BLOOM", "hello", "--samples", "3"], 2, "command line --sample"),
         (["generate", "BLOOM", "word " * 300], 2, "shorten"),
         (["generate", "BLOOM", "hello", "--dtype", "float8"], 2, "float8"),
         (["generate", "MT5", "hello", "--dtype", "float16"], 2, "bfloat16"),
