@@ -2,13 +2,18 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from typing import Annotated
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from workbench import family
+from workbench.cli import app
 
 
 @pytest.fixture
@@ -77,6 +82,7 @@ def test_a_cut_answer_says_so(call, checkpoints):
         (["generate", "mt0-huge", "hello"], 2, "mt0-"),
         (["generate", "BLOOM", ""], 2, "prompt 0"),
         (["generate", "BLOOM", "hello", "--sample"], 2, "seed"),
+        (["generate", "BLOOM", "hello", "--samples", "3"], 2, "command line --sample"),
         (["generate", "BLOOM", "word " * 300], 2, "shorten"),
         (["generate", "BLOOM", "hello", "--dtype", "float8"], 2, "float8"),
         (["generate", "MT5", "hello", "--dtype", "float16"], 2, "bfloat16"),
@@ -161,6 +167,40 @@ def test_an_interrupt_says_that_what_was_finished_is_kept():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 130
     assert "what was finished is kept" in done.stderr
+
+
+def commands(command, words=()):
+    """Every command below one, with the words that call it."""
+    yield words, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, (*words, name))
+
+
+def lost_in_help(of):
+    """Commands whose `--help` fails, and words in brackets that it swallows: rich reads both as markup."""
+    for words, command in commands(typer.main.get_command(of)):
+        done = CliRunner().invoke(of, [*words, "--help"], env={"COLUMNS": "300"})
+        texts = [command.help, *(getattr(each, "help", None) for each in command.params)]
+        for text in [each.replace("\\[", "[") for each in texts if each]:
+            meant = re.findall(r"\[[^\[\]]+\]", text)
+            yield from ((*words, said) for said in meant if done.exit_code or said not in done.output)
+
+
+def test_every_help_says_its_words_in_brackets():
+    """`verify --help` ended in a traceback, and `sweep --help` left out the names of its tables."""
+    assert list(lost_in_help(app)) == []
+    assert "-p NAME VALUE" in CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "300"}).output
+
+
+@pytest.mark.parametrize(("said", "lost"), [("a [/CASE]", "[/CASE]"), ("as [product]", "[product]")])
+def test_a_help_that_loses_its_brackets_is_found_out(said, lost):
+    other = typer.Typer()
+
+    @other.command()
+    def do(what: Annotated[str, typer.Option(help=said)] = ""):
+        """Do it."""
+
+    assert list(lost_in_help(other)) == [(lost,)]
 
 
 def test_a_prompt_outside_a_miniatures_world_is_a_warning(call):

@@ -47,7 +47,7 @@ def test_a_pack_brings_every_answer_with_its_device_and_its_names(full, tmp_path
     taken = import_pack(empty, tmp_path / "all.pack")
     assert (info.answers, taken.answers, taken.new, taken.kept_names) == (8, 8, 8, ())
     assert answers(empty) == answers(full)
-    assert empty.identities() == full.identities()
+    assert empty.identities() == {"bigscience/bloomz-560m@main": HERE, "mini-mt0": OTHER}
     assert empty.check() == []
     assert import_pack(empty, tmp_path / "all.pack").new == 0
 
@@ -57,7 +57,7 @@ def test_only_the_models_asked_for_travel(full, tmp_path, name):
     info = export_pack(full, tmp_path / "one.pack", models=[name])
     assert (info.models, info.answers) == (("bigscience/bloomz-560m@main",), 7)
     assert "float32" in info.settings[0]
-    assert '"leading_space":true' in info.settings[0]
+    assert "leading_space=true" in info.settings[0]
 
 
 @pytest.mark.parametrize(
@@ -69,17 +69,39 @@ def test_only_the_models_asked_for_travel(full, tmp_path, name):
 )
 def test_the_models_of_a_run_or_an_evaluation_travel(full, tmp_path, file, facts):
     (tmp_path / file).write_text(json.dumps(facts))
-    assert export_pack(full, tmp_path / "run.pack", runs=[tmp_path]).models == ("/some/folder",)
+    assert export_pack(full, tmp_path / "run.pack", runs=[tmp_path]).models == ("mini-mt0",)
 
 
 def test_what_is_not_there_lists_what_is(full, tmp_path):
-    with pytest.raises(UnknownName, match=r"'mt0-xl'; it knows: mini-mt0, bloomz-560m"):
+    with pytest.raises(UnknownName, match=r"'mt0-xl'; it has those of: mini-mt0, bloomz-560m"):
         export_pack(full, tmp_path / "p", models=["mt0-xl"])
     with pytest.raises(UnknownName, match="no such answers"):
         export_pack(Store(tmp_path / "empty.sqlite"), tmp_path / "p")
     with pytest.raises(BadInput, match="is no run"):
         export_pack(full, tmp_path / "p", runs=[tmp_path])
     assert not (tmp_path / "p").exists()
+
+
+def test_a_name_without_answers_is_not_among_those_that_have_some(full, tmp_path):
+    """`--model mini-mt5`, loaded once and never asked, was told: it has those of mini-mt5."""
+    full.remember_identity("/models/mini-mt5", {**OTHER, "name": "mini-mt5", "weights": "cc"})
+    with pytest.raises(
+        UnknownName, match=r"no answers of 'mini-mt5'; it has those of: mini-mt0, bloomz-560m$"
+    ):
+        export_pack(full, tmp_path / "p", models=["mini-mt5"])
+    full.put(context("cc"), [("q", "x")], device="cpu")  # the twin
+    assert export_pack(full, tmp_path / "p", models=["mini-mt5"]).models == ("mini-mt5",)
+
+
+def test_no_place_on_this_machine_is_in_a_pack_or_in_the_count(full, tmp_path):
+    """Two folders of one name are told apart by their weights; the same name asks for both."""
+    full.remember_identity("/home/me/mini-mt0", {**OTHER, "name": "/home/me/mini-mt0", "weights": "dd"})
+    full.put(context("dd"), [("q", "x")], device="cpu")
+    assert {"score mini-mt0 float32", "score mini-mt0 bb float32"} < full.info()["by_kind"].keys()
+    info = export_pack(full, tmp_path / "p", models=["mini-mt0"])
+    assert (info.models, info.answers) == (("mini-mt0", "mini-mt0 bb"), 2)
+    with zipfile.ZipFile(tmp_path / "p") as archive:
+        assert b"/home" not in b"".join(archive.read(name) for name in archive.namelist())
 
 
 def test_the_same_answers_give_the_same_bytes(full, tmp_path):
@@ -146,6 +168,7 @@ def test_packs_travel_by_command(full, tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_STORE", str(full.path))
     told = CliRunner().invoke(app, ["store", "export", pack, "--model", "bloomz-560m"])
     assert (told.exit_code, "7 answers" in told.output) == (0, True)
+    assert told.output.endswith("leading_space=true\n"), "settings were cut at the table's edge"
     monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "empty.sqlite"))
     assert "7 answers, whole" in CliRunner().invoke(app, ["store", "check", pack]).output
     assert "7 new answers of 7" in CliRunner().invoke(app, ["store", "import", pack]).output

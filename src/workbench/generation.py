@@ -112,12 +112,13 @@ def _check(decoding: Decoding, samples: int) -> None:
         sampling = (decoding.temperature, decoding.top_k, decoding.top_p, decoding.seed, samples)
         if sampling != (1.0, 0, 1.0, None, 1):
             raise BadInput(
-                "temperature, top_k, top_p, seed and samples need do_sample=True; greedy text has one answer"
+                "temperature, top_k, top_p, seed and samples need do_sample=True (on the command line --sample); "
+                "greedy text has one answer"
             )
         return
     if decoding.seed is None:
-        raise BadInput("sampling without a seed cannot be stored or repeated; give seed=0, say")
+        raise BadInput("sampling without a seed cannot be stored or repeated; give seed=0, say (--seed 0)")
     if decoding.num_beams > 1:
-        raise BadInput("sampling with beams is not supported; use num_beams=1")
+        raise BadInput("sampling with beams is not supported; use num_beams=1 (--beams 1)")
     if decoding.temperature <= 0 or not 0 < decoding.top_p <= 1 or decoding.top_k < 0:
         raise BadInput("temperature must be above 0, top_p in (0, 1], top_k at least 0")

@@ -17,7 +17,7 @@ from typing import Any
 
 from workbench.errors import BadInput, UnknownName
 from workbench.records import make_folder, written_whole
-from workbench.store import Store, canonical
+from workbench.store import Store, canonical, public_identities
 
 FORMAT = 1
 _KIND = "workbench answer pack"
@@ -68,26 +68,27 @@ def export_pack(
         UnknownName: the store has no answers of that model; the message lists those it has.
         BadInput: a folder that is no run. StoreFailed: a damaged entry, or the disk did not take the file.
     """
-    identities = store.identities()
     contexts = [(context, json.loads(context)) for context in store.contexts()]
+    there = {str(fields.get("weights")) for _, fields in contexts}
+    identities = {name: about for name, about in store.identities().items() if about["weights"] in there}
     wanted = {digest for run in runs for digest in digests_of_run(run)}
-    wanted |= {
-        _digest_of(name, identities, {str(fields.get("weights")) for _, fields in contexts})
-        for name in models
-    }
+    for name in models:
+        wanted |= _digests_of(name, identities, there)
     chosen = [
         context for context, fields in contexts if fields.get("weights") in wanted or not (models or runs)
     ]
     known = {fields.get("weights") for context, fields in contexts if context in set(chosen)}
     if not chosen:
         raise UnknownName(
-            f"the store {store.path} has no such answers; it has those of: {_names(identities) or 'no model'}"
+            f"the store {store.path} has no such answers; it has those of: {_names(identities) or 'no named model'}"
         )
     body = "".join(_lines(store, chosen)).encode()
     header = {
         "kind": _KIND,
         "format": FORMAT,
-        "identities": {name: about for name, about in identities.items() if about["weights"] in known},
+        "identities": public_identities(
+            {name: about for name, about in identities.items() if about["weights"] in known}
+        ),
         "contexts": chosen,
         "answers": body.count(b"\n"),
         "sha256": sha256(body).hexdigest(),
@@ -140,22 +141,30 @@ def check_pack(path: Path) -> PackInfo:
             name for name, about in header["identities"].items() if about["weights"] == fields.get("weights")
         ]
         model = names[0] if names else str(fields.get("weights"))[:12]
-        rest = {k: v for k, v in fields.items() if k not in ("kind", "weights", "tokenizer", "dtype")}
-        settings.append(f"{fields.get('kind')} {model} {fields.get('dtype')} {canonical(rest)}")
+        rest = [
+            f"{k}={canonical(v)}"
+            for k, v in fields.items()
+            if k not in ("kind", "weights", "tokenizer", "dtype")
+        ]
+        settings.append(f"{fields.get('kind')} {model} {fields.get('dtype')}: {' '.join(rest)}")
     return PackInfo(path, tuple(header["identities"]), len(entries), tuple(settings))
 
 
-def _digest_of(name: str, identities: dict[str, dict[str, Any]], digests: set[str]) -> str:
-    if name in digests:
-        return name
-    for remembered, about in identities.items():
+def _digests_of(name: str, identities: dict[str, dict[str, Any]], digests: set[str]) -> set[str]:
+    """All weights that a name or digest stands for: a name may have come to mean others when it was trained again."""
+    found = {name} & digests
+    for remembered, about in {**identities, **public_identities(identities)}.items():
         if name in (remembered, about["name"], about["hub_id"]):
-            return str(about["weights"])
-    raise UnknownName(f"the store has no answers of {name!r}; it knows: {_names(identities) or 'no model'}")
+            found.add(about["weights"])
+    if not found:
+        raise UnknownName(
+            f"the store has no answers of {name!r}; it has those of: {_names(identities) or 'no named model'}"
+        )
+    return found
 
 
 def _names(identities: dict[str, dict[str, Any]]) -> str:
-    return ", ".join(dict.fromkeys(str(about["name"]) for about in identities.values()))
+    return ", ".join(dict.fromkeys(about["name"] for about in public_identities(identities).values()))
 
 
 def _lines(store: Store, contexts: Sequence[str]) -> Iterator[str]:

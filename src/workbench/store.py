@@ -175,10 +175,7 @@ class Store:
             rows = connection.execute(
                 "SELECT c.context, count(*) FROM answers a JOIN contexts c ON a.context = c.digest GROUP BY a.context"
             ).fetchall()
-            names = {
-                json.loads(identity)["weights"]: name
-                for name, identity in connection.execute("SELECT name, identity FROM identities")
-            }
+        names = {about["weights"]: name for name, about in public_identities(self.identities()).items()}
         counts: dict[str, int] = {}
         for context, count in rows:
             fields = json.loads(context)
@@ -271,6 +268,23 @@ class Store:
             f"the entry {key.hex()} of the store {self.path} is damaged (its checksum does not fit); "
             "`workbench store check --repair` removes damaged entries, and they are computed again"
         )
+
+
+def public_identities(identities: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Remembered identities under names that mean something on any machine.
+
+    A folder is called by its own name, without where it lies; where several weights share a name, 8 digits of the digest
+    tell them apart. What came from the hub keeps its id and revision.
+    """
+    public: dict[str, dict[str, Any]] = {}
+    for remembered, about in identities.items():
+        name, label = about["name"], remembered
+        if about["hub_id"] is None:
+            name = label = Path(name).name
+            if public.get(label, about)["weights"] != about["weights"]:
+                label = f"{name} {about['weights'][:8]}"
+        public[label] = {**about, "name": name}
+    return public
 
 
 _ELSEWHERE = "name another file in WORKBENCH_STORE"

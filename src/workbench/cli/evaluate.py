@@ -90,7 +90,7 @@ def _warn(plan: Any) -> None:
         notice(f"contaminated: {plan.contaminated}; scores of models finetuned on it say little")
     if plan.untested:
         notice(
-            f"{plan.source}: nobody has tried this path of the hub yet; if it fails, give a local copy with --data"
+            f"{plan.source}: nobody had tried this path of the hub; look at the rows, or give a local copy with --data"
         )
 
 

@@ -28,7 +28,12 @@ def run(
     ] = False,
     limit: Limit = None,
 ) -> None:
-    """Run a notebook with checked parameters: workbench run NOTEBOOK [-p NAME VALUE]…"""
+    """Run a notebook with checked parameters: workbench run NOTEBOOK [-p NAME VALUE]…
+
+    -p NAME VALUE (or --parameter) sets one parameter and may be repeated.
+    A list is JSON or has commas: -p languages x-en,x-fr. The notebook's
+    cell of parameters says what it takes.
+    """
     parameters = parameter_pairs(context.args)
     if run_all == (notebook is not None) or (run_all and parameters):
         raise BadInput("name one notebook (with -p NAME VALUE), or say --all without parameters")

@@ -80,4 +80,5 @@ def _tell(found: Any) -> None:
     typer.echo(
         f"{found.path}: {found.answers} answers, whole; models: {', '.join(found.models) or 'none named'}"
     )
-    show([{"what": each} for each in found.settings])
+    for each in found.settings:
+        typer.echo(each)

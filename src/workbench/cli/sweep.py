@@ -29,10 +29,11 @@ def sweep(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Do the runs of a sweep that are not there yet; interrupted and started again, it goes on.
+    r"""Do the runs of a sweep that are not there yet; interrupted and started again, it goes on.
 
-    The file names a notebook, and its parameters as [parameters] (the same for all), [product] (lists: every
-    combination) and [[cases]] (each with every combination).
+    The file names a notebook, and its parameters as \[parameters] (the
+    same for all), \[product] (lists: every combination) and [\[cases]]
+    (each with every combination).
     """
     with _watching() as watch:
         done = workbench.runs.sweep(

@@ -16,7 +16,7 @@ _ENVIRONMENT_DIFFERS = 4
 def verify(
     what: Annotated[
         str | None,
-        typer.Argument(help="A run's folder, or NOTEBOOK[/CASE] of the expected values; all by default."),
+        typer.Argument(help="A run's folder, or NOTEBOOK\\[/CASE] of the expected values; all by default."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="How many runs at a time.")] = 1,
     expected: Expected = None,

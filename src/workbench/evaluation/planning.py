@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench import family
-from workbench.errors import BadInput, UnknownName
+from workbench.errors import BadInput, NotReachable, UnknownName
 from workbench.evaluation.wordings import find_wordings, provenance
 from workbench.models import Model
 from workbench.tasks import (
@@ -175,7 +175,11 @@ def _rows(
     if limit is not None and limit < 1:
         raise BadInput(f"limit={limit}; give a whole number of at least 1")
     if benchmark is not None:
-        return read_benchmark(benchmark, languages, limit, data, revision)
+        try:
+            return read_benchmark(benchmark, languages, limit, data, revision)
+        except NotReachable as error:
+            untried = " (nobody has tried this path of the hub yet)" if benchmark.hub_id else ""
+            raise NotReachable(f"{error}{untried}") from error
     if revision is not None:
         raise BadInput(f"{task!r} does not come from the hub; drop the revision {revision!r}")
     if data is not None:

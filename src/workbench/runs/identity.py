@@ -24,6 +24,7 @@ PINS = (
     "pyarrow", "pydantic", "safetensors", "scikit-learn", "scipy", "tokenizers", "torch", "transformers",
 )  # fmt: skip
 _MODEL = re.compile(r"(^|_)(models?|checkpoints?|bases?|encoder|decoder)(_|$)")
+_SLUG = 60  # characters
 
 
 def package_versions() -> dict[str, str]:
@@ -88,12 +89,18 @@ def named_digests(parameters: Mapping[str, Any], digest: Callable[[str], str | N
 
 
 def run_id_of(spec: Mapping[str, Any], unusual: Mapping[str, Any]) -> str:
-    """A readable slug of the parameters that are not the defaults, and 12 digits of the hash of `spec`."""
+    """A readable slug of the parameters that are not the defaults, and 12 digits of the hash of `spec`.
+
+    Where they do not fit, the longest are cut: the short one that a sweep goes over stays whole.
+    """
     words = [
         f"{name}-{value}" if name != "model" else str(value).rsplit("/", 1)[-1]
         for name, value in unusual.items()
     ]
-    slug = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(words)).strip("-.")[:40].rstrip("-.") or "default"
+    words = [found for word in words if (found := re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-."))]
+    fitting = (w for w in range(_SLUG) if sum(min(len(word), w) + 1 for word in words) <= _SLUG)
+    width = max(fitting, default=1)
+    slug = "-".join(word[:width].rstrip("-.") for word in words) or "default"
     return f"{slug}-{sha256(json.dumps(spec, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:12]}"
 
 
