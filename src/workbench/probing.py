@@ -148,7 +148,7 @@ def by_layer(table: pd.DataFrame, *groups: str, draws: int = 1000, seed: int = 0
     return pd.DataFrame(rows, columns=[*groups, "layer", "accuracy", "low", "high"])
 
 
-def best_layers(table: pd.DataFrame, *groups: str, draws: int = 4000, seed: int = 0) -> pd.DataFrame:
+def best_layers(table: pd.DataFrame, *groups: str, draws: int = 3000, seed: int = 0) -> pd.DataFrame:
     """Find the best layer of each group, and those that a paired difference does not tell from it.
 
     Each layer is compared with the best on the same texts, by a bootstrap over meanings; the intervals hold at 95 % for
@@ -167,14 +167,12 @@ def best_layers(table: pd.DataFrame, *groups: str, draws: int = 4000, seed: int 
         interval = bootstrap(scores[best], meanings, draws=draws, seed=seed)
         level = 1 - 0.05 / max(1, len(means) - 1)
         behind = {
-            layer: paired_difference(
-                scores[layer], scores[best], meanings, draws=draws, seed=seed, level=level
-            )
-            for layer in means.index.drop(best)
+            layer: paired_difference(here, scores[best], meanings, draws=draws, seed=seed, level=level)
+            for layer, here in scores.items()
         }
-        alike = tuple(layer for layer in means.index if layer == best or behind[layer].low <= 0)
+        alike = tuple(layer for layer, gap in behind.items() if gap.low <= 0)
         ends = (interval.estimate, interval.low, interval.high)
-        of_layers = (means[list(alike)].min(), means.iloc[0], means.iloc[-1], len(means))
+        of_layers = (means[means.index.isin(alike)].min(), means.iloc[0], means.iloc[-1], len(means))
         rows.append((*key, best, *ends, alike, *of_layers))
     columns = ["layer", "accuracy", "low", "high", "alike", "lowest", "first", "last", "layers"]
     return pd.DataFrame(rows, columns=[*groups, *columns])
