@@ -1,10 +1,11 @@
 """Probes find what was planted, and nothing where nothing is; splits keep translations apart."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from workbench.errors import BadInput
-from workbench.probing import Examples, by_layer, control_labels, majority, probe, retrieval
+from workbench.probing import Examples, best_layers, by_layer, control_labels, majority, probe, retrieval
 
 LANGUAGES = ("x-en", "x-fr", "x-es")
 
@@ -100,6 +101,40 @@ def test_retrieval_finds_translations_where_meaning_is_shared_and_not_in_noise()
     table = by_layer(retrieval(examples, pivot="x-en")).set_index("layer")["accuracy"]
     assert table[1] == 1.0
     assert table[0] < 0.2
+
+
+def scored(*layers, reader="one"):
+    """A table as `probe` gives it, from right and wrong per layer; two languages of the same meanings."""
+    rows = [
+        {"reader": reader, "layer": layer, "language": name, "meaning": meaning, "correct": bool(right)}
+        for layer, correct in enumerate(layers)
+        for name in LANGUAGES[:2]
+        for meaning, right in enumerate(correct)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_layers_are_compared_on_the_same_texts_and_not_by_their_own_intervals():
+    """Layer 1 loses what layer 0 has in a few meanings: their intervals overlap, and yet it is behind."""
+    right = np.random.default_rng(0).random(200) < 0.6
+    worse = right & (np.cumsum(right) > 12)
+    table = scored(right, worse)
+    assert by_layer(table)["high"][1] > by_layer(table)["low"][0]
+    row = best_layers(table, "reader").iloc[0]
+    assert (row["layer"], row["alike"], row["layers"]) == (0, (0,), 2)
+    assert (row["first"], row["last"]) == (right.mean(), worse.mean())
+
+
+def test_layers_that_differ_by_chance_only_are_alike_and_a_planted_one_is_not():
+    generator = np.random.default_rng(1)
+    noise = [generator.random(120) < 0.6 for _ in range(4)]
+    planted_best = generator.random(120) < 0.9
+    table = pd.concat([scored(*noise, reader="flat"), scored(*noise, planted_best, reader="peak")])
+    rows = best_layers(table, "reader").set_index("reader")
+    assert rows.loc["flat", "alike"] == (0, 1, 2, 3)
+    assert rows.loc["flat", "lowest"] == min(map(np.mean, noise))
+    assert rows.loc["peak", "alike"] == (4,)
+    assert rows.loc["peak", "low"] < planted_best.mean() < rows.loc["peak", "high"]
 
 
 def test_bad_examples_are_refused():

@@ -153,8 +153,25 @@ def test_a_continuation_that_is_the_answer_is_refused():
         sensitivity.against_continuation([item("Anna", target="Ben")], ["Ben"])
 
 
-def test_answers_are_compared_but_for_case_and_marks():
-    assert sensitivity.answered(["  ben. ", "Ben Anna", ""], ["Ben", "Ben", "Ben"]) == [True, False, False]
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("  ben. ", True),
+        (". Ben.", True),
+        ("。Ben", True),
+        ("Ben Anna", False),
+        (". Anna", False),
+        ("", False),
+    ],
+)
+def test_answers_are_compared_but_for_case_and_marks_at_either_end(text, right):
+    """A model that closed the open prompt first (". Ben") was once counted as not having answered."""
+    assert sensitivity.answered([text], ["Ben"]) == [right]
+
+
+def test_marks_inside_an_answer_count():
+    assert sensitivity.answered([". 3.5 kg."], ["3.5 kg"]) == [True]
+    assert sensitivity.answered([". 35 kg."], ["3.5 kg"]) == [False]
 
 
 def test_continuations_are_what_follows_the_last_word_elsewhere():
@@ -223,30 +240,27 @@ def test_every_place_of_the_chinese_world_is_where_a_text_goes_on():
 
 def test_continuing_in_chinese_is_starting_with_the_first_word_and_not_with_all_up_to_a_space():
     way, target = [["花园里有 3 个苹果"]], ["Anna"]
-    assert sensitivity.continued(["花园里跳舞"], target, way, [False]) == [True]
-    assert sensitivity.continued(["跳舞。"], target, way, [False]) == [False]
-    assert sensitivity.continued(["花园里跳舞"], ["花园里"], way, [False]) == [False]
+    assert sensitivity.continued(["花园里跳舞"], target, way) == [True]
+    assert sensitivity.continued(["跳舞。"], target, way) == [False]
+    assert sensitivity.continued(["花园里跳舞"], ["花园里"], way) == [False]
 
 
-def test_continuing_is_starting_with_a_continuation_or_a_mark():
+def test_continuing_is_starting_with_the_first_word_of_a_continuation():
     texts = ["in the park", ". Ben", "Ben is in", "le parc", ""]
-    assert sensitivity.continued(texts, ["Ben"] * 5, [["on it", "in the garden"]] * 5, [False] * 5) == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
-    assert sensitivity.continued(["in"], ["in Rome"], [["in the garden"]], [False]) == [
+    ways = [["on it", "in the garden"]] * 5
+    assert sensitivity.continued(texts, ["Ben"] * 5, ways) == [True, False, False, False, False]
+    assert sensitivity.continued(["in"], ["in Rome"], [["in the garden"]]) == [
         False
     ]  # the answer starts so too
 
 
-def test_a_mark_goes_on_with_an_open_prompt_only():
-    """A model that answers "....." to a closed prompt does not continue it."""
-    way = [["in the garden"]]
-    assert sensitivity.continued(["....."], ["Ben"], way, [False]) == [True]
-    assert sensitivity.continued(["....."], ["Ben"], way, [True]) == [False]
+@pytest.mark.parametrize(
+    ("text", "opens"),
+    [(". Ben", True), (" 。Ben", True), ("Ben.", False), ("in the park.", False), ("", False)],
+)
+def test_an_output_that_closes_the_prompt_first_opens_with_a_mark_and_adds_no_words(text, opens):
+    assert sensitivity.opens_with_mark(text) == opens
+    assert not (opens and sensitivity.continued([text], ["Ben"], [["in the garden", "."]])[0])
 
 
 def test_a_planted_effect_of_the_mark_is_found_and_none_is_not():

@@ -178,8 +178,16 @@ def answer_preference(ranked: pd.DataFrame) -> pd.Series:
 
 
 def answered(texts: Iterable[str], targets: Iterable[str]) -> list[bool]:
-    """Say for each output whether it is the target, but for case, white space and closing marks."""
-    return [_plain(text) == _plain(target) for text, target in zip(texts, targets, strict=True)]
+    """Say for each output whether it is the target, but for case, white space and closing marks at either end.
+
+    A model may first close a prompt that was left open (". Ben"): it has answered all the same.
+    """
+    return [_bare(text) == _bare(target) for text, target in zip(texts, targets, strict=True)]
+
+
+def opens_with_mark(text: str) -> bool:
+    """Say whether an output begins with a mark that closes a sentence, as if the prompt still lacked it."""
+    return text.lstrip().startswith(tuple(MARKS))
 
 
 def continuations(texts: Sequence[str], languages: Sequence[str]) -> list[list[str]]:
@@ -202,20 +210,16 @@ def continuations(texts: Sequence[str], languages: Sequence[str]) -> list[list[s
     return found
 
 
-def continued(
-    texts: Iterable[str], targets: Iterable[str], goes_on: Iterable[Sequence[str]], closed: Iterable[bool]
-) -> list[bool]:
-    """Say for each output whether it starts by going on with the prompt.
+def continued(texts: Iterable[str], targets: Iterable[str], goes_on: Iterable[Sequence[str]]) -> list[bool]:
+    """Say for each output whether it adds words to the prompt before anything else.
 
-    It does if it begins with the mark that the prompt lacked (not where the prompt was `closed`), or with the first word
-    of a continuation where the target does not.
+    It does if it begins with the first word of a continuation, where the target does not. A mark alone adds no words:
+    `opens_with_mark` tells those.
     """
     verdicts = []
-    for text, target, ways, is_closed in zip(texts, targets, goes_on, closed, strict=True):
-        first = _first_word(text)
+    for text, target, ways in zip(texts, targets, goes_on, strict=True):
         starts = {_first_word(way) for way in ways} - {_first_word(target), ""}
-        marks = not is_closed and text.lstrip().startswith(tuple(MARKS))
-        verdicts.append(first in starts or marks)
+        verdicts.append(_first_word(text) in starts)
     return verdicts
 
 
@@ -257,6 +261,10 @@ def _by_cluster(matrix: pd.DataFrame) -> np.ndarray:
 
 def _plain(text: str) -> str:
     return strip_mark(re.sub(r"\s+", " ", text.casefold()).strip())
+
+
+def _bare(text: str) -> str:
+    return _plain(text).lstrip(MARKS + " ")
 
 
 def _first_word(text: str) -> str:
