@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from workbench.errors import BadInput
-from workbench.stats import bootstrap, paired_difference
+from workbench.stats import bootstrap
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def best_layers(table: pd.DataFrame, *groups: str, draws: int = 3000, seed: int 
         interval = bootstrap(scores[best], meanings, draws=draws, seed=seed)
         level = 1 - 0.05 / max(1, len(means) - 1)
         behind = {
-            layer: paired_difference(here, scores[best], meanings, draws=draws, seed=seed, level=level)
+            layer: bootstrap(scores[best] - here, meanings, draws=draws, seed=seed, level=level)
             for layer, here in scores.items()
         }
         alike = tuple(layer for layer, gap in behind.items() if gap.low <= 0)

@@ -10,7 +10,8 @@ from scipy import stats as distributions
 from workbench.errors import BadInput
 from workbench.stats.arrays import Floats, as_finite, paired, per_cluster
 
-UPPER = 0.975  # where intervals end above, and 1 - UPPER below: they are all of 95 %
+LEVEL = 0.95  # of all intervals, unless several are to hold together
+UPPER = 0.975  # where such an interval ends above, and 1 - UPPER below
 _CHUNK = 500  # bootstrap draws at a time, so that 10,000 clusters fit in memory
 
 
@@ -42,7 +43,12 @@ def wilson(successes: int, n: int) -> Interval:
 
 
 def bootstrap(
-    values: ArrayLike, clusters: Sequence[Hashable] | ArrayLike, *, draws: int = 2000, seed: int = 0
+    values: ArrayLike,
+    clusters: Sequence[Hashable] | ArrayLike,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    level: float = LEVEL,
 ) -> Interval:
     """Give the mean of `values`, shape (N,), with a percentile interval from resampling whole clusters.
 
@@ -52,6 +58,7 @@ def bootstrap(
 
     Args:
         clusters: N labels; outcomes of one question share one.
+        level: what share of such intervals holds the truth, where several are to hold together.
 
     Raises:
         BadInput: fewer than two clusters, unequal lengths, or values that are not finite.
@@ -70,7 +77,7 @@ def bootstrap(
             for done in range(0, draws, _CHUNK)
         ]
     )
-    low, high = np.quantile(means, _tails(k))
+    low, high = np.quantile(means, _tails(k, level))
     return Interval(float(array.mean()), float(low), float(high))
 
 
@@ -93,9 +100,9 @@ def paired_difference(
     return bootstrap(paired(first, second), clusters)
 
 
-def _tails(k: int) -> tuple[float, float]:
+def _tails(k: int, level: float = LEVEL) -> tuple[float, float]:
     """The percentiles to take with k clusters: those of a t distribution, where few clusters know less."""
-    tail = float(distributions.norm.cdf(np.sqrt(k / (k - 1)) * distributions.t.ppf(1 - UPPER, k - 1)))
+    tail = float(distributions.norm.cdf(np.sqrt(k / (k - 1)) * distributions.t.ppf((1 - level) / 2, k - 1)))
     return tail, 1 - tail
 
 
