@@ -130,6 +130,13 @@ def test_help_is_quick_and_every_command_has_some():
         ).stdout
 
 
+def test_a_prompt_outside_a_miniatures_world_is_a_warning(call):
+    done = call("generate", "mini-bloomz", "What is quantum chromodynamics?", "--max-new-tokens", 5)
+    assert done.returncode == 0
+    assert "quantum" in done.stderr
+    assert "words.txt" in done.stderr
+
+
 def commands(command, words=()):
     """Every command below one, with the words that call it."""
     yield words, command
@@ -162,10 +169,3 @@ def test_a_help_that_loses_its_brackets_is_found_out(said, lost):
         """Do it."""
 
     assert list(lost_in_help(other)) == [(lost,)]
-
-
-def test_a_prompt_outside_a_miniatures_world_is_a_warning(call):
-    done = call("generate", "mini-bloomz", "What is quantum chromodynamics?", "--max-new-tokens", 5)
-    assert done.returncode == 0
-    assert "quantum" in done.stderr
-    assert "words.txt" in done.stderr
