@@ -147,7 +147,7 @@ class ZeroShotEvaluation(Parameters):
             expect_names("task", [self.task], (*published_tasks(), *tasks()))
         if self.task in published_tasks():
             expect_names("languages", self.languages, published_tasks()[self.task])
-        elif self.task in tasks():
+        elif not self.data and self.task in tasks():
             expect_languages("languages", self.languages, [self.task])
         expect_names("mini_tasks", self.mini_tasks, ranked_tasks())
         expect_languages("mini_languages", self.mini_languages, self.mini_tasks)

@@ -21,12 +21,7 @@ from workbench.records import data_path
 from workbench.tasks import Item
 
 MEANINGS = 24  # of each task, by default
-BALANCED = (
-    12,
-    24,
-    36,
-    48,
-)  # how many may be asked about: labels and positions come round after 12, files hold 48
+BALANCED = (12, 24, 36, 48)  # labels and positions come round after 12 meanings; the files hold 48
 TASKS = (*RANKED, *HELD_OUT)
 BASELINES = ("copy", "n-grams", "n-grams-en")  # the last is fitted on English data alone, as P3 has
 NO_MARK = "no_mark"  # the kind of a seen wording without its last mark
