@@ -169,6 +169,13 @@ def test_an_interrupt_says_that_what_was_finished_is_kept():
     assert "what was finished is kept" in done.stderr
 
 
+def test_a_prompt_outside_a_miniatures_world_is_a_warning(call):
+    done = call("generate", "mini-bloomz", "What is quantum chromodynamics?", "--max-new-tokens", 5)
+    assert done.returncode == 0
+    assert "quantum" in done.stderr
+    assert "words.txt" in done.stderr
+
+
 def commands(command, words=()):
     """Every command below one, with the words that call it."""
     yield words, command
@@ -201,10 +208,3 @@ def test_a_help_that_loses_its_brackets_is_found_out(said, lost):
         """Do it."""
 
     assert list(lost_in_help(other)) == [(lost,)]
-
-
-def test_a_prompt_outside_a_miniatures_world_is_a_warning(call):
-    done = call("generate", "mini-bloomz", "What is quantum chromodynamics?", "--max-new-tokens", 5)
-    assert done.returncode == 0
-    assert "quantum" in done.stderr
-    assert "words.txt" in done.stderr

@@ -146,6 +146,18 @@ def test_a_template_whose_answer_never_changes_is_refused(tmp_path):
                 make_plan("winogrande", **asked)
 
 
+def test_a_path_of_the_hub_that_cannot_be_reached_is_said_to_be_untried(tmp_path, monkeypatch):
+    """The page says that the command says so; it said only that the hub cannot be reached."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(NotReachable, match=r"cannot be reached.*--data \(nobody has tried this path"):
+        make_plan("xcopa", ["sw"])
+    with pytest.raises(
+        NotReachable, match=r"on request .*give your copy with --data$"
+    ):  # the twin: no path at all
+        make_plan("story_cloze")
+
+
 def test_a_forecast_counts_and_the_run_tells_progress(model):
     plan, said = plan_of(), []
     expected = forecast(model, plan)

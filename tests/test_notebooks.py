@@ -139,8 +139,12 @@ def test_a_transfer_notebook_that_does_not_know_it_is_found_out(change, said):
 @pytest.mark.parametrize(
     ("schema", "given", "said"),
     [
-        (LanguageTransfer, {"bases": ["mini-bloom"]}, "2 models came with 1 bases; give as many"),
-        (LanguageTransfer, {"english_models": ["mini-mt0-p3"]}, "1 english_models; give as many, or none"),
+        (LanguageTransfer, {"bases": ["mini-bloom"]}, "models has 2 names and bases 1; give as many"),
+        (
+            LanguageTransfer,
+            {"english_models": ["mini-mt0-p3"]},
+            "models has 2 names and english_models 1; give as many, or none",
+        ),
         (LanguageTransfer, {"left_out": ["x-fr"]}, "x-fr cannot be both finetuned and left out"),
         (MultitaskFinetuning, {"family": "mine"}, "family and answers go together"),
         (MultitaskFinetuning, {"model": "mini-bloomz"}, "mini-bloom"),

@@ -64,6 +64,8 @@ def export_pack(
 ) -> PackInfo:
     """Write the answers of models (by name, hub id or digest) and of the models of runs; of all, if none are named.
 
+    A name stands for all weights it has had; the pack names no folder of this machine.
+
     Raises:
         UnknownName: the store has no answers of that model; the message lists those it has.
         BadInput: a folder that is no run. StoreFailed: a damaged entry, or the disk did not take the file.

@@ -16,8 +16,6 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from workbench.errors import BadInput, UnknownName
 from workbench.finetuning import Batch, Plan, loss_of
@@ -25,7 +23,9 @@ from workbench.finetuning import train as run_plan
 from workbench.mini.architectures import load_float32, new_model
 from workbench.mini.corpus import Dials
 from workbench.mini.rows import Member, Phase, batch_maker, read_kit
+from workbench.mini.scores import load_member
 from workbench.mini.source import source_digest
+from workbench.models.loading import quiet
 from workbench.records import data_path, write_atomically
 
 LOSS_TOLERANCE = 0.05  # nats by which a retraining's losses (means of 50 steps) may differ on another machine
@@ -183,7 +183,7 @@ def train_member(one: Member, folder: Path, seed: int, show: bool = True) -> Pat
     recipe = recipe_hash(one, seed)
     torch.manual_seed(seed)
     if one.base:
-        model, tokenizer = load_float32(folder / one.base), AutoTokenizer.from_pretrained(folder / one.base)
+        model, tokenizer = load_member(folder / one.base)
     else:
         tokenizer = read_kit().tokenizer(one.architecture)
         model = new_model(one.architecture, len(tokenizer))
@@ -254,8 +254,7 @@ def _save(model: Any, tokenizer: Any, target: Path, record: dict[str, Any], batc
     """Write the checkpoint in float16 under another name, read it again, and rename it when it is whole."""
     aside = target.with_name(f".{target.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)
-    transformers_logging.disable_progress_bar()
-    with torch.inference_mode():
+    with quiet(), torch.inference_mode():
         exact = loss_of(model, batch).item()
         model.half().save_pretrained(aside)
         shift = abs(loss_of(load_float32(aside), batch).item() - exact)

@@ -12,25 +12,40 @@ from typing import Any
 import pandas as pd
 import torch
 from torch.nn import functional
+from tqdm import tqdm
 from transformers import AutoTokenizer
 
 from workbench.finetuning import IGNORED, Batch, pairs_batch
 from workbench.mini.architectures import load_float32
 from workbench.mini.questions import HELD_OUT, RANKED
 from workbench.mini.world import PIVOT
+from workbench.models.loading import quiet
 from workbench.tasks import Item, make_items, read_rows, task_templates
 from workbench.templates import Template
 
 ROWS_AT_ONCE = 128
 
 
-def choice_scores(model: Any, tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[float]:
-    """The log-probability in nats of every (prompt, choice)."""
+def load_member(folder: Path) -> tuple[Any, Any]:
+    """Read a member's model, to compute in float32, and its tokenizer, without loading bars and notices."""
+    with quiet():
+        return load_float32(folder), AutoTokenizer.from_pretrained(folder)
+
+
+def choice_scores(
+    model: Any, tokenizer: Any, pairs: Sequence[tuple[str, str]], progress: str = ""
+) -> list[float]:
+    """The log-probability in nats of every (prompt, choice).
+
+    Args:
+        progress: what a line of progress calls it, on a terminal; none shows none.
+    """
     encoder_decoder = model.config.is_encoder_decoder
     coded = [_coded(tokenizer, prompt, choice, encoder_decoder) for prompt, choice in pairs]
     by_length = sorted(range(len(coded)), key=lambda row: sum(map(len, coded[row])))
     scores = [0.0] * len(coded)
-    for start in range(0, len(coded), ROWS_AT_ONCE):
+    starts = range(0, len(coded), ROWS_AT_ONCE)
+    for start in tqdm(starts, progress, leave=False, unit="batch", disable=None if progress else True):
         rows = by_length[start : start + ROWS_AT_ONCE]
         batch = pairs_batch([coded[row] for row in rows], tokenizer.pad_token_id, encoder_decoder)
         for row, score in zip(rows, _target_scores(model, batch), strict=True):
@@ -72,7 +87,7 @@ def ranked(folder: Path, meanings: int | None = None, tasks: Iterable[str] = RAN
     wordings in the row's own language ("native", where there are some); the wordings of a kind take turns over the
     meanings. See `_rank_items` for the columns.
     """
-    model, tokenizer = load_float32(folder), AutoTokenizer.from_pretrained(folder)
+    model, tokenizer = load_member(folder)
     return rank_with(model, tokenizer, meanings, tasks)
 
 
@@ -129,7 +144,7 @@ def _rank_items(model: Any, tokenizer: Any, items: Sequence[Item]) -> pd.DataFra
 
 def translated(folder: Path, meanings: int | None = None, wording: str = "to") -> pd.DataFrame:
     """Translate greedily: one row per text with language, direction ("to" the pivot or "from" it), exact (bool)."""
-    model, tokenizer = load_float32(folder), AutoTokenizer.from_pretrained(folder)
+    model, tokenizer = load_member(folder)
     wordings = [one for one in task_templates("translation") if one.name == wording]
     rows = read_rows("translation", limit=meanings)
     items = make_items(rows, wordings)

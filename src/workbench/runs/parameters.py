@@ -97,7 +97,7 @@ def parse(notebook: Notebook, texts: Mapping[str, str]) -> dict[str, Any]:
     schema = schema_of(notebook)
     for name, text in texts.items():
         _refuse_secret(name, text)
-        _refuse_unknown(name, schema)
+        _refuse_unknown(name, schema, notebook)
     return {name: _read(name, text, schema.model_fields[name].annotation) for name, text in texts.items()}
 
 
@@ -122,7 +122,7 @@ def check(notebook: Notebook, values: Mapping[str, Any]) -> tuple[dict[str, Any]
     schema = schema_of(notebook)
     for name, value in values.items():
         _refuse_secret(name, value)
-        _refuse_unknown(name, schema)
+        _refuse_unknown(name, schema, notebook)
     try:
         given = json.loads(json.dumps(dict(values), allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -212,21 +212,24 @@ def _refuse_secret(name: str, value: Any) -> None:
         )
 
 
-def _refuse_unknown(name: str, schema: type[BaseModel]) -> None:
+def _refuse_unknown(name: str, schema: type[BaseModel], notebook: Notebook) -> None:
     if name not in schema.model_fields:
         near = difflib.get_close_matches(name, schema.model_fields, n=3)
         hint = f"did you mean {', '.join(near)}? " if near else ""
         raise BadInput(
-            f"no parameter {name!r} in {schema.__name__}; {hint}it takes: {', '.join(schema.model_fields)}"
+            f"no parameter {name!r} in {notebook.path.name}; {hint}it takes: {', '.join(schema.model_fields)}"
         )
 
 
 def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
     problems = []
     for problem in error.errors(include_url=False):
+        if not problem["loc"]:  # of several parameters together; the sentence names them
+            problems.append(problem["msg"].removeprefix("Value error, "))
+            continue
         name = ".".join(map(str, problem["loc"]))
         what = problem["msg"][0].lower() + problem["msg"][1:]
-        default = schema.model_fields[str(problem["loc"][0])].default if problem["loc"] else None
+        default = schema.model_fields[str(problem["loc"][0])].default
         problems.append(f"parameter {name}: got {problem['input']!r} – {what} – the default is {default!r}")
     return "; ".join(problems)
 

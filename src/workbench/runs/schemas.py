@@ -8,6 +8,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from workbench.runs.names import (
+    expect_languages,
+    expect_names,
+    expect_one_kind,
+    expect_wordings,
+    languages,
+    published_tasks,
+    ranked_tasks,
+    tasks,
+    wordings,
+)
+
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -32,10 +44,22 @@ class PromptSensitivity(Parameters):
     languages: Names = ["x-en", "x-fr", "x-zh", "x-sw"]
     prompt_language: Name = "x-en"
     limit: Meanings = 24
-    open_task: Name = "translation"
+    open_task: Literal["translation"] = "translation"  # the one whose texts can go on
     open_languages: Names = ["x-fr", "x-id"]
     open_wordings: Names = ["to", "from_to"]
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _are_known(self) -> Self:
+        expect_one_kind([self.model, self.partner_model])
+        expect_names("tasks", self.tasks, ranked_tasks())
+        expect_languages("languages", self.languages, self.tasks)
+        for task in self.tasks:
+            spoken = tuple(dict.fromkeys(one["language"] for one in wordings(task)))
+            expect_names("prompt_language", [self.prompt_language], spoken)
+        expect_languages("open_languages", self.open_languages, [self.open_task])
+        expect_wordings("open_wordings", self.open_wordings, [self.open_task])
+        return self
 
 
 class LanguageTransfer(Parameters):
@@ -62,11 +86,16 @@ class LanguageTransfer(Parameters):
         }
         for name, found in beside.items():
             if len(found) != len(self.models) and (found or name == "bases"):
-                allowed = "as many" if name == "bases" else "as many, or none"
-                raise ValueError(f"{len(self.models)} models came with {len(found)} {name}; give {allowed}")
+                names = f"models has {len(self.models)} name{'s' * (len(self.models) > 1)} and {name} {len(found)}"
+                raise ValueError(f"{names}; give as many{'' if name == 'bases' else ', or none'}")
         both = set(self.finetuned) & set(self.left_out)
         if both:
             raise ValueError(f"{', '.join(sorted(both))} cannot be both finetuned and left out")
+        expect_one_kind([*self.models, *self.bases, *self.english_models, *self.native_models])
+        expect_names("tasks", self.tasks, ranked_tasks())
+        expect_languages("finetuned", self.finetuned, self.tasks)
+        expect_languages("left_out", self.left_out, self.tasks)
+        expect_wordings("wordings", self.wordings, self.tasks)
         return self
 
     limit: Meanings = 24
@@ -83,6 +112,13 @@ class Probing(Parameters):
     sentences: Annotated[int, Field(ge=30, le=420)] = 200
     folds: Annotated[int, Field(ge=2)] = 3
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _are_known(self) -> Self:
+        expect_one_kind([self.model, self.encoder_decoder])
+        expect_names("languages", self.languages, languages("sentences"))
+        expect_names("pivot", [self.pivot], self.languages or languages("sentences"))
+        return self
 
 
 class ZeroShotEvaluation(Parameters):
@@ -102,6 +138,20 @@ class ZeroShotEvaluation(Parameters):
     mini_tasks: Names = ["entailment", "coreference", "completion"]
     mini_languages: Names = ["x-en", "x-fr", "x-sw"]
     meanings: Meanings = 24
+
+    @model_validator(mode="after")
+    def _are_known(self) -> Self:
+        expect_one_kind(self.checkpoints)
+        expect_one_kind(self.miniatures)
+        if not (self.data and self.templates):  # else it may be one of your own
+            expect_names("task", [self.task], (*published_tasks(), *tasks()))
+        if self.task in published_tasks():
+            expect_names("languages", self.languages, published_tasks()[self.task])
+        elif not self.data and self.task in tasks():
+            expect_languages("languages", self.languages, [self.task])
+        expect_names("mini_tasks", self.mini_tasks, ranked_tasks())
+        expect_languages("mini_languages", self.mini_languages, self.mini_tasks)
+        return self
 
 
 class MultitaskFinetuning(Parameters):

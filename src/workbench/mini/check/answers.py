@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from transformers import AutoTokenizer
 
 from workbench.errors import BadInput
-from workbench.mini.architectures import load_float32
 from workbench.mini.baselines import copy_choice, ngram_choices
 from workbench.mini.check.sides import SIDES
 from workbench.mini.examples import FINETUNED
 from workbench.mini.questions import HELD_OUT, RANKED
-from workbench.mini.scores import choice_scores, evaluation_items
+from workbench.mini.scores import choice_scores, evaluation_items, load_member
 from workbench.mini.world import PIVOT
 from workbench.records import data_path
 from workbench.tasks import Item
 
 MEANINGS = 24  # of each task, by default
+BALANCED = (12, 24, 36, 48)  # labels and positions come round after 12 meanings; the files hold 48
 TASKS = (*RANKED, *HELD_OUT)
 BASELINES = ("copy", "n-grams", "n-grams-en")  # the last is fitted on English data alone, as P3 has
 NO_MARK = "no_mark"  # the kind of a seen wording without its last mark
@@ -64,11 +63,11 @@ def predictions(
     tasks: Sequence[str] = TASKS,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Ask members and baselines all questions, each once.
+    """Ask members and baselines all questions, each once; on a terminal a line tells how far it is.
 
     Args:
         folder: where the members lie; those that ship by default.
-        meanings: of each task, at most 48; `MEANINGS` by default.
+        meanings: of each task, a multiple of 12 up to 48; `MEANINGS` by default.
         members: names; the whole family by default. The baselines are always there.
         tasks: names; the checks need all of them.
         seed: of the examples that the n-gram baseline is fitted on.
@@ -79,8 +78,12 @@ def predictions(
         margin (nats; 0 for baselines).
 
     Raises:
-        BadInput: a member that is not in the folder, all of them named.
+        BadInput: another number of meanings, or a member that is not in the folder, all of them named.
     """
+    if meanings is not None and meanings not in BALANCED:
+        raise BadInput(
+            f"{meanings} meanings of each task are not balanced; give one of {', '.join(map(str, BALANCED))}"
+        )
     folder = folder or data_path("mini/models")
     family = {name: side.name for side in SIDES for name in side.members()}
     sides = {name: side for name, side in family.items() if members is None or name in members}
@@ -89,9 +92,10 @@ def predictions(
         raise BadInput(f"{folder} lacks {', '.join(missing)}; train them with `workbench mini train`")
     asked = questions(meanings, tasks)
     heads = _heads(asked)
-    tables = [
-        heads.assign(member=name, side=side, **_answers(folder / name, asked)) for name, side in sides.items()
-    ]
+    tables = []
+    for number, (name, side) in enumerate(sides.items(), start=1):
+        told = _answers(folder / name, asked, f"{name}, {number} of {len(sides)}")
+        tables.append(heads.assign(member=name, side=side, **told))
     items = [one.item for one in asked]
     chosen = (
         [copy_choice(item) for item in items],
@@ -118,11 +122,11 @@ def _heads(asked: Sequence[Question]) -> pd.DataFrame:
     )
 
 
-def _answers(member: Path, asked: Sequence[Question]) -> dict[str, list[Any]]:
+def _answers(member: Path, asked: Sequence[Question], told: str) -> dict[str, list[Any]]:
     """Whether the member's likeliest choice is right, and by how many nats; a tie is wrong."""
-    model, tokenizer = load_float32(member), AutoTokenizer.from_pretrained(member)
+    model, tokenizer = load_member(member)
     pairs = [(one.item.prompt, choice) for one in asked for choice in one.item.choices]
-    scores = iter(choice_scores(model, tokenizer, pairs))
+    scores = iter(choice_scores(model, tokenizer, pairs, progress=told))
     margins = []
     for one in asked:
         found = [next(scores) for _ in one.item.choices]

@@ -98,7 +98,7 @@ def read_states(base: Path, texts: Sequence[str], random_seed: int | None = None
     """Read a model's states at all layers but the embeddings, shape (N, L, D); nothing is left in any store."""
     with tempfile.TemporaryDirectory() as aside:
         model = load(str(base), random_seed=random_seed, store=Store(Path(aside) / "store.sqlite"))
-        return hidden_states(model, texts, batch_size=128, progress=False).array[:, 1:]
+        return hidden_states(model, texts, batch_size=128).array[:, 1:]
 
 
 def words_of(sentences: Sequence[dict[str, str]], states: np.ndarray, attribute: str) -> Words:
