@@ -203,10 +203,6 @@ def test_the_readmes_figures_are_those_of_the_published_scores():
     gain = seen_means(differences(median, {"bloomz": "bloom"}), by=["model"]).set_index("seen")
     said = {seen: f"{row['mean']:.1f} ± {row['spread']:.1f}" for seen, row in gain.iterrows()}
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert (
-        f"{said[True]} points in languages the model saw and {said[False]} in languages it did not" in readme
-    )
+    assert f"{said[True]} points in seen and {said[False]} in unseen languages" in readme
     pairs = gain["languages"]
-    assert (
-        f"one standard deviation over {pairs[True]} and {pairs[False]} pairs of task and language" in readme
-    )
+    assert f"mean ± deviation over {pairs[True]} and {pairs[False]} task–language pairs" in readme
