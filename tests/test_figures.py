@@ -113,6 +113,16 @@ def test_every_group_has_its_own_curve_and_marker(table):
     assert len({line.get_marker() for line in drawn}) == len({line.get_color() for line in drawn}) == 2
 
 
+def test_each_axis_of_curves_is_logarithmic_only_where_asked(table):
+    for chosen in ({}, {"logx": True}, {"logy": True}):
+        axes = curves(table, x="layer", y="accuracy", group="template", **chosen).axes[0]
+        scales = {"logx": axes.get_xscale(), "logy": axes.get_yscale()}
+        assert {name: scale == "log" for name, scale in scales.items()} == {
+            "logx": False,
+            "logy": False,
+        } | chosen
+
+
 def test_labels_on_the_across_axis_stay_labels(table):
     axes = curves(table, x="language", y="accuracy", group="template").axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == LANGUAGES
