@@ -66,7 +66,7 @@ def check(
     failed, surprises = room.failed(table), room.surprises(table)
     notice(
         f"{int(table['holds'].sum())} of {int(table['holds'].notna().sum())} conditions hold"
-        f" ({int(table.loc[table['needs'] == 'not contradicted', 'holds'].sum())} of them are merely not contradicted); "
+        f" ({int((table['holds'] & table['needs'].eq('not contradicted')).sum())} of them need only not be contradicted); "
         f"{len(failed)} do not (data/mini/misses.csv lists those known)"
     )
     if len(surprises):
