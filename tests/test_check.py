@@ -140,6 +140,22 @@ def test_clones_that_are_alike_fail_the_strict_side_and_not_the_other():
     assert failures(planted(Truth(clones=(0.7,) * 4))) == {("d", "bloom")}
 
 
+def test_a_condition_says_whether_it_is_strict(judged):
+    """Of check d only the BLOOM side's pooled rows are; the others hold without evidence, and must not read as found."""
+    gated = judged[judged["holds"].notna()]
+    assert set(gated["needs"]) == {"estimate", "interval", "not contradicted"}
+    assert set(judged.loc[judged["holds"].isna(), "needs"]) == {""}
+    d = gated[gated["check"] == "d"]
+    strict = d[d["needs"] == "interval"]
+    assert strict["what"].tolist() == ["shared words, above", "same order, above"]
+    assert set(strict["side"]) == {"bloom"}
+    lenient = checks.judge(planted(Truth(clones=(0.7,) * 4)))
+    alike = lenient[(lenient["needs"] == "not contradicted") & (lenient["low"] <= 0)]
+    assert alike["holds"].all()
+    assert len(alike)
+    assert not lenient.loc[lenient["needs"] == "interval", "holds"].all()
+
+
 def test_a_gain_in_all_wordings_alike_is_no_need_of_native_prompts():
     """xP3mt better everywhere by as much: the difference of differences takes it away."""
     table = planted(Truth(native={"xp3": 0.6, "xp3mt": 0.95, "p3": 0.5}))

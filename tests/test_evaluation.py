@@ -115,18 +115,6 @@ def test_wordings_need_names_of_their_own_and_no_more(model, tmp_path):
         own_plan(tmp_path, ["one"], rows=0)
 
 
-def test_a_path_of_the_hub_that_cannot_be_reached_is_said_to_be_untried(tmp_path, monkeypatch):
-    """The page says that the command says so; it said only that the hub cannot be reached."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(NotReachable, match=r"cannot be reached.*--data \(nobody has tried this path"):
-        make_plan("xcopa", ["sw"])
-    with pytest.raises(
-        NotReachable, match=r"on request .*give your copy with --data$"
-    ):  # the twin: no path at all
-        make_plan("story_cloze")
-
-
 def test_a_template_whose_answer_never_changes_is_refused(tmp_path):
     """Winogrande's labels are texts; a template that compares with a number would call the second option right always."""
     row = {"sentence": "_ x", "option1": "a", "option2": "b"}

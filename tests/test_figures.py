@@ -122,6 +122,16 @@ def test_a_reference_is_drawn_whatever_kind_of_number_it_is(table, reference):
         assert [line.get_label() for line in drawn.lines].count("chance") == 1
 
 
+def test_each_axis_of_curves_is_logarithmic_only_where_asked(table):
+    for chosen in ({}, {"logx": True}, {"logy": True}):
+        axes = curves(table, x="layer", y="accuracy", group="template", **chosen).axes[0]
+        scales = {"logx": axes.get_xscale(), "logy": axes.get_yscale()}
+        assert {name: scale == "log" for name, scale in scales.items()} == {
+            "logx": False,
+            "logy": False,
+        } | chosen
+
+
 def test_labels_on_the_across_axis_stay_labels(table):
     axes = curves(table, x="language", y="accuracy", group="template").axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == LANGUAGES

@@ -1,5 +1,6 @@
 """The published table is whole, agrees with itself and with what the paper's figures show."""
 
+import pandas as pd
 import pytest
 
 from workbench import published
@@ -108,6 +109,52 @@ def test_spreads_are_over_five_templates_and_stand_beside_chance():
     assert means["spread"][["xcopa", "xnli", "xstory_cloze"]].round(1).tolist() == [11.1, 10.0, 15.7]
     assert means["null"][["xcopa", "xnli", "xstory_cloze"]].round(1).tolist() == [11.1, 2.3, 2.7]
     assert (spreads["null_high"] > spreads["null"]).all()
+
+
+def test_shared_cells_are_the_same_for_every_model_and_as_many_as_most_have():
+    table = published.results(statistic="template")
+    shared = published.shared_cells(table)
+    cells = shared.groupby("model")[["task", "config"]].apply(
+        lambda rows: frozenset(rows.value_counts().index)
+    )
+    assert len(cells) == 8
+    assert {len(one) for one in cells} == {24}
+    assert cells.nunique() == 1
+    assert not {"mt0-xxl-p3", "bloom-7b1"} & set(cells.index)  # English alone, unseen languages alone
+    assert table.groupby("model")["config"].nunique().nunique() > 1  # the twin: all cells differ by model
+
+
+def test_a_model_scored_in_a_language_of_its_own_is_not_compared():
+    """Means over one easy language once stood beside means over many, in one column of a figure."""
+    rows = {
+        "model": [*"abbcc"],
+        "config": ["en", "fr", "de", "fr", "de"],
+        "value": [90, 50, 60, 40, 50],
+    }
+    table = pd.DataFrame(rows).assign(task="xnli")
+    assert table.groupby("model")["value"].mean().idxmax() == "a"
+    shared = published.shared_cells(table)
+    assert shared.groupby("model")["value"].mean().to_dict() == {"b": 55, "c": 45}
+
+
+def test_a_collapse_needs_a_worst_template_within_reach_of_chance_and_a_median_far_above():
+    cells = published.collapses()
+    assert len(cells) == 332
+    lost = cells[cells["collapses"]]
+    assert len(lost) == 32
+    assert lost.loc[lost["model"] == "mt0-xxl", "task"].value_counts()["xnli"] == 9
+    assert (lost["worst"] <= lost["reach"]).all()
+    assert (lost["median"] - lost["worst"] >= 15).all()
+    below = cells[(cells["model"] == "T0") & (cells["config"] == "cb")].iloc[0]
+    assert below["collapses"]
+    assert below["worst"] < below["floor"]  # further from chance than guessing goes
+    assert published.collapses(drop=60)["collapses"].sum() == 2  # CB with two models
+
+
+def test_chance_reaches_further_with_fewer_items():
+    cells = published.collapses().drop_duplicates(["task", "config"]).set_index(["task", "config"])
+    assert cells.loc[("xcopa", "sw"), "reach"] == pytest.approx(50 + 1.96 * 5)  # 100 items
+    assert cells.loc[("xnli", "sw"), "reach"] == pytest.approx(35.18, abs=0.01)  # 2,490
 
 
 def test_differences_are_taken_cell_by_cell():

@@ -76,6 +76,7 @@ def test_group_means_carry_their_spread_over_languages(paired):
     assert table.loc["left out", "mean"] == pytest.approx(left_out.mean())
     assert table.loc["left out", "spread"] == pytest.approx(left_out.std())
     assert table.loc["left out", "languages"] == 2
+    assert table.loc["left out", ["worst", "best"]].tolist() == [left_out.min(), left_out.max()]
 
 
 def test_a_language_without_a_group_is_refused(paired):

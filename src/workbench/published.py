@@ -9,6 +9,7 @@ outcome per item, so paired tests are out of reach.
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
+import numpy as np
 import pandas as pd
 
 from workbench import family, stats
@@ -86,6 +87,37 @@ def template_spreads(table: pd.DataFrame) -> pd.DataFrame:
         null=[100 * null.mean for null in nulls],
         null_high=[100 * null.high for null in nulls],
     )
+
+
+def shared_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep the cells of task and config that most models have, and of these the models that have them all.
+
+    A mean over all cells of each model would compare languages: some models were scored in one, others in fifteen.
+    """
+    models = table.groupby(["task", "config"])["model"].transform("nunique")
+    common = table[models == models.max()]
+    names = common["task"] + "/" + common["config"]
+    whole = names.groupby(common["model"]).transform("nunique") == names.nunique()
+    return common[whole].reset_index(drop=True)
+
+
+def collapses(table: pd.DataFrame | None = None, drop: float = 15) -> pd.DataFrame:
+    """Say in which cells of `template_spreads` a median hides a template that does no better than chance.
+
+    Columns: those of `template_spreads`, median, chance, floor and reach (the ends of the 95 % interval of guessing, by
+    the normal approximation: with few items it is wide), collapses (worst <= reach and median - worst >= `drop` points).
+    """
+    if table is None:
+        table = results(statistic="template")
+    cell = ["model", "task", "config"]
+    about = table.groupby(cell, observed=True)
+    medians = about.agg(median=("value", "median"), chance=("chance", "first")).reset_index()
+    cells = template_spreads(table).merge(medians, on=cell, validate="one_to_one")
+    share = cells["chance"] / 100
+    half = 196 * np.sqrt(share * (1 - share) / cells["n_items"])
+    cells = cells.assign(floor=cells["chance"] - half, reach=cells["chance"] + half)
+    hidden = (cells["worst"] <= cells["reach"]) & (cells["median"] - cells["worst"] >= drop)
+    return cells.assign(collapses=hidden)
 
 
 def differences(table: pd.DataFrame, reference_of: Mapping[str, str]) -> pd.DataFrame:

@@ -72,8 +72,8 @@ def group_means(table: pd.DataFrame, group_of: Mapping[str, str], by: Sequence[s
         by: further columns that stay apart, such as model.
 
     Returns:
-        Columns: those of `by`, group, mean, spread (standard deviation over languages), low, high (worst and best
-        language), languages (how many).
+        Columns: those of `by`, group, mean, spread (standard deviation over languages), worst and best (of its
+        languages), languages (how many).
 
     Raises:
         BadInput: a language without a group.
@@ -85,7 +85,7 @@ def group_means(table: pd.DataFrame, group_of: Mapping[str, str], by: Sequence[s
         )
     groups = table["language"].map(group_of)
     grouped = table.assign(group=groups).groupby([*by, "group"], sort=False)["gain"]
-    return grouped.agg(mean="mean", spread="std", low="min", high="max", languages="size").reset_index()
+    return grouped.agg(mean="mean", spread="std", worst="min", best="max", languages="size").reset_index()
 
 
 def contrast(paired: pd.DataFrame, first: Iterable[str], second: Iterable[str]) -> stats.Interval:

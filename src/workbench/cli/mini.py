@@ -70,7 +70,8 @@ def check(
             show(each)
     failed, surprises = room.failed(table), room.surprises(table)
     notice(
-        f"{int(table['holds'].sum())} of {int(table['holds'].notna().sum())} conditions hold; "
+        f"{int(table['holds'].sum())} of {int(table['holds'].notna().sum())} conditions hold"
+        f" ({int((table['holds'] & table['needs'].eq('not contradicted')).sum())} of them need only not be contradicted); "
         f"{len(failed)} do not (data/mini/misses.csv lists those known)"
     )
     if len(surprises):

@@ -141,6 +141,7 @@ def curves(
     xlabel: str = "",
     ylabel: str = "",
     logx: bool = False,
+    logy: bool = False,
 ) -> Figure:
     """Draw one curve per group over `x` (numbers, or labels in the table's order), with its band if given.
 
@@ -174,6 +175,9 @@ def curves(
         if logx:
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
+        if logy:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
         axes.grid(visible=False, axis="x")
         _finish(figure, axes, xlabel, ylabel)
     return figure

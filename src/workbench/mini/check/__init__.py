@@ -40,7 +40,8 @@ def check(
     """Check the family in `folder` (by default the one that ships): one row per condition, columns `COLUMNS`.
 
     `what` ends with how `value` compares with `bound` ("at least", "below", …); `low` and `high` are the ends of the
-    95 % interval; `holds` is true or false, and missing in rows that only tell more.
+    95 % interval; `needs` says whether the estimate or the whole interval must do so, or whether it is enough that the
+    interval does not contradict it; `holds` is true or false, and missing in rows that only tell more.
 
     Args:
         meanings: how many of the 48 of each task; a multiple of 12. 24 by default.

@@ -1,7 +1,9 @@
 """Checks a to d: tasks learned, unseen families understood, native prompts, the known order of transfer.
 
 A share that must be reached is compared by its estimate, since its bound is a convention; a difference that must have
-a sign is compared by its 95 % interval. Rows whose `holds` is empty tell more and are not gated.
+a sign is compared by its 95 % interval. `needs` says which: the *estimate* is on the right side of the bound, the
+*interval* is wholly there (strict), or it is *not contradicted*, the interval being not wholly on the wrong side, so that
+a lack of evidence holds too. Rows whose `holds` is empty tell more and are not gated.
 """
 
 from collections.abc import Iterator
@@ -16,7 +18,8 @@ from workbench.mini.examples import FINETUNED
 from workbench.mini.questions import RANKED
 from workbench.stats import Interval
 
-COLUMNS = ("check", "side", "what", "value", "low", "high", "bound", "holds")
+COLUMNS = ("check", "side", "what", "value", "low", "high", "needs", "bound", "holds")
+ESTIMATE, INTERVAL, NOT_CONTRADICTED = "estimate", "interval", "not contradicted"
 LEARNED = 0.90
 # Of what chance leaves, a base may reach so much: a member at 0.90 of choices between two has 0.80 of it, so at least
 # three quarters of what it can do came with finetuning.
@@ -26,7 +29,10 @@ UNSEEN_FAMILIES = 0.80
 
 @dataclass(frozen=True)
 class Row:
-    """One condition: what was measured with its 95 % interval, the bound, and whether it holds (None: not gated)."""
+    """One condition: what was measured with its 95 % interval, what must lie where, and whether it does.
+
+    Rows that are not gated need nothing (""), have no bound, and hold neither way (None).
+    """
 
     check: str
     side: str
@@ -34,14 +40,17 @@ class Row:
     value: float
     low: float
     high: float
+    needs: str = ""
     bound: float | None = None
     holds: bool | None = None
 
 
-def row(check: str, side: str, what: str, found: Interval, gate: tuple[float, bool] | None = None) -> Row:
-    """Make a row; `gate` is the bound and whether the condition holds."""
-    bound, holds = gate or (None, None)
-    return Row(check, side, what, found.estimate, found.low, found.high, bound, holds)
+def row(
+    check: str, side: str, what: str, found: Interval, gate: tuple[str, float, bool] | None = None
+) -> Row:
+    """Make a row; `gate` is what must lie beyond the bound, the bound, and whether the condition holds."""
+    needs, bound, holds = gate or ("", None, None)
+    return Row(check, side, what, found.estimate, found.low, found.high, needs, bound, holds)
 
 
 def as_table(rows: Iterator[Row]) -> pd.DataFrame:
@@ -68,12 +77,21 @@ def failed(checks: pd.DataFrame) -> pd.DataFrame:
 def compare(first: pd.DataFrame, second: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Judge two tables of `predictions`, as of two training seeds, by the same checks.
 
-    Columns: check, side, what, bound, then value, low, high, holds of each with the endings `_first` and `_second`.
+    Columns: check, side, what, needs, bound, then value, low, high, holds of each with the endings `_first` and `_second`.
     """
     one, two = (judge(table, seed) for table in (first, second))
-    both = one.merge(two.drop(columns="bound"), on=["check", "side", "what"], suffixes=("_first", "_second"))
+    both = one.merge(
+        two.drop(columns=["needs", "bound"]), on=["check", "side", "what"], suffixes=("_first", "_second")
+    )
     return both[
-        ["check", "side", "what", "bound", *both.columns[both.columns.str.endswith(("_first", "_second"))]]
+        [
+            "check",
+            "side",
+            "what",
+            "needs",
+            "bound",
+            *both.columns[both.columns.str.endswith(("_first", "_second"))],
+        ]
     ]
 
 
@@ -82,20 +100,20 @@ def _learned(predicted: pd.DataFrame, side: Side, seed: int) -> Iterator[Row]:
     for member, languages in side.finetuned().items():
         found = _accuracy(predicted, Cell(member, languages), seed)
         reached = found.estimate >= LEARNED
-        yield row("a", side.name, f"{member}: accuracy, at least", found, (LEARNED, reached))
+        yield row("a", side.name, f"{member}: accuracy, at least", found, (ESTIMATE, LEARNED, reached))
         best = max(
             (_accuracy(predicted, Cell(name, languages), seed) for name in BASELINES),
             key=lambda one: one.estimate,
         )
         what = f"best baseline where {member} is asked, its interval below"
-        yield row("a", side.name, what, best, (found.low, best.high < found.low))
+        yield row("a", side.name, what, best, (INTERVAL, found.low, best.high < found.low))
         for task in RANKED:
             found = _accuracy(predicted, Cell(member, languages, tasks=(task,)), seed)
             yield row("a", side.name, f"{member}: accuracy, {task}", found)
     base = interval(per_meaning(predicted, [(1, Cell(side.base, FINETUNED))], "above"), seed)
     near = max(-base.low, base.high) < BASE_AT_MOST
     what = f"{side.base}: share of what chance leaves, within ±"
-    yield row("a", side.name, what, base, (BASE_AT_MOST, near))
+    yield row("a", side.name, what, base, (INTERVAL, BASE_AT_MOST, near))
 
 
 def _accuracy(predicted: pd.DataFrame, cell: Cell, seed: int) -> Interval:
@@ -110,7 +128,7 @@ def _families(predicted: pd.DataFrame, side: Side, seed: int) -> Iterator[Row]:
         found = ratio(unseen, seen, seed)
         holds = found.estimate >= UNSEEN_FAMILIES and interval(seen, seed).low > 0
         what = f"{member}: held-out families / seen wordings, at least"
-        yield row("b", side.name, what, found, (UNSEEN_FAMILIES, holds))
+        yield row("b", side.name, what, found, (ESTIMATE, UNSEEN_FAMILIES, holds))
 
 
 def _native(predicted: pd.DataFrame, side: Side, seed: int) -> Iterator[Row]:
@@ -124,11 +142,11 @@ def _native(predicted: pd.DataFrame, side: Side, seed: int) -> Iterator[Row]:
             "c", side.name, f"xP3mt - xP3, {kind} wordings", interval(per_meaning(predicted, terms), seed)
         )
     found = interval(per_meaning(predicted, gain["native"]) - per_meaning(predicted, gain["seen"]), seed)
-    yield row("c", side.name, "xP3mt - xP3, native minus seen, above", found, (0.0, found.low > 0))
+    yield row("c", side.name, "xP3mt - xP3, native minus seen, above", found, (INTERVAL, 0.0, found.low > 0))
 
 
 def _order(predicted: pd.DataFrame, side: Side, seed: int) -> Iterator[Row]:
-    """Check d: each pair not reversed; pooled over pairs, clearly in order on the BLOOM side."""
+    """Check d: no pair clearly reversed; pooled over pairs, clearly in order on the BLOOM side, not reversed on the other."""
     pairs = {
         "shared words": [("x-en30", "x-en00"), ("x-en30r", "x-en00r")],
         "same order": [("x-en30", "x-en30r"), ("x-en00", "x-en00r")],
@@ -137,11 +155,14 @@ def _order(predicted: pd.DataFrame, side: Side, seed: int) -> Iterator[Row]:
         for one, other in compared:
             terms = [(1, Cell(side.p3, (one,))), (-1, Cell(side.p3, (other,)))]
             found = interval(per_meaning(predicted, terms), seed)
-            yield row("d", side.name, f"{reason}: {one} - {other}, not below", found, (0.0, found.high >= 0))
+            what = f"{reason}: {one} - {other}, not below"
+            yield row("d", side.name, what, found, (NOT_CONTRADICTED, 0.0, found.high >= 0))
         firsts, seconds = zip(*compared, strict=True)
         found = interval(
             per_meaning(predicted, [(1, Cell(side.p3, firsts)), (-1, Cell(side.p3, seconds))]), seed
         )
-        strict = side.name == "bloom"
-        holds = found.low > 0 if strict else found.high >= 0
-        yield row("d", side.name, f"{reason}, {'above' if strict else 'not below'}", found, (0.0, holds))
+        if side.name == "bloom":
+            yield row("d", side.name, f"{reason}, above", found, (INTERVAL, 0.0, found.low > 0))
+        else:
+            what = f"{reason}, not below"
+            yield row("d", side.name, what, found, (NOT_CONTRADICTED, 0.0, found.high >= 0))

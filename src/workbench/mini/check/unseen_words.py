@@ -17,7 +17,7 @@ import pandas as pd
 
 from workbench.errors import BadInput
 from workbench.hidden import hidden_states
-from workbench.mini.check.checks import Row, as_table, row
+from workbench.mini.check.checks import INTERVAL, Row, as_table, row
 from workbench.mini.check.sides import SIDES, Side
 from workbench.models import load
 from workbench.records import data_path
@@ -80,7 +80,7 @@ def _side(base: Path, side: Side, seed: int, permutations: int) -> Iterator[Row]
         chance = 1 / len(set(own.labels))
         near = chance - AT_CHANCE <= found.low and found.high <= chance + AT_CHANCE
         what = f"{attribute}, held-out words, shuffled labels, within ±{AT_CHANCE} of"
-        yield row("e", side.name, what, found, (chance, near))
+        yield row("e", side.name, what, found, (INTERVAL, chance, near))
 
 
 def _attribute(own: Words, others: Sequence[Words], attribute: str, side: Side, seed: int) -> Iterator[Row]:
@@ -91,7 +91,7 @@ def _attribute(own: Words, others: Sequence[Words], attribute: str, side: Side, 
         yield row("e", side.name, what, bootstrap(scores, np.arange(len(scores)), seed=seed))
     found = bootstrap(trained - random, np.arange(len(trained)), seed=seed)
     what = f"{attribute}, held-out words, trained - random weights, above"
-    yield row("e", side.name, what, found, (0.0, found.low > 0))
+    yield row("e", side.name, what, found, (INTERVAL, 0.0, found.low > 0))
 
 
 def read_states(base: Path, texts: Sequence[str], random_seed: int | None = None) -> np.ndarray:
