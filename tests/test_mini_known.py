@@ -16,6 +16,13 @@ def test_the_committed_answers_are_judged_as_the_list_of_misses_says():
     assert check.surprises(judged, known[known["check"] != "e"]).empty
 
 
+def test_the_second_seed_is_judged_as_its_list_says():
+    again = check.judge(check.read_predictions(data_path("mini/predictions/seed-1.parquet")))
+    known = pd.read_csv(data_path("mini/predictions/seed-1-misses.csv"))
+    assert check.surprises(again, known).empty
+    assert not check.surprises(check.judge(COMMITTED), known).empty  # the twin: the first seed misses others
+
+
 def test_twin_a_member_at_chance_is_a_surprise():
     known = check.known_misses()
     spoilt = COMMITTED.copy()

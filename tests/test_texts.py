@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from workbench import family
-from workbench.mini import clones, recipe
+from workbench.mini import check, clones, recipe
 from workbench.mini.examples import FINETUNED, MIXTURES, read_wordings
 from workbench.mini.questions import HELD_OUT, RANKED
 from workbench.mini.world import EVALUATION_SHARE, EVALUATION_SHARE_ELSE, PIVOT, read_world, sentence
+from workbench.records import data_path
 from workbench.tasks import read_rows, read_sentences
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +22,16 @@ LANGUAGES = len(WORLD.languages)
 WORDINGS = sum(map(len, read_wordings().values()))
 PIVOTS = [f"{100 * phase.dials.pivot:.0f}" for phase in recipe.MEMBERS[0].phases]
 KEPT = [f"{100 * one.shared:.0f}" for one in clones.CLONES]
+SECOND = {
+    (row.side, row.what): row
+    for row in check.judge(check.read_predictions(data_path("mini/predictions/seed-1.parquet"))).itertuples()
+}
+SHARED_WORDS = SECOND["bloom", "shared words, above"]
+
+
+def percent_of_second_seed(side, name):
+    return f"{100 * SECOND[side, f'{name}: accuracy, at least'].value:.0f}"
+
 
 CLAIMS = [  # file, what it says, the numbers counted in the data
     (MINI, "in {} miniature languages, and {} tiny checkpoints", LANGUAGES, len(family.shipped_miniatures())),
@@ -33,6 +44,10 @@ CLAIMS = [  # file, what it says, the numbers counted in the data
     (MINI, "one fact (person, number, object) in {}", EVALUATION_SHARE_ELSE),
     (MINI, "one mood (person, action) in {} are for evaluation", EVALUATION_SHARE["mood"]),
     (MINI, "{} % of the finetuning prompts are passages cut inside", f"{100 * MIXTURES['xp3'].continuation:.0f}"),
+    (MINI, "`mini-mt0` reaches {} % and", percent_of_second_seed("mt5", "mini-mt0")),
+    (MINI, "`mini-mt0-mt` {} % of seen wordings", percent_of_second_seed("mt5", "mini-mt0-mt")),
+    (MINI, "and `mini-bloomz-mt` {} %, since", percent_of_second_seed("bloom", "mini-bloomz-mt")),
+    (MINI, "worth {} points [{}, {}] and", *(f"{100 * x:.0f}" for x in (SHARED_WORDS.value, SHARED_WORDS.low, SHARED_WORDS.high))),
     ("README.md", "one of {} tiny checkpoints that ship", len(family.shipped_miniatures())),
     ("README.md", "load any of the {} checkpoints", str(len(family.checkpoints()))),
     ("README.md", "the catalogue: {} checkpoints", str(len(family.checkpoints()))),
