@@ -64,6 +64,27 @@ def test_batch_order_and_padding_change_nothing(model, tmp_path):
         assert together[name] == pytest.approx(apart[name], abs=1e-4)
 
 
+def test_an_engine_that_sees_a_few_requests_at_a_time_gives_the_same_answers(model, tmp_path, monkeypatch):
+    seen = []
+    score_all = type(model.engine).score
+    monkeypatch.setattr(
+        type(model.engine),
+        "score",
+        lambda engine, asked, *rest: seen.append(len(asked)) or score_all(engine, asked, *rest),
+    )
+
+    def scores(at_once, name):
+        monkeypatch.setattr("workbench.asking._AT_ONCE", at_once)
+        handle = load(model.name, device="cpu", store=Store(tmp_path / name))
+        return [score for row in rank(handle, ITEMS)["scores"] for score in row]
+
+    whole = scores(1000, "a")
+    assert len(ITEMS) * 3 in seen, "the twin: one part held all"
+    seen.clear()
+    assert scores(5, "b") == pytest.approx(whole, abs=1e-4)
+    assert seen[:3] == [5, 5, 2]
+
+
 def test_without_the_mask_padding_would_change_the_scores(checkpoints, store, monkeypatch):
     """The twin, where the mask matters: an encoder looks at padding unless it is masked."""
     engine = load(str(checkpoints["mt5"]), device="cpu", store=store).engine
