@@ -10,9 +10,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+
+import workbench
 
 ROOT = Path(__file__).parents[1]
 
@@ -180,6 +183,12 @@ def test_the_readmes_map_names_every_room_and_no_other():
         if path.suffix == ".py" or (path / "__init__.py").exists()
     }
     assert named == rooms - {"__init__"}
+
+
+def test_what_is_cited_is_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["version"] == workbench.__version__
+    assert cited["references"][0]["identifiers"][0]["value"] == "arXiv:2211.01786"
 
 
 def test_the_readme_is_short_and_its_links_lead_somewhere():

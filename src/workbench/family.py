@@ -46,6 +46,11 @@ _PROMPT_LANGUAGE = {
 _SHARES = ("roots_percent", "xp3_percent", "mc4_percent")
 
 
+def is_miniature(name: str) -> bool:
+    """Whether a model's name is of the miniature family, whose results are SYNTHETIC; those trained again keep the prefix."""
+    return name.startswith("mini-")
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """One released model; None where nothing is known.

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import BadInput, UnknownName
+from workbench.identities import public_identities
 from workbench.records import make_folder, written_whole
-from workbench.store import Store, canonical, public_identities
+from workbench.store import Store, canonical
 
 FORMAT = 1
 _KIND = "workbench answer pack"

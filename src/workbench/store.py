@@ -22,6 +22,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from workbench.errors import StoreFailed
+from workbench.identities import public_identities
 
 FORMAT = 1
 _APPLICATION_ID = 0x776B6273  # "wkbs": tells our files from other SQLite files
@@ -268,23 +269,6 @@ class Store:
             f"the entry {key.hex()} of the store {self.path} is damaged (its checksum does not fit); "
             "`workbench store check --repair` removes damaged entries, and they are computed again"
         )
-
-
-def public_identities(identities: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Remembered identities under names that mean something on any machine.
-
-    A folder is called by its own name, without where it lies; where several weights share a name, 8 digits of the digest
-    tell them apart. What came from the hub keeps its id and revision.
-    """
-    public: dict[str, dict[str, Any]] = {}
-    for remembered, about in identities.items():
-        name, label = about["name"], remembered
-        if about["hub_id"] is None:
-            name = label = Path(name).name
-            if public.get(label, about)["weights"] != about["weights"]:
-                label = f"{name} {about['weights'][:8]}"
-        public[label] = {**about, "name": name}
-    return public
 
 
 _ELSEWHERE = "name another file in WORKBENCH_STORE"

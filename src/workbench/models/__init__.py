@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 from workbench.errors import BadInput
+from workbench.family import is_miniature
 from workbench.models.identity import Identity, identify, locate, randomized, recall
 from workbench.models.requests import Engine
 from workbench.records import note
@@ -76,7 +77,7 @@ class Model:
     @property
     def is_miniature(self) -> bool:
         """Whether it is of the miniature family, whose results are SYNTHETIC."""
-        return self.name.startswith("mini-")
+        return is_miniature(self.name)
 
     @cached_property
     def engine(self) -> Engine:

@@ -126,7 +126,7 @@ def _folder_or_hub(name: str) -> tuple[Path | None, str | None]:
         if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
             return None, name
         raise
-    if checkpoint.hub_id.startswith("mini-"):
+    if family.is_miniature(checkpoint.hub_id):
         return data_path("mini/models") / checkpoint.name, None
     return None, checkpoint.hub_id
 

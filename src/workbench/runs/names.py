@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
+from workbench.family import is_miniature
 from workbench.records import data_path
 
 
@@ -76,7 +77,7 @@ def expect_wordings(parameter: str, given: Sequence[str], asked: Iterable[str]) 
 def expect_one_kind(models: Iterable[str]) -> None:
     """Refuse miniatures beside other checkpoints, whose results share no figure (as `figures.badge_for` does)."""
     names = list(models)
-    small = [name for name in names if name.startswith("mini-")]
+    small = [name for name in names if is_miniature(name)]
     if 0 < len(small) < len(names):
         others = ", ".join(name for name in names if name not in small)
         raise ValueError(
