@@ -171,6 +171,16 @@ def test_a_report_shows_its_figures_and_asks_nothing_of_the_network(ended):
     assert "default-src 'none'" in page
 
 
+def test_a_run_does_not_wait_for_a_grammar_that_nothing_reads():
+    """The twin: nbformat alone builds it, wherever the grammar is installed; and it can be had afterwards."""
+    pytest.importorskip("rfc3987_syntax")
+    told = "import sys\n{}\nprint('rfc3987_syntax' in sys.modules)\nimport rfc3987_syntax"
+    for module, built in (("workbench.runs.child", "False"), ("nbformat", "True")):
+        code = told.format(f"import {module}")
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == [built], module
+
+
 def test_a_cell_that_raises_is_named_with_its_source_and_traceback(ended, root):
     error = ended["raises"]
     assert type(error) is NotebookFailed

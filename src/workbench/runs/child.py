@@ -13,18 +13,34 @@ import shutil
 import signal
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import nbformat
-from nbconvert import HTMLExporter
-from papermill import execute_notebook
-from papermill.exceptions import PapermillExecutionError
-
 from workbench.runs.kernels import WaitingKernel, manager_for
 from workbench.runs.page import page
+
+
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """For what is imported meanwhile, an optional module is not there."""
+    there = sys.modules.get(module)
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+        if there is not None:
+            sys.modules[module] = there
+
+
+# jsonschema's grammar of web addresses takes a second to build, and nothing here checks one
+with _without("rfc3987_syntax"):
+    import nbformat
+    from papermill import execute_notebook
+    from papermill.exceptions import PapermillExecutionError
 
 _DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
 
@@ -58,15 +74,29 @@ def execute(orders: dict[str, Any], waiting: WaitingKernel | None = None) -> dic
 
 
 @cache
-def exporter() -> HTMLExporter:
-    """What renders notebooks; its templates are compiled once in a process, and in those forked from it."""
-    return HTMLExporter(template_name="basic")
+def _exporter() -> Any:
+    """What renders notebooks; what it compiles and cleans is kept in a process, and in those forked from it."""
+    from nbconvert import HTMLExporter  # noqa: PLC0415  half a second, which a kernel does not wait for
+    from nbconvert.filters import clean_html  # noqa: PLC0415
+
+    found = HTMLExporter(template_name="basic")
+    found.register_filter("clean_html", cache(clean_html))
+    return found
+
+
+def prepare_report(path: str | Path) -> None:
+    """Import and compile what the report of a notebook will need, and render its sources."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
+    _exporter().from_notebook_node(notebook)
 
 
 def write_report(title: str) -> None:
     """Render `notebook.ipynb` as one page that asks nothing of the network."""
     notebook = nbformat.read("notebook.ipynb", as_version=4)
-    body, _ = exporter().from_notebook_node(notebook)
+    body, _ = _exporter().from_notebook_node(notebook)
     Path("report.html").write_text(
         page(title, f'<main class="notebook">{body}</main>', code=True), encoding="utf-8"
     )
@@ -85,8 +115,13 @@ def carry_out(path: Path, waiting: WaitingKernel | None = None) -> None:
     """Read the orders, run, write `report.html` and the result."""
     orders = json.loads(path.read_text(encoding="utf-8"))
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    preparing = threading.Thread(target=prepare_report, args=(orders["notebook"],), daemon=True)
     try:
+        if waiting is None:  # else it was forked from a process that has prepared it
+            preparing.start()
         result = execute(orders, waiting)
+        if waiting is None:
+            preparing.join()
         if Path("notebook.ipynb").exists():
             write_report(orders["title"])
     except OSError as error:

@@ -21,7 +21,6 @@ from importlib import import_module
 from pathlib import Path
 from time import sleep
 
-import nbformat
 from threadpoolctl import threadpool_limits
 
 from workbench.errors import WorkbenchError
@@ -47,7 +46,7 @@ def warm_up(notebook: Path, models: Iterable[str]) -> None:
     for name in _LATER:
         with suppress(ImportError):
             import_module(name)
-    child.exporter().from_notebook_node(nbformat.read(notebook, as_version=4))  # compiles what reports need
+    child.prepare_report(notebook)
     if not gpus():
         share_weights(models)
     gc.collect()
