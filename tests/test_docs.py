@@ -1,0 +1,31 @@
+"""The code that the documentation shows runs, and gives what it says."""
+
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def run_blocks(text):
+    names = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # such as that of words a miniature does not know
+        for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+            exec(block, names)
+    return names
+
+
+def test_the_code_of_the_python_page_runs_as_it_stands(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store.sqlite"))
+    found = run_blocks((DOCS / "python.md").read_text(encoding="utf-8"))
+    assert found["answers"][0].text == " Anna a 4 pommes."
+    assert found["table"].loc[0, "correct"]
+    assert set(found["gains"]["language"]) == {"x-en", "x-fr"}
+
+
+def test_the_check_sees_a_name_that_is_not_there():
+    with pytest.raises(ImportError):
+        run_blocks("```python\nfrom workbench.tasks import no_such_name\n```")
