@@ -115,6 +115,15 @@ def test_a_hostile_or_broken_foreign_template_is_one_sentence(monkeypatch, jinja
         render_all([foreign("{{premise}} ||| a"), foreign(jinja)], [ROW])
 
 
+def test_a_process_that_breaks_by_itself_is_not_called_slow(monkeypatch, tmp_path):
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho no module named json >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(confined.sys, "executable", str(broken))
+    with pytest.raises(BadInput, match=r"broke at 't': no module named json"):
+        render_all([foreign("{{premise}} ||| a")], [ROW])
+
+
 @pytest.mark.parametrize(
     ("choices", "message"),
     [("", "choices"), ("a |||", "choices"), ("only", "two or more"), (" ||| ", "choices")],

@@ -40,7 +40,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Which exemplars.")] = 0,
     protocol: Annotated[str | None, typer.Option(help="How choices are scored; xmtf by default.")] = None,
     margin: Annotated[
-        float, typer.Option(help="Models closer than this count as equal (a fraction).")
+        float, typer.Option(min=0.001, max=0.999, help="Models closer than this count as equal (a fraction).")
     ] = 0.05,
     dtype: Dtype = "float32",
     device: Device = "auto",

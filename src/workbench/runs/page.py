@@ -27,7 +27,7 @@ figcaption { font-size:.88rem; color:var(--soft); margin-top:.6rem }
 .PUBLISHED { background:var(--published) } .MEASURED { background:var(--measured) } .SYNTHETIC { background:var(--synthetic) }
 details { margin-top:1.1rem } summary { cursor:pointer; font-weight:600 } .scroll { overflow-x:auto }
 table { border-collapse:collapse; font-size:.88rem; margin:.6rem 0 } th,td { text-align:left; padding:.28rem .8rem .28rem 0;
-  border-bottom:1px solid var(--line); vertical-align:top } td { overflow-wrap:anywhere } table.facts th { white-space:nowrap; color:var(--soft); font-weight:500 }
+  border-bottom:1px solid var(--line); vertical-align:top } td { overflow-wrap:anywhere } .scroll td:first-child { white-space:nowrap } table.facts th { white-space:nowrap; color:var(--soft); font-weight:500 }
 code,pre { font-family:ui-monospace,"DejaVu Sans Mono",Menlo,monospace; font-size:.85em } .failed { color:var(--bad) }
 pre { background:var(--wash); padding:.7rem .9rem; border-radius:6px; overflow-x:auto; line-height:1.45; white-space:pre-wrap }
 footer { color:var(--soft); font-size:.85rem; text-align:center; padding:0 1rem 2rem }

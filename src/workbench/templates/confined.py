@@ -51,13 +51,19 @@ def _ask_child(templates: Sequence[Template], rows: Sequence[Mapping[str, Any]])
             command, input=json.dumps(order).encode(), capture_output=True, timeout=10 * seconds, check=False,
             env={**os.environ, "PYTHONPATH": path},
         )  # fmt: skip
-        output = done.stdout
+        output, broke = done.stdout, done.returncode > 0
     except subprocess.TimeoutExpired as error:
-        output = error.stdout or b""
+        output, broke = error.stdout or b"", False
     answers = [json.loads(line) for line in output.split(b"\n")[:-1]]
     for answer in answers:
         if "error" in answer:
             raise BadInput(answer["error"])
+    if len(answers) < len(templates) and broke:  # by itself: limits end it with a signal
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise BadInput(
+            f"the process that renders templates broke at {templates[len(answers)].name!r}: {''.join(said)}; "
+            "see that the rows hold plain JSON values, or leave the template out"
+        )
     if len(answers) < len(templates):
         raise BadInput(
             f"template {templates[len(answers)].name!r} takes more than {seconds} s of processor time or {MEMORY >> 20} MiB "
