@@ -130,7 +130,7 @@ def _table(runs: list[_Done]) -> str:
     names = list(dict.fromkeys(name for run in runs for name in run.metrics))
     names.sort(
         key=lambda name: len({str(run.metrics.get(name)) for run in runs}) == 1
-    )  # what differs stands first
+    )  # those that differ first
     varying = list(runs[0].varying) if runs else []
     head = "".join(f"<th>{escape(name)}</th>" for name in ["run", *varying, *names, "seconds"])
     lines = []
