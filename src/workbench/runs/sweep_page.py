@@ -127,10 +127,9 @@ def _chart(name: str, values: Sequence[tuple[str, float]], badge: str, by: str) 
 
 
 def _table(runs: list[_Done]) -> str:
-    names = list(dict.fromkeys(name for run in runs for name in run.metrics))
-    names.sort(
-        key=lambda name: len({str(run.metrics.get(name)) for run in runs}) == 1
-    )  # those that differ first
+    recorded = dict.fromkeys(name for run in runs for name in run.metrics)
+    differs = {name: len({str(run.metrics.get(name)) for run in runs}) > 1 for name in recorded}
+    names = sorted(recorded, key=differs.__getitem__, reverse=True)  # those that differ stand first
     varying = list(runs[0].varying) if runs else []
     head = "".join(f"<th>{escape(name)}</th>" for name in ["run", *varying, *names, "seconds"])
     lines = []
