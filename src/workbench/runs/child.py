@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,9 @@ def execute(orders: dict[str, Any], waiting: WaitingKernel | None = None) -> dic
 @cache
 def _exporter() -> Any:
     """What renders notebooks; what it compiles and cleans is kept in a process, and in those forked from it."""
-    from nbconvert import HTMLExporter  # noqa: PLC0415  half a second, which a kernel does not wait for
-    from nbconvert.filters import clean_html  # noqa: PLC0415
-
-    found = HTMLExporter(template_name="basic")
-    found.register_filter("clean_html", cache(clean_html))
+    nbconvert = import_module("nbconvert")  # half a second, which a kernel does not wait for
+    found = nbconvert.HTMLExporter(template_name="basic")
+    found.register_filter("clean_html", cache(nbconvert.filters.clean_html))
     return found
 
 
