@@ -7,6 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
@@ -186,6 +188,23 @@ def test_two_writers_share_one_store(tmp_path):
         writer.kill()
         writer.wait()
     assert_all_there(path, written)
+
+
+def test_many_may_make_a_store_at_once(tmp_path):
+    """Without the one look and the turns taken in making it, eight at once fail in four rounds of five."""
+    for turn in range(15):
+        path, start = tmp_path / f"{turn}.sqlite", Barrier(8)
+
+        def write(number, path=path, start=start):
+            store = Store(path)
+            start.wait()
+            store.put(CONTEXT, [(question(str(number)), number)], device="cpu")
+            store.close()
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(write, range(8)))
+        found = Store(path).get(CONTEXT, [question(str(number)) for number in range(8)])
+        assert [answer.value for answer in found] == list(range(8))
 
 
 def test_killed_at_any_moment_nothing_committed_is_lost(tmp_path):

@@ -27,6 +27,7 @@ from workbench.identities import public_identities
 FORMAT = 1
 _APPLICATION_ID = 0x776B6273  # "wkbs": tells our files from other SQLite files
 _SCHEMA = f"""
+BEGIN IMMEDIATE;
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
 CREATE TABLE IF NOT EXISTS contexts (digest BLOB PRIMARY KEY, context TEXT NOT NULL) WITHOUT ROWID;
@@ -35,8 +36,10 @@ CREATE TABLE IF NOT EXISTS answers (
   checksum INTEGER NOT NULL, device TEXT NOT NULL, batch_size INTEGER NOT NULL, made REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, digest TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS identities (name TEXT PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID;
+COMMIT;
 """
 _KEYS_PER_QUERY = 500
+_PATIENCE = 60  # seconds to wait for other processes
 
 
 @dataclass(frozen=True)
@@ -246,12 +249,14 @@ class Store:
                 )
             address = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
             return self._prepare(sqlite3.connect(address, uri=True, isolation_level=None))
-        return self._prepare(sqlite3.connect(self.path, timeout=60, isolation_level=None))
+        return self._prepare(sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None))
 
     def _prepare(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        connection.execute("BEGIN")  # one look, since another process may be making the store
         mark = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        connection.execute("COMMIT")
         if tables and mark != _APPLICATION_ID:
             raise StoreFailed(f"{self.path} is a database but not a store of the workbench; {_ELSEWHERE}")
         if version > FORMAT:
@@ -259,8 +264,7 @@ class Store:
                 f"{self.path} has format {version}, this workbench reads up to {FORMAT}; update it"
             )
         if not tables:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
+            _make(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection
 
@@ -271,6 +275,21 @@ class Store:
         )
 
 
+def _make(connection: sqlite3.Connection) -> None:
+    """Turn an empty file into a store; where others do so too, SQLite may refuse at once instead of waiting its turn."""
+    stop = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_SCHEMA)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > stop:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
 _ELSEWHERE = "name another file in WORKBENCH_STORE"
 _RECOVER = f"`sqlite3 FILE .recover` may save what is in it; move it away or {_ELSEWHERE}"
 
@@ -279,6 +298,8 @@ def _remedy(error: sqlite3.Error) -> str:
     text = str(error)
     if "full" in text or "I/O" in text:
         return f"free some space, or {_ELSEWHERE}; what was committed before is safe"
+    if "locked" in text:
+        return f"another process has held it for {_PATIENCE} s; end that one and start again, or {_ELSEWHERE}"
     if "readonly" in text or "unable to open" in text:
         return f"make it writable, or {_ELSEWHERE}"
     return _RECOVER
