@@ -45,8 +45,13 @@ def place(tmp_path):
     return tmp_path
 
 
+HEARS_SIGINT = (  # which is ignored below a shell's background job
+    "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\nfrom workbench.cli import main\nmain()"
+)
+
+
 def start(place, *words, root="runs"):
-    command = [sys.executable, "-m", "workbench.cli", "sweep", *words, "--root", root]
+    command = [sys.executable, "-c", HEARS_SIGINT, "sweep", *words, "--root", root]
     environment = {**os.environ, "LEDGER": str(place / "ledger")}
     return subprocess.Popen(
         command,
