@@ -1,16 +1,14 @@
 """`python -m benchmarks`: measure, print the table beside the goals, keep it under `data/benchmarks/`.
 
-Each finished part is kept aside until the whole is done, so that an interrupted run goes on where it was.
+Each finished part is kept aside until all that were asked for are done, so that an interrupted run goes on where it was.
 """
 
 import argparse
-import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import alone, duels, runs
-from benchmarks.results import ROOT, Result, table, write
+from benchmarks.results import ROOT, Part, Result, facts, keep, read, save, table
 
 _WORK = ROOT / "build" / "benchmarks"
 
@@ -38,34 +36,40 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="a quarter of the prompts, once; nothing is kept"
     )
-    parser.add_argument("--only", nargs="+", metavar="PART", help="these parts; nothing is kept")
+    parser.add_argument(
+        "--only", nargs="+", metavar="PART", help="these parts; they replace what is kept of them"
+    )
     options = parser.parse_args()
-    wanted = parts(_WORK, quick=options.quick)
-    if options.only:
-        if unknown := set(options.only) - set(wanted):
-            parser.error(f"no part called {', '.join(sorted(unknown))}; choose from: {', '.join(wanted)}")
-        wanted = {name: wanted[name] for name in options.only}
-    whole = not (options.quick or options.only)
-    results = []
-    for name, measure in wanted.items():
+    every = parts(_WORK, quick=options.quick)
+    if unknown := set(options.only or ()) - set(every):
+        parser.error(f"no part called {', '.join(sorted(unknown))}; choose from: {', '.join(every)}")
+    command = " ".join(["python -m benchmarks", *(["--only", *options.only] if options.only else [])])
+    found: dict[str, Part] = {}
+    for name in options.only or every:
         print(f"{name} …", flush=True)
-        found = _measured(_WORK / "done" / f"{name}.json", measure) if whole else measure()
-        print(table(found), flush=True)
-        results += found
-    if whole:
-        write(results, ROOT / "data" / "benchmarks")
-        for path in (_WORK / "done").glob("*.json"):
-            path.unlink()
+        found[name] = _measured(name, every[name], command, keep_it=not options.quick)
+        print(table(found[name].results), flush=True)
+    if not options.quick:
+        keep(found, list(every), ROOT / "data" / "benchmarks")
+        for name in found:
+            _aside(name).unlink()
+    results = [each for part in found.values() for each in part.results]
     print(table(results))
     if any(each.ok is False and each.unit in ("nats", "of all") for each in results):
         raise SystemExit("answers differ from those they are compared with")
 
 
-def _measured(path: Path, measure: Callable[[], list[Result]]) -> list[Result]:
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps([asdict(each) for each in measure()]), encoding="utf-8")
-    return [Result(**each) for each in json.loads(path.read_text(encoding="utf-8"))]
+def _measured(name: str, measure: Callable[[], list[Result]], command: str, keep_it: bool) -> Part:
+    """Measure a part, or read it where an interrupted run has kept it aside."""
+    if not keep_it:
+        return Part(facts(command), measure())
+    if not _aside(name).exists():
+        save({name: Part(facts(command), measure())}, _aside(name))
+    return read(_aside(name))[name]
+
+
+def _aside(name: str) -> Path:
+    return _WORK / "done" / f"{name}.json"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -58,7 +58,7 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def machine() -> dict[str, str]:
+def facts(command: str) -> dict[str, str]:
     """What the figures depend on, with nothing that names the machine's owner."""
     model = "unknown processor"
     if Path("/proc/cpuinfo").exists():
@@ -70,7 +70,7 @@ def machine() -> dict[str, str]:
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False
     )
     return {
-        "command": "make bench",
+        "command": command,
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit.stdout.strip(),
         "processor": f"{model}, {os.cpu_count()} cores",
@@ -79,14 +79,45 @@ def machine() -> dict[str, str]:
     }
 
 
-def write(results: Sequence[Result], folder: Path) -> None:
-    """Write `results.json` and `results.md`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = machine()
-    whole = {"made": facts, "results": [asdict(each) for each in results]}
-    (folder / "results.json").write_text(
-        json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    made = "\n".join(f"- {name}: {value}" for name, value in facts.items())
-    text = f"# Benchmarks\n\nRatios are medians of interleaved runs; the spread is over the repetitions.\n\n{table(results)}\n{made}\n"
-    (folder / "results.md").write_text(text, encoding="utf-8")
+@dataclass(frozen=True)
+class Part:
+    """The results of one part, and the facts they depend on."""
+
+    made: dict[str, str]
+    results: list[Result]
+
+
+def read(path: Path) -> dict[str, Part]:
+    """The parts of a file that `save` wrote; none where it is not there."""
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        name: Part(part["made"], [Result(**each) for each in part["results"]]) for name, part in found.items()
+    }
+
+
+def save(parts: Mapping[str, Part], path: Path) -> None:
+    """Write parts as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = {name: asdict(part) for name, part in parts.items()}
+    path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def keep(parts: Mapping[str, Part], order: Sequence[str], folder: Path) -> None:
+    """Put parts in the place of those of the same name in `results.json`, and write `results.md` from all."""
+    found = {**read(folder / "results.json"), **parts}
+    whole = {name: found[name] for name in order if name in found}
+    save(whole, folder / "results.json")
+    rows = table([each for part in whole.values() for each in part.results])
+    text = f"# Benchmarks\n\nRatios are medians of interleaved runs; the spread is over the repetitions.\n\n{rows}"
+    (folder / "results.md").write_text(text + _told(whole), encoding="utf-8")
+
+
+def _told(whole: Mapping[str, Part]) -> str:
+    """Say of each set of facts which parts were made under it."""
+    named: dict[str, list[str]] = {}
+    for name, part in whole.items():
+        said = "\n".join(f"- {what}: {value}" for what, value in part.made.items())
+        named.setdefault(said, []).append(name)
+    return "".join(f"\n**{', '.join(names)}**\n\n{said}\n" for said, names in named.items())

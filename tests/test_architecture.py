@@ -12,7 +12,7 @@ import workbench
 SOURCE = Path(workbench.__file__).parent
 FLOORS = [
     {"errors"},
-    {"records", "identities"},
+    {"records", "identities", "store_file"},
     {"family", "store", "templates", "stats", "words"},
     {"tasks", "published", "models", "mixtures", "packs"},
     {"asking", "finetuning"},

@@ -23,23 +23,9 @@ from platformdirs import user_cache_path
 
 from workbench.errors import StoreFailed
 from workbench.identities import public_identities
+from workbench.store_file import RECOVER, connect, remedy
 
-FORMAT = 1
-_APPLICATION_ID = 0x776B6273  # "wkbs": tells our files from other SQLite files
-_SCHEMA = f"""
-BEGIN IMMEDIATE;
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {FORMAT};
-CREATE TABLE IF NOT EXISTS contexts (digest BLOB PRIMARY KEY, context TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS answers (
-  key BLOB PRIMARY KEY, context BLOB NOT NULL, question TEXT NOT NULL, answer NOT NULL,
-  checksum INTEGER NOT NULL, device TEXT NOT NULL, batch_size INTEGER NOT NULL, made REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, digest TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS identities (name TEXT PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID;
-COMMIT;
-"""
 _KEYS_PER_QUERY = 500
-_PATIENCE = 60  # seconds to wait for other processes
 
 
 @dataclass(frozen=True)
@@ -194,7 +180,7 @@ class Store:
         with self._transaction(write=repair) as connection:
             whole = connection.execute("PRAGMA integrity_check").fetchone()[0]
             if whole != "ok":
-                raise StoreFailed(f"{self.path} is damaged as a database: {whole}; {_RECOVER}")
+                raise StoreFailed(f"{self.path} is damaged as a database: {whole}; {RECOVER}")
             damaged = [
                 key
                 for key, context, question, answer, checksum in connection.execute(
@@ -226,83 +212,18 @@ class Store:
                 raise
         except sqlite3.Error as error:
             self.close()
-            raise StoreFailed(f"the store {self.path} failed: {error}; {_remedy(error)}") from error
+            raise StoreFailed(f"the store {self.path} failed: {error}; {remedy(error)}") from error
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None or self._owner != os.getpid():  # a connection must not cross a fork
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StoreFailed(
-                    f"cannot make the folder of the store {self.path}: {error}; {_ELSEWHERE}"
-                ) from error
-            self._connection = self._connect()
-            self._owner = os.getpid()
+            self._connection, self._owner = connect(self.path), os.getpid()
         return self._connection
-
-    def _connect(self) -> sqlite3.Connection:
-        if self.path.exists() and not os.access(self.path.parent, os.W_OK):
-            log = self.path.with_name(self.path.name + "-wal")
-            if log.exists() and log.stat().st_size:
-                raise StoreFailed(
-                    f"{self.path} is in a read-only folder with answers still in {log.name}; {_ELSEWHERE}"
-                )
-            address = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
-            return self._prepare(sqlite3.connect(address, uri=True, isolation_level=None))
-        return self._prepare(sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None))
-
-    def _prepare(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        connection.execute("BEGIN")  # one look, since another process may be making the store
-        mark = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        connection.execute("COMMIT")
-        if tables and mark != _APPLICATION_ID:
-            raise StoreFailed(f"{self.path} is a database but not a store of the workbench; {_ELSEWHERE}")
-        if version > FORMAT:
-            raise StoreFailed(
-                f"{self.path} has format {version}, this workbench reads up to {FORMAT}; update it"
-            )
-        if not tables:
-            _make(connection)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        return connection
 
     def _damaged(self, key: bytes) -> StoreFailed:
         return StoreFailed(
             f"the entry {key.hex()} of the store {self.path} is damaged (its checksum does not fit); "
             "`workbench store check --repair` removes damaged entries, and they are computed again"
         )
-
-
-def _make(connection: sqlite3.Connection) -> None:
-    """Turn an empty file into a store; where others do so too, SQLite may refuse at once instead of waiting its turn."""
-    stop = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > stop:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-_ELSEWHERE = "name another file in WORKBENCH_STORE"
-_RECOVER = f"`sqlite3 FILE .recover` may save what is in it; move it away or {_ELSEWHERE}"
-
-
-def _remedy(error: sqlite3.Error) -> str:
-    text = str(error)
-    if "full" in text or "I/O" in text:
-        return f"free some space, or {_ELSEWHERE}; what was committed before is safe"
-    if "locked" in text:
-        return f"another process has held it for {_PATIENCE} s; end that one and start again, or {_ELSEWHERE}"
-    if "readonly" in text or "unable to open" in text:
-        return f"make it writable, or {_ELSEWHERE}"
-    return _RECOVER
 
 
 def _digest(context: str) -> bytes:
