@@ -40,7 +40,7 @@ MAY_TORCH = {
             "states",
         )
     ),
-    *(f"finetuning/{name}.py" for name in ("batches", "loop")),
+    *(f"finetuning/{name}.py" for name in ("activations", "batches", "loop")),
 }
 LAZY = {"__init__.py", "models/__init__.py"}  # the two places that import on first use
 BROAD = {"models/convert.py"}  # what a hostile pickle makes torch raise

@@ -20,6 +20,7 @@ import torch
 from accelerate import Accelerator
 
 from workbench.errors import BadInput, StoreFailed
+from workbench.finetuning.activations import one_kernel
 from workbench.finetuning.batches import Batch, loss_of
 
 SAVING_SHARE = 0.05  # of the time at most goes into checkpoints
@@ -118,7 +119,7 @@ def train(
     wrapped, stepper = crew.prepare(model, optimizer)
     keep = _Keeper(folder if crew.is_main_process else None, every_seconds, options)
     model.train()
-    with _own_noise(crew):
+    with _own_noise(crew), one_kernel(model):
         for step in range(len(losses), plan.steps):
             for group in optimizer.param_groups:
                 group["lr"] = plan.rate(step) * group["times"]
