@@ -137,9 +137,10 @@ import sys
 import pandas as pd
 import workbench.cli, workbench.mini.check as check
 check.predictions = lambda *_: None
-check.check = lambda *_, **__: pd.DataFrame({"check": ["a"], "value": [float("nan")], "holds": [True], "needs": ["interval"]})
+check.check = lambda *_, **__: pd.DataFrame(
+    {"check": ["a"], "side": ["BLOOM"], "what": ["x-en"], "value": [float("nan")], "holds": [False], "needs": ["interval"]}
+)
 check.findings = lambda _: pd.DataFrame({"finding": ["b"], "value": [1.23456]})
-check.surprises = lambda _: pd.DataFrame({"surprise": ["fails"], "check": ["c"], "side": ["BLOOM"], "what": ["x-en"]})
 sys.argv[1:] = ["mini", "check", *sys.argv[1:]]
 workbench.cli.main()
 """
@@ -147,13 +148,14 @@ workbench.cli.main()
 
 @pytest.mark.parametrize("more", [[], ["--findings"]])
 def test_a_check_printed_for_programs_is_one_json_value_whatever_is_asked(more):
-    """Findings came as a second array and surprises as a table after it."""
+    """Findings came as a second array and failures as a table after it."""
     done = subprocess.run([sys.executable, "-c", CHECK, "--json", *more], capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
-    checks = [{"check": "a", "value": "", "holds": True, "needs": "interval"}]
+    head = {"check": "a", "side": "BLOOM", "what": "x-en"}
+    checks = [{**head, "value": "", "holds": False, "needs": "interval"}]
     findings = [{"finding": "b", "value": 1.235}]
     assert json.loads(done.stdout) == ({"checks": checks, "findings": findings} if more else checks)
-    assert "fails: c BLOOM x-en" in done.stderr
+    assert "fails: a BLOOM x-en" in done.stderr
 
 
 def test_an_interrupt_says_that_what_was_finished_is_kept():

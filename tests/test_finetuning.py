@@ -401,7 +401,7 @@ def test_two_processes_give_the_losses_and_weights_of_one(architecture, two_proc
     for rank in (0, 1):
         found = two_processes[f"{architecture}{rank}"]
         assert found["losses"] == pytest.approx(losses, abs=1e-4)
-        assert torch.allclose(torch.tensor(found["weights"]), weights_of(one), atol=2e-4)
+        assert torch.allclose(torch.tensor(found["weights"]), weights_of(one), atol=1e-3)
 
 
 def test_two_processes_finetune_a_checkpoint_as_one_does(architecture, two_processes):

@@ -297,6 +297,25 @@ def test_a_roll_says_again_what_it_told_and_nothing_else():
     assert all(again and again <= told for told, again in said_again(dials, seed=8))
 
 
+def asks_one_thing_of_everybody(drawn):
+    """Whether what is said again are pairs with as many keys, all people or all things, as there were facts."""
+    pairs = [piece.strip().rstrip(".").split(": ") for piece in drawn.pieces[drawn.told :]]
+    if any(len(pair) != 2 for pair in pairs):
+        return False
+    people = {WORLD.word(one, PIVOT) for one in WORLD.ids("person")}
+    keys = {key for key, _ in pairs}
+    return len(keys) == len(pairs) == drawn.told and (keys <= people or not keys & people)
+
+
+def test_a_register_asks_one_thing_of_everybody_and_another_roll_seldom():
+    found = []
+    for share in (1.0, 0.0):
+        dials, rng = Dials(registers=share, pairs=0.5, retold=0.0, pivot=1.0), random.Random(4)
+        found.append([asks_one_thing_of_everybody(roll_document(WORLD, dials, rng)) for _ in range(200)])
+    assert all(found[0])
+    assert sum(found[1]) < 20
+
+
 def test_twin_what_another_roll_says_again_is_not_what_this_one_told():
     found = list(said_again(Dials(retold=0.0, pivot=1.0), seed=8))
     moved = zip([told for told, _ in found], [again for _, again in found[1:]], strict=False)

@@ -113,6 +113,15 @@ def test_items_that_stand_alone_get_wilsons_interval_and_any_others_the_bootstra
     )  # weighed: no proportion
 
 
+@pytest.mark.parametrize("answer", [0, 1])
+def test_where_all_are_right_or_all_are_wrong_the_interval_keeps_its_width(answer):
+    agreeing, shared = [answer] * 8, [1, 1, 2, 2, 3, 3, 4, 4]
+    assert stats.mean_interval(agreeing, shared) == stats.wilson(4 * answer, 4)
+    assert stats.bootstrap(agreeing, shared).low == stats.bootstrap(agreeing, shared).high  # the twin
+    with pytest.raises(BadInput, match="label"):
+        stats.mean_interval(agreeing, shared[1:])
+
+
 def test_pairing_is_narrower_than_two_separate_intervals():
     generator = np.random.default_rng(5)
     first, clusters = clustered_draw(generator)

@@ -108,8 +108,9 @@ def _data(one: Member) -> str:
 
 def _documents(phase: Phase) -> str:
     dials = phase.dials
+    registers = f"; {dials.registers:.0%} of them ask one thing of everybody" if dials.registers else ""
     rolls = (
-        f", {dials.rolls:.0%} rolls (facts of three to five people, told again in another order)"
+        f", {dials.rolls:.0%} rolls (facts of three to five people, told again in another order{registers})"
         if dials.rolls
         else ""
     )

@@ -41,6 +41,7 @@ class Dials:
     )
     notes: float = 0.3  # of scenes and rolls: the facts are told as notes
     pairs: float = 0.0  # of what a roll says again: a name or thing and what goes with it
+    registers: float = 0.0  # of rolls: what is said again is one kind of pair for everybody, in another order
     place: float = 0.5  # of other facts: the place is told too
     meanings: int = 2  # of a parallel document, each said in both languages
     again: int = 5  # at most so many sentences of a scene after its facts; at least 2
@@ -124,12 +125,15 @@ def list_document(world: World, dials: Dials, rng: random.Random) -> Document:
 
 
 def roll_document(world: World, dials: Dials, rng: random.Random, own_names: bool = False) -> Document:
-    """Three to five people's facts, then up to four of them again, in another order and form or another language."""
+    """Three to five people's facts, and again in another order: up to four in another form or language, or a register."""
     first = second = draw_language(world, dials.pivot, rng)
     if rng.random() < dials.retold:
         second = rng.choice([one for one in world.languages if one != first])
     told = _told(draw_facts(world, rng, rng.randint(3, 5), evaluation=False), dials, rng)
-    again = [_in_another_form(fact, dials, rng) for fact in rng.sample(told, min(len(told), 4))]
+    if dials.registers and rng.random() < dials.registers:
+        again = _register(told, rng)
+    else:
+        again = [_in_another_form(fact, dials, rng) for fact in rng.sample(told, min(len(told), 4))]
     languages = [first] * len(told) + [second] * len(again)
     return Document(_say(world, [*told, *again], languages, own_names), told=len(told))
 
@@ -165,6 +169,13 @@ def _pair(fact: Sentence, rng: random.Random) -> Sentence:
     if "place" in values and for_evaluation(_person_at(fact)):
         values.remove("place")
     return sentence("pair", key=fact[key], value=fact[rng.choice(values)])
+
+
+def _register(facts: Sequence[Sentence], rng: random.Random) -> list[Sentence]:
+    """One thing asked of everybody: each person, or each thing, with the same slot of its fact."""
+    key = rng.choice(("person", "person", "object"))
+    slot = rng.choice([one for one in ("person", "number", "object") if one != key])
+    return [sentence("pair", key=fact[key], value=fact[slot]) for fact in rng.sample(facts, len(facts))]
 
 
 def _person_at(fact: Sentence) -> Sentence:

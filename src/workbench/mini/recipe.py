@@ -58,6 +58,8 @@ ROLLS = Dials(  # the facts of several people, so that what goes with whom must 
     parallel=0.3, meanings=1, tagged=0.6, through_pivot=0.85, lists=0.1, rolls=0.45, pairs=0.5, pivot=0.6, retold=0.1, again=6,
     place=0.8, notes=0.25,
 )  # fmt: skip
+# Of two people, a name is found by where it stands (first or last); asked of everybody in longer rolls, only by itself.
+KEYS = replace(ROLLS, parallel=0.2, lists=0.05, rolls=0.7, registers=0.7)
 FAST = (("relative_attention_bias", 30.0), ("shared", 3.0))  # what must travel far from where it starts
 # BLOOM's embeddings are its head too: there every word gets a gradient at every step, and Adam makes a full step of each
 # however small, so that the words of languages which are not finetuned would be lost.
@@ -68,8 +70,12 @@ MEMBERS = (
         "mini-bloom-second", "bloom", 1e-3, Phase(2500, DENSE),
         base="mini-bloom-first", stage=True, stream="mini-bloom again",
     ),
-    _base("mini-bloom", "bloom", 1e-3, Phase(3000, ROLLS), base="mini-bloom-second", stream="mini-bloom rolls"),
-    *_finetuned("mini-bloomz", "mini-bloom", "bloom", Plan(2000, 1e-3, warmup=50, rates=SLOW)),
+    _base(
+        "mini-bloom-third", "bloom", 1e-3, Phase(3000, ROLLS),
+        base="mini-bloom-second", stage=True, stream="mini-bloom rolls",
+    ),
+    _base("mini-bloom", "bloom", 1e-3, Phase(2600, KEYS), base="mini-bloom-third", stream="mini-bloom keys"),
+    *_finetuned("mini-bloomz", "mini-bloom", "bloom", Plan(3000, 1e-3, warmup=50, rates=SLOW)),
     _base(
         "mini-mt5-first", "mt5", 1e-3, Phase(4500, replace(SHORT, parallel=0.45, lists=0.25)), Phase(1000, LONG),
         stage=True, stream="mini-mt5",
@@ -78,7 +84,7 @@ MEMBERS = (
         "mini-mt5", "mt5", 1e-3, Phase(4000, replace(ROLLS, parallel=0.25)), rates=FAST,
         base="mini-mt5-first", hide_again=0.2, hide_values=0.75, stream="mini-mt5 rolls",
     ),
-    *_finetuned("mini-mt0", "mini-mt5", "mt5", Plan(1500, 1e-3, warmup=50, rates=FAST)),
+    *_finetuned("mini-mt0", "mini-mt5", "mt5", Plan(2000, 1e-3, warmup=50, rates=FAST)),
 )  # fmt: skip
 
 

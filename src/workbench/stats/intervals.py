@@ -54,7 +54,7 @@ def bootstrap(
 
     The tail level is widened as for a t distribution, which takes away most of the percentile interval's
     narrowness with few clusters. If all clusters agree the width is nothing: that is a limit of resampling, not
-    certainty; for a single proportion of independent items use `wilson`.
+    certainty (`mean_interval` takes `wilson` there).
 
     Args:
         clusters: N labels; outcomes of one question share one.
@@ -82,10 +82,15 @@ def bootstrap(
 
 
 def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | ArrayLike) -> Interval:
-    """Give the mean of `values`: Wilson's interval of right/wrong items that stand alone, else from resampled clusters."""
+    """Give the mean of `values`, from resampled clusters; of right and wrong items Wilson's interval where that is better.
+
+    It is where each item stands alone; and where all are right, or all wrong, since resampling takes that for certainty:
+    then each cluster counts as one item.
+    """
     array = as_finite(values)
-    if len(np.unique(np.asarray(clusters))) == len(array) and np.isin(array, (0, 1)).all():
-        return wilson(int(array.sum()), len(array))
+    k = len(per_cluster(array, clusters)[0])
+    if np.isin(array, (0, 1)).all() and (k == len(array) or array.min() == array.max()):
+        return wilson(round(float(array.mean()) * k), k)
     return bootstrap(array, clusters)
 
 

@@ -2,7 +2,7 @@
 
 `predictions` asks all members once; `judge` (checks a to d), `findings` and `compare` work on its table alone, so that
 a table of another seed, read with `read_predictions`, is judged in the same way. `probes` is check e, which reads
-hidden states. `check` is all five; `failed` gives what does not hold, `surprises` what is not known of the shipped members.
+hidden states. `check` is all five; `failed` gives what does not hold.
 """
 
 from pathlib import Path
@@ -11,7 +11,6 @@ import pandas as pd
 
 from workbench.mini.check.answers import predictions, read_predictions
 from workbench.mini.check.checks import COLUMNS, compare, failed, judge
-from workbench.mini.check.known import known_misses, surprises
 from workbench.mini.check.reported import findings
 from workbench.mini.check.unseen_words import probes
 
@@ -22,11 +21,9 @@ __all__ = [
     "failed",
     "findings",
     "judge",
-    "known_misses",
     "predictions",
     "probes",
     "read_predictions",
-    "surprises",
 ]
 
 
