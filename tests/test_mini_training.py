@@ -48,6 +48,31 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(quick, tmp
     assert weights[0].read_bytes() != weights[2].read_bytes()
 
 
+def test_nothing_starts_from_a_base_of_another_seed_or_recipe(quick, tmp_path):
+    """A base that lay in the folder was taken for the recipe's own, and its finetuned member got the recipe's hash."""
+    shutil.copytree(quick / "mini-mt5", tmp_path / "mini-mt5")
+    with pytest.raises(BadInput, match="another recipe or seed"):
+        recipe.train(["mini-mt0"], tmp_path, seed=1, quick=True, show=False)
+    with pytest.raises(BadInput, match="another recipe or seed"):
+        recipe.train(["mini-mt0"], tmp_path, show=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["mini-mt5"]
+    recipe.train(["mini-mt0"], tmp_path, quick=True, show=False)  # the twin: its own base
+
+
+def test_nothing_goes_on_from_the_half_made_checkpoint_of_another_seed(tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe, "_save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        recipe.train(["mini-mt5"], tmp_path, quick=True, show=False)
+    monkeypatch.undo()
+    (half,) = tmp_path.glob(".training-*")
+    assert half.name == ".training-mini-mt5-first"
+    with pytest.raises(BadInput, match="another training"):
+        recipe.train(["mini-mt5"], tmp_path, seed=1, quick=True, show=False)
+
+
 def test_a_quick_training_does_not_touch_the_shipped_data():
     with pytest.raises(BadInput, match="another folder"):
         recipe.train(folder=data_path("mini/models"), quick=True)
@@ -134,7 +159,7 @@ def test_an_interrupted_training_leaves_a_line_and_goes_on_to_the_same_weights(q
     lines = [
         json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
     ]
-    assert [line["until"] for line in lines] == [3, 4, 4, 4]  # three stages
+    assert [line["until"] for line in lines] == [3, 4, 4, 4, 4]  # four stages
     weights = [folder / "mini-bloom" / "model.safetensors" for folder in (quick, tmp_path)]
     assert weights[0].read_bytes() == weights[1].read_bytes()
 

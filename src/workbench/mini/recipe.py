@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from workbench.errors import BadInput, UnknownName
-from workbench.finetuning import Batch, Plan, loss_of
+from workbench.finetuning import Batch, Options, Plan, loss_of
 from workbench.finetuning import train as run_plan
 from workbench.mini.architectures import load_float32, new_model
 from workbench.mini.corpus import Dials
@@ -114,7 +114,7 @@ def train(
 
     Raises:
         UnknownName: a member that does not exist.
-        BadInput: a quick training into the shipped data, or a checkpoint of another recipe in the way.
+        BadInput: a quick training into the shipped data, or a member or checkpoint of another recipe or seed in the way.
     """
     shipped = data_path("mini/models")
     folder = folder or shipped
@@ -126,17 +126,29 @@ def train(
 
 def _train_with_bases(one: Member, folder: Path, seed: int, quick: bool, show: bool) -> Path:
     """Train a member; what it starts from first, when that is missing too."""
-    target = folder / one.name
+    target, made = folder / one.name, shrink(one) if quick else one
     if (target / "model.safetensors").exists():
+        _refuse_another(target, made, seed)
         return target
     if one.base and not quick:
         take_shipped(member(one.base), folder, seed)
     if one.base:
         _train_with_bases(member(one.base), folder, seed, quick, show)
-    train_member(shrink(one) if quick else one, folder, seed, show)
+    train_member(made, folder, seed, show)
     if one.base and member(one.base).stage:
         shutil.rmtree(folder / one.base)
     return target
+
+
+def _refuse_another(found: Path, one: Member, seed: int) -> None:
+    """A finished member of another recipe or seed must not pass for this one, least of all as what another starts from."""
+    record = found / "training.json"
+    if not record.exists() or json.loads(record.read_text(encoding="utf-8"))["recipe"] != recipe_hash(
+        one, seed
+    ):
+        raise BadInput(
+            f"{found} holds {one.name} of another recipe or seed; remove it, or name another folder (--folder)"
+        )
 
 
 def take_shipped(base: Member, folder: Path, seed: int) -> None:
@@ -195,7 +207,8 @@ def train_member(one: Member, folder: Path, seed: int, show: bool = True) -> Pat
         model = new_model(one.architecture, len(tokenizer))
     batch_of, progress = batch_maker(one, read_kit(), tokenizer, seed), Progress(one, show)
     with progress.ledger(folder):
-        losses = run_plan(model, batch_of, one.plan, work, report=progress.step)
+        options = Options(belongs_to=recipe)
+        losses = run_plan(model, batch_of, one.plan, work, report=progress.step, options=options)
     record: dict[str, Any] = {"member": one.name, "recipe": recipe, "seed": seed, "steps": one.plan.steps}
     if one.base and member(one.base).stage:
         record["stage_before"] = json.loads((folder / one.base / "training.json").read_text(encoding="utf-8"))
