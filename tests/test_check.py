@@ -252,6 +252,17 @@ def test_there_is_no_ratio_where_english_gained_nothing():
     assert found.index.get_level_values("unit").tolist() == ["points"]
 
 
+def test_by_task_is_the_mean_share_of_what_chance_leaves(working):
+    found = checks.by_task(working)
+    rows = working[
+        working["member"].eq(BLOOM.xp3) & working["task"].eq("who") & working["wordings"].eq("seen")
+    ]
+    for where, inside in (("in xP3", True), ("left out", False)):
+        part = rows[rows["language"].isin(FINETUNED) == inside]
+        assert found.loc[(where, "who"), BLOOM.xp3] == pytest.approx(2 * part["correct"].mean() - 1)
+    assert set(found.index.get_level_values("task")) == set(RANKED)
+
+
 # --- intervals -------------------------------------------------------------------------------------------------------
 
 
@@ -264,10 +275,15 @@ def test_a_contrast_is_the_difference_of_the_means_of_the_answers(working):
 
 def test_the_chance_corrected_score_of_mixed_numbers_of_choices(working):
     table = working.assign(chance=np.where(working["task"] == "topic", 1 / 3, 0.5))
-    rows = answers(table, Cell(BLOOM.xp3, FINETUNED))
-    chance = rows["chance"].mean()
-    expected = (rows["correct"].mean() - chance) / (1 - chance)
-    assert per_meaning(table, [(1, Cell(BLOOM.xp3, FINETUNED))], "above").mean() == pytest.approx(expected)
+    cell = Cell(BLOOM.xp3, FINETUNED)
+    worth = {(True, 1 / 3): 1, (False, 1 / 3): -0.5, (True, 0.5): 1, (False, 0.5): -1}
+    rows = answers(table, cell)
+    expected = np.mean(
+        [worth[bool(right), chance] for right, chance in zip(rows["correct"], rows["chance"], strict=True)]
+    )
+    assert per_meaning(table, [(1, cell)], "above").mean() == pytest.approx(expected)
+    right = per_meaning(table.assign(correct=True), [(1, cell)], "above")
+    assert interval(right).high == 1  # where all is right, no draw of meanings goes beyond
 
 
 def test_the_ratio_interval_is_that_of_a_slow_loop():

@@ -62,7 +62,7 @@ def intervals(
             label = None if name is None else str(name)
             axes.plot(rows[x], places, marker, color=colour, markersize=5.5, label=label)
             if isinstance(reference, str):
-                shown = reference_label if position == 0 else None
+                shown = reference_label if position == len(groups) - 1 else None  # the legend ends with it
                 axes.plot(
                     rows[reference], places, "|", color=INK, markersize=9, markeredgewidth=1.6, label=shown
                 )

@@ -55,7 +55,8 @@ def card(one: Member, record: dict[str, Any], scores: dict[str, Any]) -> str:
             *_table(scores["native_wordings"], "wordings in the data's language"),
             "",
             *_table(
-                scores["translation_exact"], "translation, share of exactly right answers (to or from x-en)"
+                {f"{way} x-en": row for way, row in scores["translation_exact"].items()},
+                "translation, share of exactly right answers",
             ),
             "",
         ]
@@ -102,7 +103,8 @@ def _data(one: Member) -> str:
     how = "Next token"
     if one.architecture == "mt5":
         whole = f"{one.hide_parallel:.0%} of the parallel documents and {one.hide_again:.0%} of the others"
-        how = f"Span corruption (at the end, whole sentences in {whole})"
+        values = f", single values in {one.hide_values:.0%} of scenes and rolls" if one.hide_values else ""
+        how = f"Span corruption (at the end, whole sentences in {whole}{values})"
     return f"{how} on documents in all languages: {documents}."
 
 

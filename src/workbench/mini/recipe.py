@@ -28,7 +28,9 @@ from workbench.mini.source import source_digest
 from workbench.models.loading import quiet
 from workbench.records import data_path, write_atomically
 
-LOSS_TOLERANCE = 0.05  # nats by which a retraining's losses (means of 50 steps) may differ on another machine
+# Nats by which a retraining's losses (means of 50 steps) may differ on another machine: where a loss falls fast, rounding
+# alone (two threads in place of one) moved them by 0.04; a base of another recipe by 0.31.
+LOSS_TOLERANCE = 0.1
 FLOAT16_SHIFT = 0.02  # nats by which a member's loss may change when its weights are saved
 
 

@@ -11,11 +11,12 @@ import pandas as pd
 
 from workbench.mini.check.answers import predictions, read_predictions
 from workbench.mini.check.checks import COLUMNS, compare, failed, judge
-from workbench.mini.check.reported import findings
+from workbench.mini.check.reported import by_task, findings
 from workbench.mini.check.unseen_words import probes
 
 __all__ = [
     "COLUMNS",
+    "by_task",
     "check",
     "compare",
     "failed",

@@ -28,7 +28,7 @@ class Cell:
 
 
 def answers(table: pd.DataFrame, cell: Cell) -> pd.DataFrame:
-    """Give the rows of a cell, with `above`: right (1) or wrong (0) minus chance, where 1 is all that chance leaves.
+    """Give the rows of a cell, with `above`: right (1) or wrong (0) minus chance, in units of what chance leaves there.
 
     Raises:
         BadInput: a member, language, kind of wording or task that the table has no answers for.
@@ -46,7 +46,7 @@ def answers(table: pd.DataFrame, cell: Cell) -> pd.DataFrame:
             "compute the table with `predictions`"
         )
     correct = rows["correct"].astype(float)
-    above = (correct - rows["chance"]) / (1 - rows["chance"].mean())
+    above = (correct - rows["chance"]) / (1 - rows["chance"])
     return rows.assign(correct=correct, above=above, cluster=rows["cluster"].astype(str))
 
 

@@ -45,6 +45,25 @@ def findings(predicted: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def by_task(predicted: pd.DataFrame) -> pd.DataFrame:
+    """Share of what chance leaves (0: chance, 1: all right) that each member reaches on seen wordings, task by task.
+
+    Rows: where ("in xP3" or "left out" of it) and the tasks of the mixtures; columns: members and baselines.
+    """
+    languages = {
+        "in xP3": FINETUNED,
+        "left out": [one for one in _languages(predicted) if one not in FINETUNED],
+    }
+    found = {
+        (where, task, member): answers(predicted, Cell(member, tuple(codes), tasks=(task,)))["above"].mean()
+        for where, codes in languages.items()
+        for task in RANKED
+        for member in dict.fromkeys(predicted["member"])
+    }
+    table = pd.Series(found).unstack(sort=False)
+    return table.rename_axis(index=["where", "task"], columns="member")
+
+
 def _points(finding: str, side: Side, member: str, of: str, found: Interval) -> Found:
     value, low, high = (100 * one for one in (found.estimate, found.low, found.high))
     return finding, side.name, member, of, "points", value, low, high
