@@ -286,8 +286,10 @@ def test_micro_batches_give_the_losses_and_weights_of_the_whole_batch(architectu
     whole, cut = tiny(architecture), tiny(architecture)
     expected = train(whole, micro_batches(architecture, 1), PLAN)
     assert train(cut, micro_batches(architecture, parts), PLAN) == pytest.approx(expected, abs=1e-4)
-    # at a rate of 0.01, Adam makes a small step of a rounding error where a gradient is nearly none
-    assert torch.allclose(weights_of(cut), weights_of(whole), atol=1e-3)
+    apart = (weights_of(cut) - weights_of(whole)).abs()
+    # where a gradient is nearly none, Adam makes a small step of its rounding error
+    assert (apart > 2e-4).float().mean() < 1e-5
+    assert apart.max() < 1e-3
 
 
 def test_twin_micro_batches_that_each_count_as_a_whole_differ(architecture):
@@ -401,7 +403,7 @@ def test_two_processes_give_the_losses_and_weights_of_one(architecture, two_proc
     for rank in (0, 1):
         found = two_processes[f"{architecture}{rank}"]
         assert found["losses"] == pytest.approx(losses, abs=1e-4)
-        assert torch.allclose(torch.tensor(found["weights"]), weights_of(one), atol=1e-3)
+        assert torch.allclose(torch.tensor(found["weights"]), weights_of(one), atol=2e-4)
 
 
 def test_two_processes_finetune_a_checkpoint_as_one_does(architecture, two_processes):

@@ -28,9 +28,7 @@ from workbench.mini.source import source_digest
 from workbench.models.loading import quiet
 from workbench.records import data_path, write_atomically
 
-# Nats by which a retraining's losses (means of 50 steps) may differ on another machine: where a loss falls fast, rounding
-# alone (two threads in place of one) moved them by 0.04; a base of another recipe by 0.31.
-LOSS_TOLERANCE = 0.1
+LOSS_TOLERANCE = 0.05  # nats by which a retraining's losses (means of 50 steps) may differ on another machine
 FLOAT16_SHIFT = 0.02  # nats by which a member's loss may change when its weights are saved
 
 
@@ -130,7 +128,10 @@ def _train_with_bases(one: Member, folder: Path, seed: int, quick: bool, show: b
     """Train a member; what it starts from first, when that is missing too."""
     target, made = folder / one.name, shrink(one) if quick else one
     if (target / "model.safetensors").exists():
-        _refuse_another(target, made, seed)
+        if not _is_made(target, made, seed):  # least of all may another start from it
+            raise BadInput(
+                f"{target} holds {one.name} of another recipe or seed; remove it, or name another folder (--folder)"
+            )
         return target
     if one.base and not quick:
         take_shipped(member(one.base), folder, seed)
@@ -142,25 +143,18 @@ def _train_with_bases(one: Member, folder: Path, seed: int, quick: bool, show: b
     return target
 
 
-def _refuse_another(found: Path, one: Member, seed: int) -> None:
-    """A finished member of another recipe or seed must not pass for this one, least of all as what another starts from."""
+def _is_made(found: Path, one: Member, seed: int) -> bool:
+    """Whether a folder holds a finished member of this recipe and seed."""
     record = found / "training.json"
-    if not record.exists() or json.loads(record.read_text(encoding="utf-8"))["recipe"] != recipe_hash(
+    return record.exists() and json.loads(record.read_text(encoding="utf-8"))["recipe"] == recipe_hash(
         one, seed
-    ):
-        raise BadInput(
-            f"{found} holds {one.name} of another recipe or seed; remove it, or name another folder (--folder)"
-        )
+    )
 
 
 def take_shipped(base: Member, folder: Path, seed: int) -> None:
     """Copy a base that ships, if it is what training it here would give."""
     shipped = data_path("mini/models") / base.name
-    if (folder / base.name).exists() or not (shipped / "training.json").exists():
-        return
-    if json.loads((shipped / "training.json").read_text(encoding="utf-8"))["recipe"] == recipe_hash(
-        base, seed
-    ):
+    if not (folder / base.name).exists() and _is_made(shipped, base, seed):
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copytree(shipped, folder / base.name)
 
