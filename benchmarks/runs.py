@@ -11,11 +11,11 @@ from time import perf_counter
 import nbformat
 
 from benchmarks.results import Result, ratio
-from workbench.records import notebook_path
+from workbench.paths import notebook_path
 
 NOTEBOOK = notebook_path("01_prompt_sensitivity.ipynb")
 _NOTHING = (
-    "from workbench.records import record\nrecord(value=seed)"  # a notebook whose runs cost next to nothing
+    "from workbench.run_log import record\nrecord(value=seed)"  # a notebook whose runs cost next to nothing
 )
 
 

@@ -7,15 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.errors import BadInput, UnknownName
-from workbench.mini import check as checks
-from workbench.mini import recipe
-from workbench.mini.baselines import LABELLED, copy_choice, fit, ngram_choices, training_item
-from workbench.mini.check.answers import BASELINES, NO_MARK, as_predictions, questions
-from workbench.mini.check.contrasts import Cell, answers, interval, per_meaning, ratio
-from workbench.mini.check.reported import HELD_OUT_TASKS, P3_AND_XP3, STOP_MARK, TRANSFER
-from workbench.mini.check.sides import SIDES
-from workbench.mini.check.unseen_words import (
+from miniatures import check as checks
+from miniatures import recipe
+from miniatures.baselines import LABELLED, copy_choice, fit, ngram_choices, training_item
+from miniatures.check.answers import BASELINES, NO_MARK, as_predictions, questions
+from miniatures.check.contrasts import Cell, answers, interval, per_meaning, ratio
+from miniatures.check.reported import HELD_OUT_TASKS, P3_AND_XP3, STOP_MARK, TRANSFER
+from miniatures.check.sides import SIDES
+from miniatures.check.unseen_words import (
     Words,
     folds,
     held_out_accuracy,
@@ -24,9 +23,10 @@ from workbench.mini.check.unseen_words import (
     word_accuracy,
     words_of,
 )
-from workbench.mini.examples import FINETUNED, read_wordings
-from workbench.mini.questions import HELD_OUT, RANKED
-from workbench.mini.world import for_evaluation, read_world, sentence
+from miniatures.examples import FINETUNED, read_wordings
+from miniatures.questions import HELD_OUT, RANKED
+from miniatures.world import for_evaluation, read_world, sentence
+from workbench.errors import BadInput, UnknownName
 from workbench.tasks import Item, read_sentences
 
 WORLD, WORDINGS = read_world(), read_wordings()
@@ -216,7 +216,7 @@ def found_again():
     """The findings of twelve planted tables, of one side and from the rows that they need."""
     tables = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("workbench.mini.check.reported.SIDES", (BLOOM,))
+        patch.setattr("miniatures.check.reported.SIDES", (BLOOM,))
         for seed in range(SEEDS):
             table = planted(Truth(), seed=seed, languages=(*FINETUNED, "x-en30", "x-en30r"))
             asked = table["wordings"].isin(["seen", NO_MARK]) & (table["side"] != "mt5")

@@ -65,7 +65,7 @@ def test_a_stored_answer_needs_no_torch(call, checkpoints, environment):
         "import sys, workbench.cli\n"
         "try: workbench.cli.main()\n"
         "except SystemExit as end: assert not end.code\n"
-        "assert 'workbench.generation' in sys.modules\n"
+        "assert 'workbench.inference.generation' in sys.modules\n"
         "assert not {'torch', 'transformers', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, *words], env=environment, check=True)
@@ -135,7 +135,7 @@ def test_help_is_quick_and_every_command_has_some():
 CHECK = """
 import sys
 import pandas as pd
-import workbench.cli, workbench.mini.check as check
+import workbench.cli, miniatures.check as check
 check.predictions = lambda *_: None
 check.check = lambda *_, **__: pd.DataFrame(
     {"check": ["a"], "side": ["BLOOM"], "what": ["x-en"], "value": [float("nan")], "holds": [False], "needs": ["interval"]}

@@ -13,7 +13,11 @@ from typer.testing import CliRunner
 from workbench import stats
 from workbench.cli import app
 from workbench.errors import BadInput, NotReachable, UnknownName
-from workbench.evaluation import (
+from workbench.models import load
+from workbench.paths import data_path
+from workbench.store import Store
+from workbench.store.packs import export_pack, import_pack
+from workbench.studies.evaluation import (
     beside_published,
     by_language,
     by_template,
@@ -25,10 +29,6 @@ from workbench.evaluation import (
     make_plan,
     markdown,
 )
-from workbench.models import load
-from workbench.packs import export_pack, import_pack
-from workbench.records import data_path
-from workbench.store import Store
 
 EXAMPLES = data_path("examples")
 SHARED = Path(__file__).parents[2] / "shared/data"

@@ -8,11 +8,11 @@ from test_models import fill_hub_cache
 
 from workbench import runs
 from workbench.errors import NotReachable
-from workbench.evaluation import evaluate, make_plan
 from workbench.models import load
-from workbench.packs import export_pack, import_pack
-from workbench.records import data_path, notebook_path
+from workbench.paths import data_path, notebook_path
 from workbench.store import Store
+from workbench.store.packs import export_pack, import_pack
+from workbench.studies.evaluation import evaluate, make_plan
 
 TASK = {"task": "xcopa", "languages": ["sw"]}
 SMALL = {"miniatures": ["mini-mt0"], "mini_tasks": ["entailment"], "mini_languages": ["x-en"], "meanings": 8}

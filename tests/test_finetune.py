@@ -12,12 +12,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from workbench import cli, family, finetuning, generate, load, mixtures, rank
+from workbench import cli, family, generate, load, rank, training
 from workbench.errors import BadInput, StoreFailed, UnknownName
-from workbench.finetuning import Batches, Plan, Reader, loss_of, settings_for
-from workbench.mixtures import Pair
 from workbench.store import Store
 from workbench.tasks import Item
+from workbench.training import Batches, Plan, Reader, loss_of, mixtures, settings_for
+from workbench.training.mixtures import Pair
 
 
 @pytest.fixture(params=["bloom", "mt5"])
@@ -202,7 +202,7 @@ def test_a_finished_one_is_left_and_another_refused(checkpoints, data, tmp_path)
 @pytest.mark.parametrize("name", family.shipped_miniatures())
 def test_a_miniature_can_be_finetuned_further(name, data, tmp_path):
     settings = settings_for(load(name).identity, steps=2, batch=4)
-    out = finetuning.finetune(
+    out = training.finetune(
         load(name, device="cpu"), mixtures.read(str(data)), tmp_path / name, settings, show=False
     )
     assert next(load(str(out), device="cpu").hf.model.parameters()).dtype == torch.float32
@@ -231,11 +231,11 @@ def test_a_handle_answers_as_its_base_after_its_finetuning(
     settings = settings_for(handle.identity, steps=3, batch=4, learning_rate=1e-2)
     given = handle, mixtures.read(str(data)), tmp_path / "tuned", settings
     if case == "interrupted":
-        monkeypatch.setattr("workbench.finetuning.checkpoints._write", interrupt)
+        monkeypatch.setattr("workbench.training.checkpoints._write", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            finetuning.finetune(*given, show=False)
+            training.finetune(*given, show=False)
     else:
-        tuned = load(str(finetuning.finetune(*given, show=False)), device="cpu")
+        tuned = load(str(training.finetune(*given, show=False)), device="cpu")
         twin = scores_of(tuned, tmp_path / "tuned.sqlite")
         assert twin != pytest.approx(before, abs=1e-2)  # the weights did change
     assert scores_of(handle, tmp_path / "after.sqlite") == pytest.approx(before, abs=1e-6)
@@ -268,7 +268,7 @@ def forty_steps(base: Path, data: Path, out: Path) -> None:
     """A finetuning that writes a checkpoint after every step."""
     handle = load(str(base), device="cpu")
     settings = settings_for(handle.identity, steps=40, batch=8, learning_rate=1e-3, accumulate=2)
-    finetuning.finetune(handle, mixtures.read(str(data)), out, settings, show=False, every_seconds=0)
+    training.finetune(handle, mixtures.read(str(data)), out, settings, show=False, every_seconds=0)
 
 
 def loud(folder: Path, checkpoints, side: str) -> Path:

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from workbench import finetuning, load, mixtures
+from miniatures.architectures import new_model
+from workbench import load, training
 from workbench.errors import BadInput, StoreFailed
-from workbench.finetuning import (
+from workbench.training import (
     IGNORED,
     Batch,
     Options,
@@ -26,14 +27,14 @@ from workbench.finetuning import (
     cut,
     draw_spans,
     loss_of,
+    mixtures,
     next_token_batch,
     pairs_batch,
     settings_for,
     train,
 )
-from workbench.finetuning.activations import one_kernel
-from workbench.mini.architectures import new_model
-from workbench.mixtures import Pair
+from workbench.training.activations import one_kernel
+from workbench.training.mixtures import Pair
 
 VOCABULARY = 40
 PAIRS = [([5, 6, 7], [8, 3]), ([9, 10], [11, 12, 13, 3]), ([14], [15, 3])]
@@ -343,7 +344,7 @@ import json, os, sys
 from pathlib import Path
 sys.path.insert(0, str(Path(sys.argv[1]).parent))
 from test_finetuning import PLAN, finetuned, micro_batches, tiny, weights_of
-from workbench.finetuning import loss_of, train
+from workbench.training import loss_of, train
 rank = int(os.environ["RANK"])
 for architecture in ("bloom", "mt5"):
     finetuned(sys.argv[3], architecture, Path(sys.argv[2], f"tuned-{architecture}"))
@@ -362,7 +363,7 @@ def finetuned(root, side: str, out: Path) -> list[float]:
         mixtures.write(out.parent / "data", "en", "a.jsonl", made)
     handle = load(str(Path(root) / side), device="cpu")
     settings = settings_for(handle.identity, steps=4, batch=9, accumulate=2)
-    finetuning.finetune(handle, mixtures.read(str(out.parent / "data")), out, settings, show=False)
+    training.finetune(handle, mixtures.read(str(out.parent / "data")), out, settings, show=False)
     return json.loads((out / "training.json").read_text())["losses"]
 
 
@@ -428,7 +429,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(sys.argv[1]).parent))
 from test_finetuning import PLAN, batch_of, tiny
 from workbench.errors import BadInput
-from workbench.finetuning import train
+from workbench.training import train
 for architecture in ("bloom", "mt5"):
     model = tiny(architecture)
     train(model, lambda step: batch_of(architecture, [([5, 6], [8, 3])]), PLAN)  # libraries load what they need

@@ -11,12 +11,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from workbench.engines.transformers import bloom, mt5
+from workbench.engines.transformers.decoding import DECODERS
+from workbench.engines.transformers.slots import Slots
 from workbench.errors import BadInput
-from workbench.generation import generate
-from workbench.models import bloom, load, mt5
-from workbench.models.decoding import DECODERS
+from workbench.inference.generation import generate
+from workbench.models import load
 from workbench.models.requests import Decoding, ToGenerate
-from workbench.models.slots import Slots
 from workbench.store import Store
 
 PROMPTS = [
@@ -316,7 +317,7 @@ def test_a_failure_in_a_later_batch_keeps_the_earlier_ones(model, monkeypatch):
 KILLED = """
 import sys
 from workbench import load, generate
-from workbench.models import decoding
+from workbench.engines.transformers import decoding
 from workbench.store import Store
 model = load(sys.argv[1], store=Store(sys.argv[2]), device="cpu")
 decoder = decoding.DECODERS[model.architecture]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from workbench.errors import BadInput
-from workbench.hidden import hidden_states
+from workbench.inference.states import hidden_states
 from workbench.models import load
 
 TEXTS = ["The cat sat on the mat.", "Le chat", "猫坐在垫子上。" * 3]

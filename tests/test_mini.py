@@ -8,14 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from workbench.errors import BadInput, UnknownName
-from workbench.mini import clones
-from workbench.mini.corpus import Dials, document, roll_document
-from workbench.mini.examples import FINETUNED, MIXTURES, Mixture, draw_example, read_wordings
-from workbench.mini.files import write_files
-from workbench.mini.items import draw_text
-from workbench.mini.questions import HELD_OUT, QUESTIONS, RANKED, TASKS, draw_case, ranked_row
-from workbench.mini.world import (
+from miniatures import clones
+from miniatures.corpus import Dials, document, roll_document
+from miniatures.examples import FINETUNED, MIXTURES, Mixture, draw_example, read_wordings
+from miniatures.files import write_files
+from miniatures.items import draw_text
+from miniatures.questions import HELD_OUT, QUESTIONS, RANKED, TASKS, draw_case, ranked_row
+from miniatures.world import (
     KINDS,
     NUMBERS,
     PHRASES,
@@ -25,7 +24,8 @@ from workbench.mini.world import (
     read_world,
     sentence,
 )
-from workbench.records import data_path
+from workbench.errors import BadInput, UnknownName
+from workbench.paths import data_path
 from workbench.tasks import make_items, read_rows, read_sentences, task_templates
 
 WORLD = read_world()

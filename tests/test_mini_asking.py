@@ -7,10 +7,10 @@ import sys
 import pytest
 import transformers
 
+from miniatures.architectures import load_float32
+from miniatures.check import predictions
+from miniatures.scores import choice_scores, load_member
 from workbench.errors import BadInput
-from workbench.mini.architectures import load_float32
-from workbench.mini.check import predictions
-from workbench.mini.scores import choice_scores, load_member
 
 
 @pytest.mark.parametrize("meanings", [0, 7, -12, 60])

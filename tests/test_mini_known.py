@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-from workbench.mini import check
-from workbench.mini.check.answers import KEYS, MEANINGS
-from workbench.mini.check.sides import SIDES
-from workbench.records import data_path
+from miniatures import check
+from miniatures.check.answers import KEYS, MEANINGS
+from miniatures.check.sides import SIDES
+from workbench.paths import data_path
 
 COMMITTED = check.read_predictions(data_path("mini/predictions/seed-0.parquet"))
 CONDITION = ["check", "side", "what"]

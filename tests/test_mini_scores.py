@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from workbench.mini.architectures import load_float32
-from workbench.mini.scores import choice_scores
+from miniatures.architectures import load_float32
+from miniatures.scores import choice_scores
 
 PAIRS = [
     (prompt, choice)

@@ -6,16 +6,16 @@ import shutil
 
 import pytest
 
-from workbench.mini import recipe
-from workbench.mini.source import MODULES, meaning, source_digest
-from workbench.records import PACKAGE
+from miniatures import recipe
+from miniatures.source import MODULES, meaning, source_digest
+from workbench.paths import PACKAGE
 
 
 @pytest.fixture
 def copy(tmp_path):
     for name in MODULES:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(PACKAGE / f"{name}.py", tmp_path / f"{name}.py")
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PACKAGE.parent / f"{name}.py", tmp_path / f"{name}.py")
     return tmp_path
 
 
@@ -50,6 +50,13 @@ def test_fields_that_only_some_versions_of_python_have_do_not_count(monkeypatch)
     assert meaning(text) == before
     monkeypatch.setattr(ast.FunctionDef, "newer", ["something"])
     assert meaning(text) != before
+
+
+def test_where_a_module_of_ours_lies_does_not_count_but_what_is_imported_does():
+    here = meaning("from workbench.training.batches import loss_of\n")
+    assert here == meaning("from miniatures.losses import loss_of\n")
+    assert here != meaning("from miniatures.losses import other\n")
+    assert here != meaning("from torch.losses import loss_of\n")
 
 
 def test_the_recipe_of_every_member_hangs_on_it(monkeypatch):

@@ -8,14 +8,14 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, MT5Config, MT5ForConditionalGeneration
 
+from miniatures import card, recipe, rows
+from miniatures.architectures import load_float32
+from miniatures.corpus import Dials, roll_document
+from miniatures.tokenizer import SENTINELS
+from miniatures.world import read_world
 from workbench.errors import BadInput, UnknownName
-from workbench.finetuning import draw_spans
-from workbench.mini import card, recipe, rows
-from workbench.mini.architectures import load_float32
-from workbench.mini.corpus import Dials, roll_document
-from workbench.mini.tokenizer import SENTINELS
-from workbench.mini.world import read_world
-from workbench.records import data_path
+from workbench.paths import data_path
+from workbench.training import draw_spans
 
 WORLD = read_world()
 

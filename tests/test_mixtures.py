@@ -9,11 +9,11 @@ from collections import Counter
 import fsspec
 import pytest
 
-from workbench import mixtures
 from workbench.errors import BadInput, NotReachable, StoreFailed, UnknownName
-from workbench.mixtures import Pair
-from workbench.mixtures.drawing import DECK, deal, shuffled
-from workbench.mixtures.files import find_files
+from workbench.training import mixtures
+from workbench.training.mixtures import Pair
+from workbench.training.mixtures.drawing import DECK, deal, shuffled
+from workbench.training.mixtures.files import find_files
 
 SIZES = {"en": (6, 4), "fr": (5,), "zh": (3,)}
 

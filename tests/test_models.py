@@ -13,11 +13,11 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config
 from transformers.activations import NewGELUActivation
 from transformers.models.bloom.modeling_bloom import bloom_gelu_forward
 
+from workbench.engines.transformers.convert import to_safetensors
+from workbench.engines.transformers.loading import stays_in_place
 from workbench.errors import BadInput, NotReachable, UnknownName
-from workbench.generation import generate
+from workbench.inference.generation import generate
 from workbench.models import load
-from workbench.models.convert import to_safetensors
-from workbench.models.loading import stays_in_place
 from workbench.store import Store
 
 PROMPTS = ["The cat sat on the mat."]

@@ -14,12 +14,12 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from pydantic import ValidationError
 
+from miniatures.examples import FINETUNED
+from miniatures.recipe import member
+from miniatures.world import read_world
 from workbench import runs
 from workbench.figures import BADGES
-from workbench.mini.examples import FINETUNED
-from workbench.mini.recipe import member
-from workbench.mini.world import read_world
-from workbench.records import notebook_path
+from workbench.paths import notebook_path
 from workbench.runs import check_committed
 from workbench.runs.notebooks import last_markdown, read_notebook, tags
 from workbench.runs.parameters import cell_fields

@@ -44,7 +44,7 @@ def unpacked(tmp_path_factory):
 
 def test_the_wheel_finds_its_data_notebooks_and_weights_and_answers(unpacked, tmp_path):
     code = (
-        "import workbench; from workbench.records import data_path, notebook_path; from workbench import load, generate\n"
+        "import workbench; from workbench.paths import data_path, notebook_path; from workbench import load, generate\n"
         f"assert workbench.__file__.startswith({str(unpacked)!r}), workbench.__file__\n"
         "assert data_path('published_results.csv').exists() and notebook_path('03_probing.ipynb').exists()\n"
         f"assert str(data_path()).startswith({str(unpacked)!r})\n"
@@ -61,7 +61,7 @@ def test_the_wheel_finds_its_data_notebooks_and_weights_and_answers(unpacked, tm
 
 
 def test_the_checkout_uses_its_own_data():
-    from workbench.records import data_path
+    from workbench.paths import data_path
 
     assert data_path() == ROOT / "data"
 
@@ -206,7 +206,7 @@ def test_the_readmes_python_runs():
 
 
 def test_the_readmes_figures_are_those_of_the_published_scores():
-    from workbench.published import CROSSLINGUAL_TASKS, differences, results, seen_means
+    from workbench.studies.published import CROSSLINGUAL_TASKS, differences, results, seen_means
 
     median = results(tasks=CROSSLINGUAL_TASKS, statistic="median", prompt_language="en")
     gain = seen_means(differences(median, {"bloomz": "bloom"}), by=["model"]).set_index("seen")

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from workbench.cli import app
 from workbench.errors import BadInput, UnknownName
-from workbench.packs import check_pack, export_pack, import_pack
 from workbench.store import Store, canonical
+from workbench.store.packs import check_pack, export_pack, import_pack
 
 HERE = {"name": "bloomz-560m", "hub_id": "bigscience/bloomz-560m", "weights": "aa", "tokenizer": "tt"}
 OTHER = {"name": "mini-mt0", "hub_id": None, "weights": "bb", "tokenizer": "tt"}

@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 
 from workbench.errors import BadInput
-from workbench.probing import Examples, best_layers, by_layer, control_labels, majority, probe, retrieval
+from workbench.studies.probing import (
+    Examples,
+    best_layers,
+    by_layer,
+    control_labels,
+    majority,
+    probe,
+    retrieval,
+)
 
 LANGUAGES = ("x-en", "x-fr", "x-es")
 

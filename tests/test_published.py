@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from workbench import published
 from workbench.errors import UnknownName
+from workbench.studies import published
 
 
 def rederived(table):

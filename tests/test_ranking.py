@@ -7,11 +7,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from workbench.engines.transformers import mt5
+from workbench.engines.transformers.padding import real
 from workbench.errors import BadInput, UnknownName
-from workbench.models import load, mt5
-from workbench.models.padding import real
+from workbench.inference.ranking import PROTOCOLS, protocol_for, rank, score
+from workbench.models import load
 from workbench.models.requests import Effort, ScoringRule, ToScore
-from workbench.ranking import PROTOCOLS, protocol_for, rank, score
 from workbench.store import Store
 from workbench.tasks import Item
 
@@ -74,7 +75,7 @@ def test_an_engine_that_sees_a_few_requests_at_a_time_gives_the_same_answers(mod
     )
 
     def scores(at_once, name):
-        monkeypatch.setattr("workbench.asking._AT_ONCE", at_once)
+        monkeypatch.setattr("workbench.inference.cached._AT_ONCE", at_once)
         handle = load(model.name, device="cpu", store=Store(tmp_path / name))
         return [score for row in rank(handle, ITEMS)["scores"] for score in row]
 

@@ -31,7 +31,7 @@ SLEEPS = "import os, time, pathlib\npathlib.Path(os.environ['WORKBENCH_RUN'], 'p
 FIGURE = """
 import pandas as pd
 from workbench.figures import curves, show
-from workbench.records import note, record
+from workbench.run_log import note, record
 table = pd.DataFrame({"layer": [0, 1], "accuracy": [0.5, 0.7]})
 show(curves(table, x="layer", y="accuracy", title="By layer"), table, name="layers", badge="SYNTHETIC", alt="It rises.")
 record(accuracy=0.7, language=language)
@@ -40,7 +40,7 @@ note(store={"hits": 2, "misses": 1})
 MEMORY = "import resource\nresource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))\nmuch = bytearray(2**40)"
 FULL = """
 import resource, signal
-from workbench.records import record
+from workbench.run_log import record
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 record(**{f"value_{number}": number for number in range(1000)})

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.soak
 BODY = """
 import os, time
 import pandas as pd
-from workbench.records import keep_table, record
+from workbench.run_log import keep_table, record
 time.sleep(0.5)
 record(value=seed * 1.5, language=language)
 keep_table(pd.DataFrame({"seed": [seed], "language": [language]}))

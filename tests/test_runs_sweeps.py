@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("the_package_stands_still")
 BODY = """
 import os, signal, sys
 import pandas as pd
-from workbench.records import keep_table, record
+from workbench.run_log import keep_table, record
 if seed == 1: raise ValueError("an odd one")
 if seed == 2: os.kill(os.getpid(), signal.SIGKILL)
 if seed == 3: sys.exit(0)
@@ -298,14 +298,14 @@ def test_without_gpus_there_is_nothing_to_lease_and_too_many_are_refused():
 SHARE = """
 import os, sys
 from workbench import generate, load
-from workbench.models import loading, transformers_engine
+from workbench.engines.transformers import engine, loading
 from workbench.runs.forking import Forked
 from workbench.runs.nursery import share_weights
 import torch
 share_weights([sys.argv[1], "no-such-model"])
-read = transformers_engine.read_weights
+read = engine.read_weights
 def refuse(*_): raise AssertionError("weights were read again")
-transformers_engine.read_weights = refuse
+engine.read_weights = refuse
 def work():
     torch.set_num_threads(2)
     torch.ones(2000, 2000) @ torch.ones(2000, 2000)  # needs OpenMP's threads, which do not survive a fork
@@ -314,7 +314,7 @@ def work():
     except AssertionError as error: print(error)
 sys.stdout.flush()
 assert Forked(work, (0, 1, 2)).wait(100) == 0
-transformers_engine.read_weights = read
+engine.read_weights = read
 print(generate(load(sys.argv[1]), ["The cat sat."], max_new_tokens=3)[0].text)
 """
 

@@ -213,7 +213,7 @@ def test_a_wrong_name_lists_the_cases_there_are(tmp_path):
 
 BODY = """
 import pandas as pd
-from workbench.records import keep_table, record
+from workbench.run_log import keep_table, record
 record(half=0.5 + drawn)
 keep_table(pd.DataFrame({"prediction": [0, 1, 1]}))
 """

@@ -9,12 +9,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from workbench.engines.transformers import bloom, scoring
+from workbench.engines.transformers.encoding import Encoder
+from workbench.engines.transformers.rows import Path, Row, in_batches, lay_out, padded_size
 from workbench.errors import BadInput
-from workbench.models import bloom, load, scoring
-from workbench.models.encoding import Encoder
+from workbench.inference.ranking import PROTOCOLS, rank, score
+from workbench.models import load
 from workbench.models.requests import Effort, ScoringRule, ToScore
-from workbench.models.rows import Path, Row, in_batches, lay_out, padded_size
-from workbench.ranking import PROTOCOLS, rank, score
 from workbench.store import Store
 from workbench.tasks import Item
 
@@ -217,7 +218,7 @@ def test_a_batch_that_disturbed_its_scores_would_be_seen(model, monkeypatch):
 
 def test_a_run_of_a_notebook_notes_its_audits(model, tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_RUN", str(tmp_path))
-    monkeypatch.setattr("workbench.ranking._AUDITS", {})
+    monkeypatch.setattr("workbench.inference.ranking._AUDITS", {})
     rank(model, ITEMS[:2])
     rank(model, ITEMS[2:])
     text = (tmp_path / "facts.json").read_text()
@@ -308,7 +309,7 @@ def test_pmi_takes_off_what_a_choice_has_alone_and_computes_that_once(model):
 KILLED = """
 import sys, time
 from workbench import Item, load, rank
-from workbench.models import scoring
+from workbench.engines.transformers import scoring
 from workbench.store import Store
 model = load(sys.argv[1], store=Store(sys.argv[2]), device="cpu")
 real, calls = scoring.Scorer._read, []

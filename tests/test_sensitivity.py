@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench import sensitivity
+from miniatures.world import read_world, sentence
 from workbench.errors import BadInput
-from workbench.mini.world import read_world, sentence
+from workbench.studies import sensitivity
 from workbench.tasks import Item, read_rows, read_sentences
 
 

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from workbench.errors import BadInput, NotReachable, UnknownName
-from workbench.records import data_path
+from workbench.paths import data_path
+from workbench.prompts import Template, read_templates, render
 from workbench.tasks import (
     benchmarks,
     contamination,
@@ -21,7 +22,6 @@ from workbench.tasks import (
     tasks,
 )
 from workbench.tasks.local import read_lines, select
-from workbench.templates import Template, read_templates, render
 
 ROW = {"id": "a", "cluster": "c", "language": "x-en", "label": 1, "passage": "Ana has 3 lamps.", "x": "lamps"}
 WHO = Template(

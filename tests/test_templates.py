@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from workbench.errors import BadInput
-from workbench.records import data_path
+from workbench.paths import data_path
+from workbench.prompts import Template, confined, read_promptsource, read_templates, render, render_all
 from workbench.tasks import benchmarks, make_items
-from workbench.templates import Template, confined, read_promptsource, read_templates, render, render_all
 
 OURS = sorted(data_path("templates").glob("*.toml"))
 ROW = {

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from miniatures import check, clones, recipe
+from miniatures.examples import FINETUNED, MIXTURES, read_wordings
+from miniatures.questions import HELD_OUT, RANKED
+from miniatures.world import EVALUATION_SHARE, EVALUATION_SHARE_ELSE, PIVOT, read_world, sentence
 from workbench import family
-from workbench.mini import check, clones, recipe
-from workbench.mini.examples import FINETUNED, MIXTURES, read_wordings
-from workbench.mini.questions import HELD_OUT, RANKED
-from workbench.mini.world import EVALUATION_SHARE, EVALUATION_SHARE_ELSE, PIVOT, read_world, sentence
-from workbench.records import data_path
+from workbench.paths import data_path
 from workbench.tasks import read_rows, read_sentences
 
 ROOT = Path(__file__).parents[1]

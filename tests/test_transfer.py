@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench import transfer
 from workbench.errors import BadInput
+from workbench.studies import transfer
 
 LANGUAGES = ("x-en", "x-fr", "x-es")
 

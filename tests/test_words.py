@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from miniatures.questions import TASKS
 from workbench import load
-from workbench.mini.questions import TASKS
 from workbench.tasks import make_items, read_rows, task_templates
 from workbench.words import cut_run, known_words, strange_words, units
 

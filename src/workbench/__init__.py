@@ -11,31 +11,31 @@ __version__ = "0.1.0"
 
 _ROOMS = frozenset(
     {
+        "atomic",
         "errors",
-        "evaluation",
         "family",
         "figures",
-        "finetuning",
-        "generation",
-        "hidden",
-        "mini",
-        "mixtures",
+        "inference",
         "models",
-        "packs",
-        "probing",
-        "published",
-        "ranking",
+        "paths",
+        "prompts",
+        "run_log",
+        "runs",
+        "stats",
+        "store",
+        "studies",
+        "tasks",
+        "training",
     }
-    | {"records", "runs", "sensitivity", "stats", "store", "tasks", "templates", "transfer"}
 )
 _ROOM_OF = {
     "load": "models",
-    "generate": "generation",
-    "rank": "ranking",
-    "score": "ranking",
-    "hidden_states": "hidden",
+    "generate": "inference.generation",
+    "rank": "inference.ranking",
+    "score": "inference.ranking",
+    "hidden_states": "inference.states",
     "Item": "tasks",
-    "record": "records",
+    "record": "run_log",
 }
 
 __all__ = ["__version__", *_ROOM_OF]  # noqa: PLE0604

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from workbench.errors import UnknownName
-from workbench.records import data_path
+from workbench.paths import data_path
 
 BYTES_PER_PARAMETER = MappingProxyType(
     {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "8bit": 1.0, "4bit": 0.5}

@@ -7,7 +7,7 @@ characters where it has none. Other scripts without spaces (Thai, Lao, Khmer, ka
 import re
 from functools import lru_cache
 
-from workbench.records import data_path
+from workbench.paths import data_path
 
 HAN = "\u4e00-\u9fff"
 WORD = re.compile(rf"[^\W\d_{HAN}]+|\d+|[{HAN}]+")

@@ -101,12 +101,12 @@ def finetune(
 ) -> None:
     """Finetune a model on prompts; stopped and started again, it goes on."""
     handle = workbench.load(model, device="cpu")
-    chosen = workbench.finetuning.settings_for(
+    chosen = workbench.training.settings_for(
         handle.identity, preset, steps=steps, batch=batch, accumulate=accumulate, learning_rate=learning_rate,
         seed=seed, dtype=dtype, max_input=max_input, max_target=max_target,
     )  # fmt: skip
-    pool = workbench.mixtures.read(data, languages=names_in(languages), seed=seed)
-    for line in workbench.finetuning.describe(workbench.finetuning.finetune(handle, pool, out, chosen)):
+    pool = workbench.training.mixtures.read(data, languages=names_in(languages), seed=seed)
+    for line in workbench.training.describe(workbench.training.finetune(handle, pool, out, chosen)):
         typer.echo(line)
 
 
@@ -118,7 +118,9 @@ def convert(
     revision: Revision = None,
 ) -> None:
     """Make a loadable copy of a model whose weights are only there as .bin."""
-    folder = import_module("workbench.models.convert").to_safetensors(model, output, revision=revision)
+    folder = import_module("workbench.engines.transformers.convert").to_safetensors(
+        model, output, revision=revision
+    )
     typer.echo(f"{to} in {folder}: load it by that path")
 
 

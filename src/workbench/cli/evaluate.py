@@ -60,7 +60,7 @@ def evaluate(
         )
     if revision is not None and len(names) > 1:
         raise BadInput("a revision belongs to one model; evaluate one model at a time")
-    room = import_module("workbench.evaluation")
+    room = import_module("workbench.studies.evaluation")
     handles = {name: workbench.load(name, dtype=dtype, device=device, revision=revision) for name in names}
     badge = workbench.figures.badge_for(*handles.values())
     plan = room.make_plan(

@@ -27,7 +27,7 @@ def train(
     A base that is not in the folder is taken from those that ship, if it is of this seed, else trained too. Losses are
     compared with those recorded for the members that ship; exit 3 if they differ.
     """
-    recipe, card = import_module("workbench.mini.recipe"), import_module("workbench.mini.card")
+    recipe, card = import_module("miniatures.recipe"), import_module("miniatures.card")
     apart = []
     for trained in recipe.train(members or None, folder, seed):
         card.write_card(trained)
@@ -55,14 +55,14 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Does the instrument work? Print the checks with 95 % intervals; exit 3 if a condition fails."""
-    room = import_module("workbench.mini.check")
+    room = import_module("miniatures.check")
     predicted = room.predictions(folder, meanings)
     if save:
-        with workbench.records.written_whole(save) as aside:
+        with workbench.atomic.written_whole(save) as aside:
             predicted.to_parquet(aside, index=False)
     table = room.check(folder, predicted=predicted)
     tables = [table, room.findings(predicted)] if findings else [table]
-    rows = [import_module("workbench.evaluation").rounded(each).to_dict("records") for each in tables]
+    rows = [import_module("workbench.studies.evaluation").rounded(each).to_dict("records") for each in tables]
     if as_json:
         show_json(dict(zip(("checks", "findings"), rows, strict=True)) if findings else rows[0])
     else:
@@ -87,5 +87,5 @@ def mixture(
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
 ) -> None:
     """Write a mixture of the miniature world in xP3's layout, for `workbench finetune`."""
-    files = import_module("workbench.mini.examples").write_mixture(out, name, count, seed)
+    files = import_module("miniatures.examples").write_mixture(out, name, count, seed)
     typer.echo(f"{count} examples in {len(files)} files in {out}")

@@ -37,7 +37,7 @@ def run(
     parameters = parameter_pairs(context.args)
     if run_all == (notebook is not None) or (run_all and parameters):
         raise BadInput("name one notebook (with -p NAME VALUE), or say --all without parameters")
-    ship = sorted(workbench.records.notebook_path().glob("[0-9]*.ipynb"))
+    ship = sorted(workbench.paths.notebook_path().glob("[0-9]*.ipynb"))
     failures: list[WorkbenchError] = []
     for path in ship if run_all else [workbench.runs.find_notebook(str(notebook))]:
         try:

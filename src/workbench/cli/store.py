@@ -35,7 +35,7 @@ def check(
 ) -> None:
     """Read every entry of the store (exit 7 if one is damaged), or of a pack (exit 2)."""
     if pack is not None:
-        _tell(import_module("workbench.packs").check_pack(pack))
+        _tell(import_module("workbench.store.packs").check_pack(pack))
         return
     damaged = workbench.store.Store().check(repair=repair)
     for key in damaged:
@@ -59,7 +59,7 @@ def export_answers(
 ) -> None:
     """Write answers into one file, which `store import` takes in elsewhere, without weights."""
     _tell(
-        import_module("workbench.packs").export_pack(
+        import_module("workbench.store.packs").export_pack(
             workbench.store.Store(), pack, models=model or (), runs=run or ()
         )
     )
@@ -68,7 +68,7 @@ def export_answers(
 @app.command("import")
 def import_answers(pack: Pack) -> None:
     """Take in a pack's answers; those that are there already stay."""
-    taken = import_module("workbench.packs").import_pack(workbench.store.Store(), pack)
+    taken = import_module("workbench.store.packs").import_pack(workbench.store.Store(), pack)
     typer.echo(f"{taken.new} new answers of {taken.answers} in the pack")
     for name in taken.kept_names:
         notice(

@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from workbench.errors import BadInput, StoreFailed
 from workbench.figures.style import DPI, GREY, style, wrap
 from workbench.models import Model
-from workbench.records import run_folder
+from workbench.run_log import run_folder
 
 Badge = Literal["PUBLISHED", "MEASURED", "SYNTHETIC"]
 BADGES = {"PUBLISHED": "#1f4e8c", "MEASURED": "#0b6b50", "SYNTHETIC": "#a8430b"}

@@ -16,7 +16,7 @@ from workbench.errors import BadInput
 from workbench.family import is_miniature
 from workbench.models.identity import Identity, identify, locate, randomized, recall
 from workbench.models.requests import Engine
-from workbench.records import note
+from workbench.run_log import note
 from workbench.store import Store, canonical
 from workbench.words import strange_words
 
@@ -89,7 +89,7 @@ class Model:
 
         Importing the engine imports torch.
         """
-        from workbench.models.transformers_engine import TransformersEngine  # noqa: PLC0415  the one lazy import
+        from workbench.engines.transformers.engine import TransformersEngine  # noqa: PLC0415  the one lazy import
 
         self.__dict__.pop("engine", None)
         identity = self.identity

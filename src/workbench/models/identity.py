@@ -23,7 +23,7 @@ from huggingface_hub.errors import (
 
 from workbench import family
 from workbench.errors import BadInput, NotReachable, UnknownName
-from workbench.records import data_path
+from workbench.paths import data_path
 from workbench.store import Store, canonical
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")

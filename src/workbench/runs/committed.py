@@ -8,7 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from workbench.records import PACKAGE, write_atomically
+from workbench.atomic import write_atomically
+from workbench.paths import PACKAGE
 from workbench.runs.notebooks import read_notebook, tags
 from workbench.runs.supervise import run
 

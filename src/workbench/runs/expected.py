@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from workbench.atomic import read_json
 from workbench.errors import BadInput
-from workbench.records import read_json
 from workbench.runs.parameters import texts_in
 from workbench.stats import bootstrap, wilson
 from workbench.store import canonical

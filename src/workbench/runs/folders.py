@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from workbench.atomic import read_json
 from workbench.errors import BadInput
-from workbench.records import read_json
 
 MARK = "_SUCCESS"
 _NO_PART_OF_IT = {MARK, "run.json"}

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from workbench.records import PACKAGE, data_path
+from workbench.paths import PACKAGE, data_path
 from workbench.runs.parameters import texts_in
 
 PINS = (

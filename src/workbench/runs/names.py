@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from workbench.family import is_miniature
-from workbench.records import data_path
+from workbench.paths import data_path
 
 
 @cache

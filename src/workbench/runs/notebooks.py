@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import BadInput
-from workbench.records import notebook_path
+from workbench.paths import notebook_path
 
 
 @dataclass(frozen=True)

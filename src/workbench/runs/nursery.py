@@ -58,7 +58,9 @@ def share_weights(models: Iterable[str]) -> None:
 
     What cannot be read is left for the run to say.
     """
-    import_module("workbench.models.transformers_engine")  # torch: only what is loaded already can be limited
+    import_module(
+        "workbench.engines.transformers.engine"
+    )  # torch: only what is loaded already can be limited
     with threadpool_limits(1):  # threads of OpenMP do not survive a fork; one at a time starts none
         for name in models:
             with suppress(WorkbenchError):

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from workbench.atomic import read_json, written_whole
 from workbench.errors import BadInput
-from workbench.records import read_json, written_whole
 from workbench.runs.folders import MARK, runs_in
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import mistune
 
+from workbench.atomic import make_folder, write_atomically
 from workbench.errors import StoreFailed
-from workbench.records import make_folder, write_atomically
 from workbench.runs.folders import MARK, runs_in
 from workbench.runs.page import circumstances, facts_table, figure, page
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from workbench.records import read_json
+from workbench.atomic import read_json
 from workbench.runs.folders import runs_in
 
 

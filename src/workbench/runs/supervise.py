@@ -17,8 +17,8 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, Any, Protocol
 
+from workbench.atomic import read_json, write_atomically
 from workbench.errors import StoreFailed
-from workbench.records import read_json, write_atomically
 from workbench.runs.folders import claimed, digests, finished, publish, set_aside
 from workbench.runs.identity import surroundings
 from workbench.runs.notebooks import last_markdown, read_notebook

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from workbench.records import read_json, write_atomically
+from workbench.atomic import read_json, write_atomically
 from workbench.runs.folders import MARK
 from workbench.runs.page import circumstances, facts_table, figure, page
 

@@ -19,8 +19,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from workbench.atomic import make_folder, write_atomically
 from workbench.errors import BadInput
-from workbench.records import make_folder, write_atomically
 from workbench.runs.folders import finished
 from workbench.runs.leases import visible_gpus
 from workbench.runs.local import LocalProcesses

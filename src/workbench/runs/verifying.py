@@ -11,8 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from workbench.atomic import make_folder, read_json, write_atomically
 from workbench.errors import BadInput
-from workbench.records import data_path, make_folder, read_json, write_atomically
+from workbench.paths import data_path
 from workbench.runs.expected import (
     PARTS,
     Difference,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from workbench.records import data_path
+from workbench.paths import data_path
 
 
 @dataclass(frozen=True)

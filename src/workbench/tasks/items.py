@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workbench.errors import BadInput
-from workbench.templates import Prompt, Template, render_all
+from workbench.prompts import Prompt, Template, render_all
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import BadInput, UnknownName
-from workbench.records import data_path
-from workbench.templates import Template, read_templates
+from workbench.paths import data_path
+from workbench.prompts import Template, read_templates
 
 
 def tasks() -> list[str]:

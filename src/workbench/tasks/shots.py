@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from workbench.errors import BadInput
+from workbench.prompts import Template
 from workbench.tasks.items import Item, make_items
-from workbench.templates import Template
 
 
 def few_shot_items(

@@ -1,0 +1,156 @@
+"""What every member answers to every evaluation item, in one table that checks and findings are computed from.
+
+The baselines are asked the same items and are rows of the table like members, with the side "baseline".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from miniatures.baselines import copy_choice, ngram_choices
+from miniatures.check.sides import SIDES
+from miniatures.examples import FINETUNED
+from miniatures.questions import HELD_OUT, RANKED
+from miniatures.scores import choice_scores, evaluation_items, load_member
+from miniatures.world import PIVOT
+from workbench.errors import BadInput
+from workbench.paths import data_path
+from workbench.tasks import Item
+
+MEANINGS = 24  # of each task, by default
+BALANCED = (12, 24, 36, 48)  # labels and positions come round after 12 meanings; the files hold 48
+TASKS = (*RANKED, *HELD_OUT)
+BASELINES = ("copy", "n-grams", "n-grams-en")  # the last is fitted on English data alone, as P3 has
+NO_MARK = "no_mark"  # the kind of a seen wording without its last mark
+MARKS = ".?:。？："
+KEYS = ("task", "language", "wordings", "cluster", "template")  # these name an item
+COLUMNS = ("member", "side", *KEYS, "chance", "correct", "margin")
+
+
+@dataclass(frozen=True)
+class Question:
+    """An evaluation item and the kind of its wording: "seen", "held_out", "native" or "no_mark"."""
+
+    kind: str
+    item: Item
+
+
+def questions(meanings: int | None = None, tasks: Sequence[str] = TASKS) -> list[Question]:
+    """Give all evaluation items of the ranked and the held-out tasks, or of some of them.
+
+    To those of `scores.evaluation_items` come the seen wordings of the ranked tasks once more without their last
+    mark, in the finetuned languages.
+    """
+    asked = []
+    for task in tasks:
+        for kind, item in evaluation_items(task, meanings or MEANINGS):
+            asked.append(Question(kind, item))
+            marked = item.prompt.endswith(tuple(MARKS))
+            if kind == "seen" and marked and task in RANKED and item.language in FINETUNED:
+                bare = replace(item, prompt=item.prompt.rstrip(MARKS + " "))
+                asked.append(Question(NO_MARK, bare))
+    return asked
+
+
+def predictions(
+    folder: Path | None = None,
+    meanings: int | None = None,
+    *,
+    members: Sequence[str] | None = None,
+    tasks: Sequence[str] = TASKS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Ask members and baselines all questions, each once; on a terminal a line tells how far it is.
+
+    Args:
+        folder: where the members lie; those that ship by default.
+        meanings: of each task, a multiple of 12 up to 48; `MEANINGS` by default.
+        members: names; the whole family by default. The baselines are always there.
+        tasks: names; the checks need all of them.
+        seed: of the examples that the n-gram baseline is fitted on.
+
+    Returns:
+        One row per member and item: member, side ("bloom", "mt5" or "baseline"), task, language, wordings ("seen",
+        "held_out", "native", "no_mark"), cluster (the meaning), template, chance (1 / choices), correct (bool),
+        margin (nats; 0 for baselines).
+
+    Raises:
+        BadInput: another number of meanings, or a member that is not in the folder, all of them named.
+    """
+    if meanings is not None and meanings not in BALANCED:
+        raise BadInput(
+            f"{meanings} meanings of each task are not balanced; give one of {', '.join(map(str, BALANCED))}"
+        )
+    folder = folder or data_path("mini/models")
+    family = {name: side.name for side in SIDES for name in side.members()}
+    sides = {name: side for name, side in family.items() if members is None or name in members}
+    missing = [name for name in sides if not (folder / name / "model.safetensors").exists()]
+    if missing:
+        raise BadInput(f"{folder} lacks {', '.join(missing)}; train them with `workbench mini train`")
+    asked = questions(meanings, tasks)
+    heads = _heads(asked)
+    tables = []
+    for number, (name, side) in enumerate(sides.items(), start=1):
+        told = _answers(folder / name, asked, f"{name}, {number} of {len(sides)}")
+        tables.append(heads.assign(member=name, side=side, **told))
+    items = [one.item for one in asked]
+    chosen = (
+        [copy_choice(item) for item in items],
+        ngram_choices(items, seed),
+        ngram_choices(items, seed, languages=(PIVOT,)),
+    )
+    for name, places in zip(BASELINES, chosen, strict=True):
+        correct = [place == item.gold for place, item in zip(places, items, strict=True)]
+        tables.append(heads.assign(member=name, side="baseline", correct=correct, margin=0.0))
+    return as_predictions(pd.concat(tables, ignore_index=True))
+
+
+def _heads(asked: Sequence[Question]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "task": one.item.task,
+            "language": one.item.language,
+            "wordings": one.kind,
+            "cluster": one.item.cluster,
+            "template": one.item.template,
+            "chance": 1 / len(one.item.choices),
+        }
+        for one in asked
+    )
+
+
+def _answers(member: Path, asked: Sequence[Question], told: str) -> dict[str, list[Any]]:
+    """Whether the member's likeliest choice is right, and by how many nats; a tie is wrong."""
+    model, tokenizer = load_member(member)
+    pairs = [(one.item.prompt, choice) for one in asked for choice in one.item.choices]
+    scores = iter(choice_scores(model, tokenizer, pairs, progress=told))
+    margins = []
+    for one in asked:
+        found = [next(scores) for _ in one.item.choices]
+        gold = found.pop(one.item.gold or 0)
+        margins.append(gold - max(found))
+    return {"correct": [margin > 0 for margin in margins], "margin": margins}
+
+
+def as_predictions(table: pd.DataFrame) -> pd.DataFrame:
+    """Put a table's columns into order and form: all names are categories, which makes a large table quick to ask."""
+    return table[list(COLUMNS)].astype(dict.fromkeys(("member", "side", *KEYS), "category"))
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read a table that `predictions(...).to_parquet(path)` wrote.
+
+    Raises:
+        BadInput: a file that is no such table; the message says what is missing.
+    """
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read as parquet: {error}; write it with `predictions`") from error
+    missing = [name for name in COLUMNS if name not in table]
+    if missing:
+        raise BadInput(f"{path} lacks the columns {', '.join(missing)}; write it with `predictions`")
+    return as_predictions(table)

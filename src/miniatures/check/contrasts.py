@@ -1,0 +1,96 @@
+"""Means and differences of means over predictions, with intervals from resampling meanings.
+
+A meaning is asked in several languages, wordings and members; whatever a contrast compares, a meaning is drawn with all
+its answers. Every meaning of a task has the same number of answers in a cell, so that the mean of the meanings' means
+is the mean of the answers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats as distributions
+
+from miniatures.questions import RANKED
+from workbench.errors import BadInput
+from workbench.stats import Interval, bootstrap
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Some answers of one member: in which languages, to which kind of wording, of which tasks."""
+
+    member: str
+    languages: tuple[str, ...]
+    wordings: str = "seen"
+    tasks: tuple[str, ...] = RANKED
+
+
+def answers(table: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+    """Give the rows of a cell, with `above`: right (1) or wrong (0) minus chance, in units of what chance leaves there.
+
+    Raises:
+        BadInput: a member, language, kind of wording or task that the table has no answers for.
+    """
+    rows = table[
+        (table["member"] == cell.member)
+        & (table["wordings"] == cell.wordings)
+        & table["language"].isin(cell.languages)
+        & table["task"].isin(cell.tasks)
+    ]
+    lacking = sorted({*cell.languages, *cell.tasks} - {*rows["language"], *rows["task"]})
+    if lacking:
+        raise BadInput(
+            f"no answers of {cell.member} to {cell.wordings} wordings in or of {', '.join(lacking)}; "
+            "compute the table with `predictions`"
+        )
+    correct = rows["correct"].astype(float)
+    above = (correct - rows["chance"]) / (1 - rows["chance"])
+    return rows.assign(correct=correct, above=above, cluster=rows["cluster"].astype(str))
+
+
+def per_meaning(
+    table: pd.DataFrame, terms: Sequence[tuple[float, Cell]], measure: str = "correct"
+) -> pd.Series:
+    """Give the weighted sum of the cells' means for each meaning: a series indexed by cluster.
+
+    Args:
+        measure: "correct", or "above": chance-corrected.
+
+    Raises:
+        BadInput: cells that do not answer the same meanings.
+    """
+    means = [answers(table, cell).groupby("cluster", observed=True)[measure].mean() for _, cell in terms]
+    if any(not one.index.equals(means[0].index) for one in means):
+        raise BadInput(
+            f"{terms[0][1]} and what it is compared with do not answer the same meanings; rank the same items"
+        )
+    total = sum(weight * one for (weight, _), one in zip(terms, means, strict=True))
+    return pd.Series(total, index=means[0].index)
+
+
+def interval(values: pd.Series, seed: int = 0) -> Interval:
+    """Give the mean of one number per meaning with its 95 % interval."""
+    return bootstrap(values.to_numpy(), values.index.to_numpy(), seed=seed)
+
+
+def ratio(above: pd.Series, below: pd.Series, seed: int = 0, draws: int = 2000) -> Interval:
+    """Give mean(above) / mean(below) over meanings with a 95 % interval; both are resampled together.
+
+    The tails are widened as in `stats.bootstrap`. It says something only where the lower mean is clearly not 0.
+
+    Raises:
+        BadInput: the two are not about the same meanings, or fewer than two.
+    """
+    k = len(above)
+    if k < 2 or not above.index.equals(below.index):
+        raise BadInput(
+            f"ratio got {k} and {len(below)} meanings; give the same meanings twice, at least two of them"
+        )
+    weights = np.random.default_rng(seed).multinomial(k, np.full(k, 1 / k), size=draws)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a draw whose lower sum is 0 belongs to the tail
+        ratios = (weights @ above.to_numpy()) / (weights @ below.to_numpy())
+    tail = float(distributions.norm.cdf(np.sqrt(k / (k - 1)) * distributions.t.ppf(0.025, k - 1)))
+    low, high = np.nanquantile(ratios, [tail, 1 - tail])  # 0 / 0 tells nothing
+    return Interval(float(above.sum() / below.sum()), float(low), float(high))

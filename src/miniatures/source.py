@@ -1,0 +1,50 @@
+"""A digest of the code that decides what a member reads: what it does, without comments, docstrings and layout."""
+
+import ast
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from workbench.paths import PACKAGE
+
+MODULES = (
+    *(
+        f"miniatures/{name}"
+        for name in ("world", "corpus", "questions", "items", "examples", "rows", "architectures")
+    ),
+    *(f"workbench/training/{name}" for name in ("batches", "loop")),
+)
+_OURS = ("workbench", "miniatures")
+
+
+@cache
+def source_digest(sources: Path = PACKAGE.parent) -> str:
+    """Give the digest of `MODULES` below a folder (by default the one that holds this package)."""
+    texts = [(sources / f"{name}.py").read_text(encoding="utf-8") for name in MODULES]
+    return hashlib.sha256(json.dumps([meaning(text) for text in texts]).encode()).hexdigest()
+
+
+def meaning(text: str) -> Any:
+    """Give what a module's text does, as lists: its syntax tree without docstrings, positions and our modules' places.
+
+    Not `ast.dump`, whose text differs between versions of Python: there, fields that are empty come and go.
+    """
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and ast.get_docstring(node) is not None
+        ):
+            node.body = node.body[1:]
+        elif isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in _OURS:
+            node.module = None
+    return _plain(tree)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, ast.AST):
+        fields = [(name, _plain(found)) for name, found in ast.iter_fields(value) if found not in (None, [])]
+        return [type(value).__name__, fields]
+    return [_plain(one) for one in value] if isinstance(value, list) else repr(value)

@@ -1,0 +1,92 @@
+"""BLOOM's blocks on our own terms: trees of tokens, and rows of different lengths.
+
+transformers' forward takes a 2-D mask and derives ALiBi's positions from it; here the blocks are called with a bias
+of our own, which holds the positions (a node's depth) and what each node sees. The weights and the blocks are
+transformers'.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from workbench.engines.transformers.padding import padded, tree_mask
+from workbench.engines.transformers.precision import better_wide, call
+from workbench.engines.transformers.rows import Row
+from workbench.engines.transformers.slots import Slots, rounded
+
+
+def states_of_trees(model: Any, rows: Sequence[Row]) -> torch.Tensor:
+    """The last hidden state of every node, shape (B, N, D)."""
+    device = model.device
+    ids = padded([row.tokens for row in rows], device)
+    depths = padded([row.depths for row in rows], device)
+    seen = tree_mask(rows, ids.shape[1], device)
+    return _through(model, ids, _alibi(model, depths, seen), wide=better_wide(model))
+
+
+class Decoder:
+    """Rows that grow token by token, each from its own prompt; a row is at work from `begin` to `drop`."""
+
+    def __init__(self, model: Any, slots: int, longest_prompt: int, longest_answer: int) -> None:
+        self.model = model
+        self.cache = Slots(model.config.n_layer, rounded(slots), longest_prompt + longest_answer)
+        self.lengths: list[int] = []
+
+    def begin(self, prompts: Sequence[list[int]]) -> list[int]:
+        """Read new prompts but for their last tokens, which are given back to be the first step's."""
+        read = [prompt[:-1] for prompt in prompts]
+        if any(read):
+            ids = padded(read, self.model.device)
+            seen = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).tril()
+            depths = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+            self.cache.take_in(len(self.lengths))
+            bias = _alibi(self.model, depths, seen.expand(len(ids), -1, -1))
+            _through(self.model, ids, bias, self.cache)
+        self.lengths += [len(prompt) for prompt in read]
+        return [prompt[-1] for prompt in prompts]
+
+    def step(self, tokens: Sequence[int]) -> torch.Tensor:
+        """Add one token to every row; the logits (n, V) after each."""
+        count = len(tokens)
+        idle = [0] * (rounded(count) - count)
+        ids = torch.tensor([*tokens, *idle], device=self.model.device)[:, None]
+        lengths = torch.tensor([*self.lengths, *idle], device=ids.device)
+        depths = torch.arange(max(self.lengths) + 1, device=ids.device).expand(len(ids), -1)
+        seen = depths <= lengths[:, None]
+        self.cache.step(lengths)
+        states = _through(self.model, ids, _alibi(self.model, depths, seen[:, None]), self.cache)
+        self.lengths = [length + 1 for length in self.lengths]
+        return self.model.lm_head(states[:, 0])[:count]
+
+    def drop(self, row: int) -> None:
+        """Let a row go; the last one takes its slot."""
+        last = self.lengths.pop()
+        if row < len(self.lengths):
+            self.cache.move(len(self.lengths), row, last)
+            self.lengths[row] = last
+
+
+def _through(
+    model: Any, ids: torch.Tensor, bias: torch.Tensor, cache: Slots | None = None, *, wide: bool = False
+) -> torch.Tensor:
+    trunk = model.transformer
+    states = call(trunk.word_embeddings_layernorm, trunk.word_embeddings(ids), wide=wide)
+    bias = bias.to(states.dtype)
+    for block in trunk.h:
+        here = bias.to(states.device)
+        states = call(block, states, wide=wide, alibi=here, attention_mask=None, layer_past=cache)[0]
+    return call(trunk.ln_f, states, wide=wide)
+
+
+def _alibi(model: Any, depths: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """What is added to attention scores, (B·H, Q, K), from the keys' depths (B, K) and what is seen (B, Q, K).
+
+    ALiBi grows with the key's position only: softmax does not mind that the query's is left out.
+    """
+    trunk = model.transformer
+    longest = torch.ones(1, int(depths.max()) + 1, device=depths.device, dtype=torch.long)
+    slopes = trunk.build_alibi_tensor(longest, trunk.num_heads, model.dtype)[:, 0]  # (H, positions)
+    bias = slopes[:, depths].transpose(0, 1)[:, :, None]  # (B, H, 1, K)
+    bias = torch.where(seen[:, None], bias, torch.finfo(model.dtype).min)
+    return bias.flatten(0, 1)

@@ -1,0 +1,185 @@
+"""Texts token by token: rows leave the batch when they end, and waiting prompts take their places.
+
+A step costs nearly the same for one row or sixteen, because it reads the weights; a batch that waits for its slowest row
+wastes most of its steps. Greedy text equals transformers' own in float32. Beams, repetition penalties, other
+architectures and unusual generation settings go through transformers' `generate`, in batches.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from workbench.engines.transformers import bloom, mt5
+from workbench.engines.transformers.loading import quiet, stays_in_place
+from workbench.engines.transformers.memory import NOT_EVEN_ONE, OUT_OF_MEMORY, go_on_with_half, ran_out
+from workbench.engines.transformers.padding import padded, real
+from workbench.engines.transformers.sampling import RowNoise, noise_source, warpers
+from workbench.errors import BadInput
+from workbench.models.requests import Decoding
+
+
+class Decoder(Protocol):
+    """Rows that grow token by token, as many as have begun and were not dropped."""
+
+    def begin(self, prompts: Sequence[list[int]]) -> list[int]:
+        """Take in new rows after those at work; the tokens of their first step."""
+
+    def step(self, tokens: Sequence[int]) -> torch.Tensor:
+        """Add one token to every row; logits (n, V)."""
+
+    def drop(self, row: int) -> None:
+        """Let a row go; the last one takes its place."""
+
+
+DECODERS: dict[str, Callable[[Any, int, int, int], Decoder]] = {"bloom": bloom.Decoder, "mt5": mt5.Decoder}
+_HERE = {  # settings that are applied here, or given with every call and so of no effect in a checkpoint's file
+    "_from_model_config", "bos_token_id", "decoder_start_token_id", "do_sample", "eos_token_id", "max_length",
+    "max_new_tokens", "min_new_tokens", "num_beams", "pad_token_id", "repetition_penalty", "temperature", "top_k", "top_p",
+    "transformers_version", "use_cache",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt's token ids, and the text that seeds its noise when sampling."""
+
+    ids: list[int]
+    seed: str
+
+
+@dataclass
+class _Row:
+    number: int
+    last: int
+    noise: torch.Generator
+    tokens: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A model that continues or answers prompts; `ends` are its end tokens, `pad` fills up."""
+
+    model: Any
+    ends: frozenset[int]
+    pad: int
+    is_encoder_decoder: bool
+
+    def write(
+        self, prompts: Sequence[Prompt], decoding: Decoding, rows: int
+    ) -> Iterator[dict[int, list[int]]]:
+        """Yield new token ids by the prompt's number, an end token included, as they are finished.
+
+        Args:
+            rows: at most so many prompts at work at once; fewer once memory has run out.
+
+        Raises:
+            BadInput: not even one prompt fits into memory.
+        """
+        order = sorted(range(len(prompts)), key=lambda number: (-len(prompts[number].ids), number))
+        work = self._rolling if self._steps_itself(decoding) else self._in_batches
+        while order:
+            try:
+                for finished in work(prompts, order, decoding, rows):
+                    order = [number for number in order if number not in finished]
+                    yield finished
+            except OUT_OF_MEMORY as error:
+                if not ran_out(error):
+                    raise
+                if rows == 1:
+                    raise BadInput(NOT_EVEN_ONE.format(len(prompts[order[0]].ids))) from error
+                rows = go_on_with_half(rows, "prompts")
+
+    def _steps_itself(self, decoding: Decoding) -> bool:
+        file = self.model.generation_config.to_diff_dict()
+        others = {name for name, value in file.items() if value not in (None, False)} - _HERE
+        plain = decoding.num_beams == 1 and decoding.repetition_penalty == 1.0
+        return (
+            plain and not others and self.model.config.model_type in DECODERS and stays_in_place(self.model)
+        )
+
+    @torch.inference_mode()
+    def _rolling(
+        self, prompts: Sequence[Prompt], order: Sequence[int], decoding: Decoding, rows: int
+    ) -> Iterator[dict[int, list[int]]]:
+        """One batch that never empties: rows that ended leave, waiting prompts come in when a quarter is free."""
+        waiting = deque(order)
+        longest = len(prompts[waiting[0]].ids)
+        rows = min(rows, len(waiting))
+        decoder = DECODERS[self.model.config.model_type](self.model, rows, longest, decoding.max_new_tokens)
+        running: list[_Row] = []
+        finished: dict[int, list[int]] = {}
+        while waiting or running:
+            free = rows - len(running)
+            if waiting and (not running or free >= max(1, rows // 4)):
+                if finished:
+                    yield finished
+                    finished = {}
+                coming = [waiting.popleft() for _ in range(min(free, len(waiting)))]
+                first = decoder.begin([prompts[number].ids for number in coming])
+                running += [
+                    _Row(n, t, noise_source(prompts[n].seed)) for n, t in zip(coming, first, strict=True)
+                ]
+            self._choose(running, decoder.step([row.last for row in running]), decoding)
+            for place in reversed(range(len(running))):
+                row = running[place]
+                if row.last in self.ends or len(row.tokens) == decoding.max_new_tokens:
+                    finished[row.number] = row.tokens
+                    decoder.drop(place)
+                    running[place] = running[-1]
+                    running.pop()
+        yield finished
+
+    def _choose(self, rows: Sequence[_Row], logits: torch.Tensor, decoding: Decoding) -> None:
+        """Give each row its next token from logits (n, V)."""
+        logits = logits.float()
+        for place, row in enumerate(rows):
+            if len(row.tokens) < decoding.min_new_tokens:
+                logits[place, sorted(self.ends)] = -torch.inf
+        if decoding.do_sample:
+            none = torch.LongTensor()  # what was written before does not matter to these
+            logits = RowNoise([row.noise for row in rows])(none, warpers(decoding)(none, logits))
+        for row, token in zip(rows, logits.argmax(-1).tolist(), strict=True):
+            row.last = token
+            row.tokens.append(token)
+
+    def _in_batches(
+        self, prompts: Sequence[Prompt], order: Sequence[int], decoding: Decoding, rows: int
+    ) -> Iterator[dict[int, list[int]]]:
+        for start in range(0, len(order), rows):
+            numbers = order[start : start + rows]
+            answers = self._in_batch([prompts[number] for number in numbers], decoding)
+            yield dict(zip(numbers, answers, strict=True))
+
+    @torch.inference_mode()
+    def _in_batch(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[list[int]]:
+        """As transformers' `generate` does it, prompts padded where the model expects it."""
+        ids = [prompt.ids for prompt in prompts]
+        device = self.model.device
+        read, mask = padded(ids, device, self.pad), real(ids, device)
+        if not self.is_encoder_decoder:  # a decoder's text goes on at the right end
+            shifts = [read.shape[1] - len(each) for each in ids]
+            read = torch.stack([row.roll(shift) for row, shift in zip(read, shifts, strict=True)])
+            mask = torch.stack([row.roll(shift) for row, shift in zip(mask, shifts, strict=True)])
+        processors = warpers(decoding)
+        if decoding.do_sample:
+            processors.append(RowNoise([noise_source(prompt.seed) for prompt in prompts]))
+        with quiet():
+            output = self.model.generate(
+                input_ids=read,
+                attention_mask=mask,
+                max_new_tokens=decoding.max_new_tokens,
+                min_new_tokens=decoding.min_new_tokens,
+                num_beams=decoding.num_beams,
+                repetition_penalty=decoding.repetition_penalty,
+                do_sample=False,  # sampling is greedy decoding of noisy logits, see `sampling`
+                temperature=None,
+                top_k=None,
+                top_p=None,
+                pad_token_id=self.pad,
+                logits_processor=processors,
+            )
+        start = 1 if self.is_encoder_decoder else read.shape[1]
+        return output[:, start:].tolist()

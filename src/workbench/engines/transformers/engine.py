@@ -1,0 +1,132 @@
+"""The transformers engine: weights in memory that generate, score and show hidden states.
+
+Here requests become token ids and numbers become answers; the work is done in `scoring`, `decoding` and `states`.
+Answers do not depend on the batch beyond float32's rounding.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from workbench.engines.transformers.decoding import Prompt, Writer
+from workbench.engines.transformers.encoding import Encoded, Encoder, short
+from workbench.engines.transformers.loading import read_weights, stays_in_place
+from workbench.engines.transformers.scoring import TREES, Manner, Scorer
+from workbench.engines.transformers.states import read_states
+from workbench.errors import BadInput
+from workbench.models.identity import Identity
+from workbench.models.requests import (
+    Decoded,
+    Decoding,
+    Effort,
+    ScoringRule,
+    ToGenerate,
+    TokenScores,
+    ToRead,
+    ToScore,
+)  # fmt: skip
+
+
+class TransformersEngine:
+    """A transformers model and its tokenizer, answering in batches.
+
+    Attributes:
+        model, tokenizer: the transformers objects themselves.
+        device_family: "cpu", "cuda" or "mps".
+    """
+
+    def __init__(
+        self, identity: Identity, *, dtype: str, device: str = "auto", random_seed: int | None = None
+    ) -> None:
+        self.identity = identity
+        self.is_encoder_decoder = identity.is_encoder_decoder
+        self.model, self.tokenizer = read_weights(identity, dtype, device, random_seed)
+        self.device_family = self.model.device.type
+        ends = self.model.generation_config.eos_token_id
+        ends = self.model.config.eos_token_id if ends is None else ends
+        self._ends = frozenset([ends] if isinstance(ends, int) else ends or [])
+        pads = (
+            self.tokenizer.pad_token_id,
+            getattr(self.model.config, "pad_token_id", None),
+            *sorted(self._ends),
+            0,
+        )
+        self._pad = next(pad for pad in pads if pad is not None)
+        self._encoder = Encoder(identity, self.tokenizer, min(self._ends, default=self._pad))
+
+    def generate(
+        self, requests: Sequence[ToGenerate], decoding: Decoding, batch_size: int
+    ) -> Iterator[tuple[list[int], list[Decoded]]]:
+        """Yield (positions, texts) as rows of the batch end, longest prompts first.
+
+        Raises:
+            BadInput: a prompt that does not fit the context together with its answer.
+        """
+        encoded = self._encoder.ids([request.prompt for request in requests], special_tokens=True)
+        room = self.identity.context_length - (0 if self.is_encoder_decoder else decoding.max_new_tokens)
+        for request, ids in zip(requests, encoded, strict=True):
+            if len(ids) > room:
+                raise BadInput(
+                    f"the prompt {short(request.prompt)!r} has {len(ids)} tokens; with "
+                    f"max_new_tokens={decoding.max_new_tokens} {self.identity.name} has room for {max(room, 0)}: shorten one of them"
+                )
+        prompts = [
+            Prompt(ids.tolist(), f"{decoding.seed}|{request.sample}|{request.prompt}")
+            for request, ids in zip(requests, encoded, strict=True)
+        ]
+        writer = Writer(self.model, self._ends, self._pad, self.is_encoder_decoder)
+        for finished in writer.write(prompts, decoding, batch_size):
+            yield list(finished), [self._decoded(ids) for ids in finished.values()]
+
+    def _decoded(self, ids: list[int]) -> Decoded:
+        end = next((place for place, token in enumerate(ids) if token in self._ends), None)
+        kept = ids[:end]
+        text = str(self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return Decoded(text, len(kept), end is not None)
+
+    def score(
+        self, requests: Sequence[ToScore], rule: ScoringRule, effort: Effort
+    ) -> Iterator[tuple[list[int], list[TokenScores]]]:
+        """Yield (positions, token scores) batch by batch.
+
+        Raises:
+            BadInput: a text without tokens, one that does not fit the context, a budget too small, or too little memory.
+        """
+        encoded = self._encoder.encode(requests, rule)
+        has_trees = self.model.config.model_type in TREES and stays_in_place(self.model)
+        manner: Manner = "trees" if has_trees else "rows"
+        threads = torch.get_num_threads()
+        if effort.exact:
+            manner = "exact"
+            torch.set_num_threads(1)
+        try:
+            scorer = Scorer(self.model, self.is_encoder_decoder, manner)
+            for found in scorer.score(encoded, effort.batch_tokens):
+                yield list(found), [self._scores(encoded[number], found[number]) for number in found]
+        finally:
+            torch.set_num_threads(threads)
+
+    def _scores(self, encoded: Encoded, logprobs: list[float]) -> TokenScores:
+        """A text alone in a decoder has no score for its first token, since nothing comes before it."""
+        tokens = [sys.intern(token) for token in self.tokenizer.convert_ids_to_tokens(encoded.text.tolist())]
+        missing = len(tokens) - len(logprobs)
+        return TokenScores(tuple(tokens), (*[None] * missing, *logprobs), encoded.truncated)
+
+    def read_states(
+        self, texts: Sequence[str], reading: ToRead, batch_size: int
+    ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+        """Yield (positions, states) batch by batch, each float32 of shape (L+1, D): embeddings, then every layer.
+
+        Raises:
+            BadInput: a text without tokens, or one beyond the context.
+        """
+        encoded = self._encoder.ids(texts, special_tokens=False)
+        for text, ids in zip(texts, encoded, strict=True):
+            if not 0 < len(ids) <= self.identity.context_length:
+                raise BadInput(
+                    f"the text {short(text)!r} has {len(ids)} tokens; "
+                    f"{self.identity.name} takes 1 to {self.identity.context_length}"
+                )
+        yield from read_states(self.model, encoded, reading, batch_size)

@@ -1,0 +1,213 @@
+"""Log-probabilities of texts after their prompts: what sequences share is computed once, logits only where they count.
+
+BLOOM and mT5 go through trees (see `rows`); any other architecture, and the exact mode, through transformers' own
+forward, one sequence per row. The softmax is in float32 over the whole vocabulary, in pieces, so that memory depends on
+the batch's budget and not on the number of requests.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from workbench.engines.transformers import bloom, mt5
+from workbench.engines.transformers.encoding import Encoded
+from workbench.engines.transformers.memory import NOT_EVEN_ONE, OUT_OF_MEMORY, go_on_with_half, ran_out
+from workbench.engines.transformers.padding import padded, real
+from workbench.engines.transformers.precision import better_wide
+from workbench.engines.transformers.rows import Path, Row, in_batches, lay_out, padded_size
+from workbench.errors import BadInput
+
+TREES = {"bloom": bloom.states_of_trees, "mt5": mt5.states_of_trees}
+_BUDGETS = {"cpu": 1024, "cuda": 16_384}  # tokens per batch
+_BATCHES_PER_SOFTMAX = 4
+_WORDS = 2048  # words of the vocabulary per piece of the softmax
+_NOTHING = -80.0  # nats; smaller exponentials would be denormal numbers: slow, and of no weight
+_PRICE_OF_A_PAIR = 0.7  # of attention, against 1 for a multiplication of a node by a weight matrix's column
+Manner = Literal["trees", "rows", "exact"]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model that scores encoded requests.
+
+    `manner`: "trees" share what sequences have in common; "rows" hold a sequence each, for architectures that have no trees
+    here; "exact" takes one row at a time.
+    """
+
+    model: Any
+    is_encoder_decoder: bool
+    manner: Manner
+
+    def score(self, requests: Sequence[Encoded], budget: int | None) -> Iterator[dict[int, list[float]]]:
+        """Yield log-probabilities by the request's number, batch by batch, longest first.
+
+        A text whose first token has nothing before it gets one number less than it has tokens.
+
+        Args:
+            budget: at most so many tokens in a batch, padding included; None: what suits the device.
+
+        Raises:
+            BadInput: one sequence alone is larger than the budget, or than memory.
+        """
+        paths = [self._path(request) for request in requests]
+        limit = budget or _BUDGETS.get(self.model.device.type, 1024)
+        if paths and (largest := max(path.size for path in paths)) > limit:
+            if budget is not None:
+                raise BadInput(
+                    f"batch_tokens={budget}, but one prompt and text have {largest} tokens; give at least that"
+                )
+            limit = largest
+        todo = set(range(len(paths)))
+        while todo:
+            at_work: list[Row] = []
+            try:
+                for found in self._scored(self._rows(paths, sorted(todo), limit), paths, limit, at_work):
+                    todo.difference_update(found)
+                    yield found
+            except OUT_OF_MEMORY as error:
+                if not ran_out(error):
+                    raise
+                size = padded_size(at_work)
+                if sum(len(row.reads) for row in at_work) == 1:
+                    raise BadInput(NOT_EVEN_ONE.format(size)) from error
+                limit = go_on_with_half(size, "tokens")
+
+    def _scored(
+        self, rows: Sequence[Row], paths: Sequence[Path], limit: int, at_work: list[Row]
+    ) -> Iterator[dict[int, list[float]]]:
+        """Yield log-probabilities by number; `at_work` holds the batch that is being computed."""
+        waiting: list[_States] = []
+        for batch in in_batches(rows, 1 if self.manner == "exact" else limit):
+            at_work[:] = batch
+            if self.manner != "trees":
+                yield self._plainly(batch, paths)
+                continue
+            waiting.append(self._read(batch, paths))
+            if len(waiting) == _BATCHES_PER_SOFTMAX:
+                yield self._weigh(waiting)
+                waiting = []
+        if waiting:
+            yield self._weigh(waiting)
+
+    def _path(self, request: Encoded) -> Path:
+        """An encoder reads the prompt and the decoder starts anew, or the prompt stands before the text."""
+        if self.is_encoder_decoder:
+            start = np.array([self.model.config.decoder_start_token_id], dtype=np.int32)
+            return Path(request.prompt, np.concatenate([start, request.text]), 1)
+        nothing = np.empty(0, dtype=np.int32)
+        return Path(nothing, np.concatenate([request.prompt, request.text]), max(len(request.prompt), 1))
+
+    def _rows(self, paths: Sequence[Path], numbers: Sequence[int], limit: int) -> list[Row]:
+        if self.manner != "trees":
+            rows = [Row(paths[number].source) for number in numbers]
+            for row, number in zip(rows, numbers, strict=True):
+                row.add(number, paths[number], 0, np.empty(0, dtype=np.int32))
+            return rows
+        price = 0.0 if self.is_encoder_decoder else _PRICE_OF_A_PAIR / self.model.config.hidden_size
+        return lay_out(paths, numbers, pair_price=price, budget=limit)
+
+    @torch.inference_mode()
+    def _read(self, rows: Sequence[Row], paths: Sequence[Path]) -> "_States":
+        """Send a batch of trees through the blocks and keep the states that predict something."""
+        asked = _asked(rows, paths)
+        unique, where = np.unique(asked.places, return_inverse=True)
+        states = TREES[self.model.config.model_type](self.model, rows).flatten(0, 1)
+        return _States(states[torch.from_numpy(unique).to(states.device)], where, asked)
+
+    @torch.inference_mode()
+    def _weigh(self, batches: Sequence["_States"]) -> dict[int, list[float]]:
+        """Send the states of several batches through the head together, which a few rows would use badly."""
+        head = self.model.get_output_embeddings().weight
+        starts = np.cumsum([0, *(len(batch.states) for batch in batches)])
+        where = np.concatenate([start + batch.where for start, batch in zip(starts, batches, strict=False)])
+        targets = np.concatenate([batch.asked.targets for batch in batches])
+        states = torch.cat([batch.states for batch in batches])
+        flat = _log_probabilities(head, states, where, targets, wide=better_wide(self.model))
+        ends = np.cumsum([len(batch.where) for batch in batches])[:-1]
+        found: dict[int, list[float]] = {}
+        for batch, part in zip(batches, np.split(flat, ends), strict=True):
+            found |= batch.asked.by_number(part)
+        return found
+
+    @torch.inference_mode()
+    def _plainly(self, rows: Sequence[Row], paths: Sequence[Path]) -> dict[int, list[float]]:
+        """As transformers computes it: one sequence per row, its own masks, its own head."""
+        asked, device = _asked(rows, paths), self.model.device
+        ids, mask = padded([row.tokens for row in rows], device), real([row.tokens for row in rows], device)
+        keep = torch.zeros(ids.numel(), dtype=torch.bool, device=device)
+        keep[torch.from_numpy(asked.places).to(device)] = True
+        if self.is_encoder_decoder:
+            sources = [row.source for row in rows]
+            read = {"input_ids": padded(sources, device), "attention_mask": real(sources, device)}
+            logits = self.model(**read, decoder_input_ids=ids).logits.flatten(0, 1)[keep]
+        elif self.model.config.model_type == "bloom":
+            logits = self.model(input_ids=ids, attention_mask=mask, logits_to_keep=keep.view_as(ids)).logits
+        else:
+            logits = self.model(input_ids=ids, attention_mask=mask).logits.flatten(0, 1)[keep]
+        logits = logits.reshape(len(asked.targets), -1).float()
+        chosen = torch.from_numpy(asked.targets).to(logits.device).long()
+        return asked.by_number((logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(1)).cpu().numpy())
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a batch is asked: K places among its nodes, the K target tokens, and how many belong to which request."""
+
+    places: np.ndarray
+    targets: np.ndarray
+    counts: list[tuple[int, int]]
+
+    def by_number(self, flat: np.ndarray) -> dict[int, list[float]]:
+        """Give K answers to their requests."""
+        ends = np.cumsum([count for _, count in self.counts])
+        parts = np.split(flat, ends[:-1])
+        return {number: part.tolist() for (number, _), part in zip(self.counts, parts, strict=True)}
+
+
+@dataclass(frozen=True)
+class _States:
+    """States (M, D) that predict something, and which of them each of K targets belongs to."""
+
+    states: torch.Tensor
+    where: np.ndarray
+    asked: _Asked
+
+
+def _asked(rows: Sequence[Row], paths: Sequence[Path]) -> _Asked:
+    reads = [(row, number, nodes) for row, each in enumerate(rows) for number, nodes in each.reads]
+    width = max(1, *(len(row.tokens) for row in rows))
+    return _Asked(
+        np.concatenate([row * width + nodes for row, _, nodes in reads]),
+        np.concatenate([paths[number].tokens[paths[number].first :] for _, number, _ in reads]),
+        [(number, len(nodes)) for _, number, nodes in reads],
+    )
+
+
+def _log_probabilities(
+    head: torch.Tensor, states: torch.Tensor, places: np.ndarray, targets: np.ndarray, *, wide: bool
+) -> np.ndarray:
+    """Log-probabilities (K,) of K targets at K places of the states (M, D), a place's softmax computed once.
+
+    The head (V, D) is multiplied piece by piece into one buffer that stays in the processor's cache, and the sums of
+    exponentials are added up as logarithms. `wide`: in float32 whatever the head's precision.
+    """
+    precision = torch.float32 if wide else head.dtype
+    states = states.to(head.device, precision)
+    where, words = (torch.from_numpy(each).to(head.device).long() for each in (places, targets))
+    total = torch.full((len(states),), -torch.inf, device=head.device)
+    chosen = torch.empty(len(targets), device=head.device)
+    buffer = states.new_empty(len(states) * _WORDS)
+    for start in range(0, len(head), _WORDS):
+        piece = head[start : start + _WORDS].to(precision)
+        logits = torch.mm(
+            states, piece.T, out=buffer[: len(states) * len(piece)].view(-1, len(piece))
+        ).float()
+        here = ((words >= start) & (words < start + _WORDS)).nonzero()[:, 0]
+        chosen[here] = logits[where[here], words[here] - start]
+        largest = logits.amax(1)
+        sums = logits.sub_(largest[:, None]).clamp_(min=_NOTHING).exp_().sum(1)
+        total = torch.logaddexp(total, sums.log_().add_(largest))
+    return (chosen - total[where]).cpu().numpy()

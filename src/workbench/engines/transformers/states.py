@@ -1,0 +1,49 @@
+"""Hidden states by layer, pooled over a text's tokens."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from workbench.engines.transformers.padding import padded, real
+from workbench.models.requests import ToRead
+
+
+def read_states(
+    model: Any, encoded: Sequence[np.ndarray], reading: ToRead, batch_size: int
+) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+    """Yield (positions, states) batch by batch, each float32 of shape (L+1, D): embeddings, then every layer.
+
+    An encoder-decoder's decoder is read at its start token, with the text in the encoder.
+    """
+    order = sorted(range(len(encoded)), key=lambda position: (-len(encoded[position]), position))
+    for start in range(0, len(order), batch_size):
+        positions = order[start : start + batch_size]
+        yield positions, list(_read_batch(model, [encoded[position] for position in positions], reading))
+
+
+@torch.inference_mode()
+def _read_batch(model: Any, encoded: Sequence[np.ndarray], reading: ToRead) -> np.ndarray:
+    ids, mask = padded(encoded, model.device), real(encoded, model.device)
+    options = {"attention_mask": mask, "output_hidden_states": True}
+    is_encoder_decoder = bool(model.config.is_encoder_decoder)
+    if is_encoder_decoder and reading.side == "decoder":
+        start = torch.full((len(encoded), 1), model.config.decoder_start_token_id, device=ids.device)
+        layers = model(input_ids=ids, decoder_input_ids=start, **options).decoder_hidden_states
+        mask = torch.ones_like(start)
+    elif is_encoder_decoder:
+        layers = model.get_encoder()(input_ids=ids, **options).hidden_states
+    else:
+        layers = model.base_model(input_ids=ids, **options).hidden_states
+    pooled = [_pool(layer.float(), mask.to(layer.device), reading.pooling).cpu() for layer in layers]
+    return torch.stack(pooled, dim=1).numpy()
+
+
+def _pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """(B, T, D) to (B, D) over real tokens; `weighted` weighs a token by its position, as MEXA does."""
+    if pooling == "last":
+        last = mask.sum(1) - 1
+        return states[torch.arange(len(states), device=states.device), last]
+    weights = mask.float() if pooling == "mean" else mask.float().cumsum(1) * mask
+    return (states * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)

@@ -1,0 +1,295 @@
+"""Which of several choices a model finds likeliest, and how likely every token of a text is.
+
+Scores are log-probabilities in nats. What "the score of a choice" means is a *protocol*: who owns the space before the
+choice, whether the end token counts, special tokens on the prompt, truncation, normalisation. `xmtf` is the one behind
+the published numbers, and it differs between the BLOOM and the mT5 side (arXiv 2211.01786; t-zero fork, commit 3f1086c).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from workbench.errors import BadInput, UnknownName
+from workbench.inference.cached import Kind, ask, expect_whole
+from workbench.models import Model, expect_model
+from workbench.models.requests import Effort, ScoringRule, TokenScores, ToScore
+from workbench.run_log import note
+from workbench.tasks import Item
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A named way to score choices: a rule for tokens, and what is done with their log-probabilities.
+
+    `sum` adds them; `mean` divides by the tokens; `pmi` takes off what the choice has without the prompt.
+    """
+
+    name: str
+    rule: ScoringRule
+    normalisation: Literal["sum", "mean", "pmi"] = "sum"
+
+
+_BLOOM = ScoringRule(leading_space=True, score_end=False, special_tokens=False, max_prompt_tokens=2048)
+_MT5 = ScoringRule(leading_space=False, score_end=True, special_tokens=False, max_prompt_tokens=512)
+_WHOLE_BLOOM, _WHOLE_MT5 = replace(_BLOOM, max_prompt_tokens=None), replace(_MT5, max_prompt_tokens=None)
+_LM_EVAL = ScoringRule(leading_space=True, joined=True)
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("xmtf-bloom", _BLOOM),
+        Protocol("xmtf-mt5", _MT5),
+        Protocol("per-token-bloom", _WHOLE_BLOOM, "mean"),
+        Protocol("per-token-mt5", _WHOLE_MT5, "mean"),
+        Protocol("pmi-bloom", replace(_WHOLE_BLOOM, empty_prompt_is_end=True), "pmi"),
+        Protocol("pmi-mt5", _WHOLE_MT5, "pmi"),
+        Protocol("lm-eval-bloom", replace(_LM_EVAL, special_tokens=False)),
+        Protocol("lm-eval-mt5", _LM_EVAL),
+    )
+}
+_SHORT = ("xmtf", "per-token", "pmi", "lm-eval")
+_NEAR = {"float32": 1e-4, "bfloat16": 0.05, "float16": 0.01}  # nats within which a batch may change a score
+_AUDITED_AT_MOST = 8
+_AUDITS: dict[tuple[str, str, str], dict[str, Any]] = {}  # of this process, by weights, dtype and protocol
+
+
+def protocol_for(model: Model, name: str | None) -> Protocol:
+    """Find the protocol: "xmtf", "per-token", "pmi" and "lm-eval" mean the model's own side; None is "xmtf".
+
+    Raises:
+        UnknownName: no such protocol, or a model outside BLOOM and mT5 that must name its side in full.
+    """
+    wanted = name or "xmtf"
+    if wanted in PROTOCOLS:
+        return PROTOCOLS[wanted]
+    full = f"{wanted}-{model.architecture}"
+    if full in PROTOCOLS:
+        return PROTOCOLS[full]
+    if f"{wanted}-bloom" in PROTOCOLS:
+        raise UnknownName(
+            f"{model.name} is a {model.architecture}, for which {wanted!r} is not defined; "
+            f"name {wanted}-bloom or {wanted}-mt5"
+        )
+    raise UnknownName(
+        f"no protocol called {wanted!r}; choose one of: {', '.join(_SHORT)}, {', '.join(PROTOCOLS)}"
+    )
+
+
+def rank(
+    model: Model,
+    items: Sequence[Item],
+    *,
+    protocol: str | None = None,
+    exact: bool = False,
+    batch_tokens: int | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Score every choice of every item and predict the likeliest.
+
+    Under `xmtf` the score is the sum over the choice's tokens, not normalised: on the BLOOM side of " " + choice
+    without the end token, on the mT5 side of the choice with it; no special tokens on the prompt; prompts cut after
+    2048 / 512 tokens (counted in the column `truncated`). The others cut nothing: `per-token` is the mean; `pmi` takes off the
+    score of the choice alone (after the end token, which stood between the documents BLOOM read; with only the end token in
+    mT5's encoder); `lm-eval` scores as lm-evaluation-harness 0.4 does, for comparison only.
+
+    What is computed anew is checked on a small sample, each item in a batch of its own: `table.attrs["audit"]` and the run's
+    manifest hold the number of items, the largest difference of a score in nats, and the items whose prediction would flip.
+
+    Args:
+        exact: one sequence at a time on one thread, nothing shared: slow, the same bits at every call on one machine
+            with the same versions, and kept apart in the store.
+        batch_tokens: at most so many tokens are computed at a time, which bounds the memory; None: 1,024 on a CPU, 16,384
+            on a GPU, or what the largest prompt needs. Halved when memory runs out.
+
+    Returns:
+        One row per item, in order: id, task, template, language, cluster, prompt, choices, gold, prediction, correct,
+        margin (best minus second best, nats), tie (margin within what a batch may change), scores (nats, one per
+        choice), tokens (scored per choice), truncated, protocol, model.
+
+    Raises:
+        BadInput: an item with fewer than two choices, an empty choice or prompt, a gold that is no choice, a choice or (other
+            protocols than xmtf) a prompt beyond the context, or batch_tokens too small for a prompt with one choice.
+        NotReachable, StoreFailed: as for `generate`.
+    """
+    expect_model(model)
+    chosen = protocol_for(model, protocol)
+    for item in items:
+        _check(item)
+    model.warn_of_strange_words([item.prompt for item in items])
+    requests = [ToScore(item.prompt, choice) for item in items for choice in item.choices]
+    alone = [ToScore("", request.text) for request in requests] if chosen.normalisation == "pmi" else []
+    effort = _effort(batch_tokens, exact)
+    answers, fresh = _ask_scores(model, [*requests, *alone], chosen.rule, effort, progress)
+    scores = _choice_scores(chosen, answers[: len(requests)], answers[len(requests) :])
+    groups = _groups(items)
+    near = _NEAR[model.dtype]
+    rows = [
+        _row(item, scores[group], answers[group], near) for item, group in zip(items, groups, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=_COLUMNS).assign(protocol=chosen.name, model=model.name)
+    if not exact:
+        computed = [place for place, group in enumerate(groups) if all(fresh[group])]
+        table.attrs["audit"] = _audit(model, items, table, computed, chosen)
+    return table
+
+
+def score(
+    model: Model,
+    texts: Sequence[str],
+    *,
+    prompts: Sequence[str] | None = None,
+    exact: bool = False,
+    batch_tokens: int | None = None,
+    progress: bool = True,
+) -> list[TokenScores]:
+    """Give the log-probability of every token of each text, in nats.
+
+    With `prompts`, each text is scored exactly as written after its prompt (begin it with a space on the BLOOM side where
+    one belongs). Without, a decoder-only model scores the text alone and its first token has None; an encoder-decoder
+    forces the text through its decoder while the encoder reads only the end token: comparable between texts, but not what
+    the model was trained for. The end token is not scored. `exact` and `batch_tokens` are as for `rank`.
+
+    Raises:
+        BadInput: an empty text, as many prompts as texts not given, a text beyond the context, or batch_tokens too small.
+    """
+    expect_model(model)
+    if isinstance(texts, str):
+        raise BadInput("texts is one string; give a list of texts")
+    if prompts is not None and len(prompts) != len(texts):
+        raise BadInput(
+            f"{len(texts)} texts came with {len(prompts)} prompts; give one prompt per text, or none"
+        )
+    requests = [
+        ToScore(prompt, text) for prompt, text in zip(prompts or [""] * len(texts), texts, strict=True)
+    ]
+    for request in requests:
+        if not request.text:
+            raise BadInput("an empty text has no tokens to score")
+    rule = ScoringRule(special_tokens=model.is_encoder_decoder and prompts is not None)
+    return _ask_scores(model, requests, rule, _effort(batch_tokens, exact), progress)[0]
+
+
+_COLUMNS = [
+    "id", "task", "template", "language", "cluster", "prompt", "choices", "gold", "prediction", "correct", "margin", "tie",
+    "scores", "tokens", "truncated",
+]  # fmt: skip
+
+
+def _effort(batch_tokens: int | None, exact: bool) -> Effort:
+    if batch_tokens is not None:
+        expect_whole("batch_tokens", batch_tokens)
+    return Effort(batch_tokens, exact)
+
+
+def _ask_scores(
+    model: Model, requests: list[ToScore], rule: ScoringRule, effort: Effort, progress: bool
+) -> tuple[list[TokenScores], list[bool]]:
+    settings = asdict(rule)
+    if effort.exact:  # its bits are promised for these versions only
+        settings["exact"] = {name: version(name) for name in ("torch", "transformers")}
+    kind = Kind(
+        name="score",
+        settings=settings,
+        encode=vars,
+        decode=_decode,
+        compute=lambda missing: model.engine.score(missing, rule, effort),
+    )
+    return ask(model, kind, requests, batch=effort.batch_tokens or 0, progress=progress)
+
+
+def _decode(value: dict[str, list[str] | list[float | None] | bool]) -> TokenScores:
+    return TokenScores(tuple(value["tokens"]), tuple(value["logprobs"]), bool(value["truncated"]))  # type: ignore[arg-type]
+
+
+def _groups(items: Sequence[Item]) -> list[slice]:
+    """Where each item's choices stand in the list of all choices."""
+    ends = np.cumsum([len(item.choices) for item in items]).tolist()
+    return [slice(end - len(item.choices), end) for item, end in zip(items, ends, strict=True)]
+
+
+def _choice_scores(
+    protocol: Protocol, answers: Sequence[TokenScores], alone: Sequence[TokenScores]
+) -> list[float]:
+    """The score of each choice, in nats, from its tokens' log-probabilities (and, for pmi, those without the prompt)."""
+    sums = [_sum(answer) for answer in answers]
+    if protocol.normalisation == "mean":
+        return [total / len(answer.tokens) for total, answer in zip(sums, answers, strict=True)]
+    if protocol.normalisation == "pmi":
+        return [total - _sum(answer) for total, answer in zip(sums, alone, strict=True)]
+    return sums
+
+
+def _sum(answer: TokenScores) -> float:
+    return sum(logprob for logprob in answer.logprobs if logprob is not None)
+
+
+def _row(item: Item, scores: list[float], answers: Sequence[TokenScores], near: float) -> list[object]:
+    best = int(np.argmax(scores))
+    margin = scores[best] - max(s for i, s in enumerate(scores) if i != best)
+    correct = None if item.gold is None else best == item.gold
+    return [
+        item.id, item.task, item.template, item.language, item.cluster, item.prompt, list(item.choices), item.gold, best,
+        correct, margin, margin < near, scores, [len(answer.tokens) for answer in answers],
+        any(answer.truncated for answer in answers),
+    ]  # fmt: skip
+
+
+def _audit(
+    model: Model, items: Sequence[Item], table: pd.DataFrame, computed: Sequence[int], protocol: Protocol
+) -> dict[str, Any]:
+    """Score one in a hundred of the computed items again, each alone; note what differs, over all calls of this process."""
+    size = min(_AUDITED_AT_MOST, -(-len(computed) // 100))
+    sample = [computed[place * len(computed) // size] for place in range(size)]
+    differences, flips = [0.0], []
+    for place in sample:
+        item, stored = items[place], table["scores"][place]
+        requests = [ToScore(item.prompt, choice) for choice in item.choices]
+        alone = [ToScore("", choice) for choice in item.choices] if protocol.normalisation == "pmi" else []
+        found = _compute(model, [*requests, *alone], protocol.rule)
+        again = _choice_scores(protocol, found[: len(requests)], found[len(requests) :])
+        differences += [abs(a - b) for a, b in zip(again, stored, strict=True)]
+        if int(np.argmax(again)) != table["prediction"][place]:
+            flips.append(item.id)
+    audit = {"items": size, "largest_difference": max(differences), "flips": flips}
+    if size:
+        identity = model.identity
+        known = _AUDITS.get(
+            (identity.weights, model.dtype, protocol.name),
+            {"items": 0, "largest_difference": 0.0, "flips": []},
+        )
+        audits = {
+            "items": known["items"] + size,
+            "largest_difference": max(known["largest_difference"], audit["largest_difference"]),
+            "flips": [*known["flips"], *flips],
+        }
+        _AUDITS[identity.weights, model.dtype, protocol.name] = audits
+        note(audits={identity.name: {f"{protocol.name} {model.dtype}": audits}})
+    return audit
+
+
+def _compute(model: Model, requests: Sequence[ToScore], rule: ScoringRule) -> list[TokenScores]:
+    """Ask the engine and not the store."""
+    found: dict[int, TokenScores] = {}
+    for positions, answers in model.engine.score(requests, rule, Effort()):
+        found |= dict(zip(positions, answers, strict=True))
+    return [found[position] for position in range(len(requests))]
+
+
+def _check(item: Item) -> None:
+    if not isinstance(item, Item):
+        raise BadInput(
+            f"{item!r} is no Item; `from workbench import Item` and give Item(id, prompt, choices)"
+        )
+    if not isinstance(item.choices, tuple | list):
+        raise BadInput(f"item {item.id!r} has {item.choices!r} as choices; give a tuple of choices")
+    if not item.prompt.strip():
+        raise BadInput(f"item {item.id!r} has an empty prompt")
+    if len(item.choices) < 2:
+        raise BadInput(f"item {item.id!r} has {len(item.choices)} choice(s); ranking needs at least two")
+    if not all(choice.strip() for choice in item.choices):
+        raise BadInput(f"item {item.id!r} has an empty choice: {item.choices!r}")
+    if item.gold is not None and not 0 <= item.gold < len(item.choices):
+        raise BadInput(f"item {item.id!r} has gold {item.gold}; its choices are 0 to {len(item.choices) - 1}")

@@ -1,0 +1,91 @@
+"""Hidden states by layer, one vector per text, asked of the store first.
+
+Layer 0 is the embedding output (BLOOM: after its layer norm), layers 1…L the blocks; the last one is after the final
+norm, as transformers gives it. An encoder-decoder has two columns of layers, read apart: the encoder over the text, and
+the decoder at its start token with the text in the encoder.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import get_args
+
+import numpy as np
+
+from workbench.errors import BadInput
+from workbench.inference.cached import Kind, ask, expect_whole
+from workbench.models import Model, expect_model
+from workbench.models.requests import Pooling, Side, ToRead
+
+POOLINGS, SIDES = get_args(Pooling), get_args(Side)
+
+
+@dataclass(frozen=True)
+class States:
+    """States of N texts: `array` is float32 of shape (N, L+1, D); `side` says whose layers they are."""
+
+    array: np.ndarray
+    side: Side
+    pooling: Pooling
+
+    @property
+    def layers(self) -> int:
+        """How many layers there are, the embeddings counted as one."""
+        return self.array.shape[1]
+
+
+@dataclass(frozen=True)
+class _Text:
+    text: str
+
+
+def hidden_states(
+    model: Model,
+    texts: Sequence[str],
+    *,
+    side: Side | None = None,
+    pooling: Pooling = "mean",
+    batch_size: int = 32,
+    progress: bool = True,
+) -> States:
+    """Read the states of each text at every layer, pooled over its tokens.
+
+    Args:
+        side: "encoder" or "decoder"; by default the one that reads the text.
+        pooling: "mean" over tokens, "weighted" by position (later tokens of a decoder know more), or "last".
+            An encoder-decoder's decoder has one token here, so all are the same.
+
+    Raises:
+        BadInput: an empty text, one beyond the context, or the encoder of a decoder-only model.
+    """
+    expect_model(model)
+    reads = "encoder" if model.is_encoder_decoder else "decoder"
+    reading = ToRead(side or reads, pooling)  # type: ignore[arg-type]
+    if reading.side == "encoder" and not model.is_encoder_decoder:
+        raise BadInput(f"{model.name} is decoder-only and has no encoder; use side='decoder'")
+    if isinstance(texts, str):
+        raise BadInput("texts is one string; give a list of texts")
+    if pooling not in POOLINGS or reading.side not in SIDES:
+        raise BadInput(f"pooling is one of {', '.join(POOLINGS)}, side one of {', '.join(SIDES)}")
+    if not texts or not all(text.strip() for text in texts):
+        raise BadInput("hidden_states needs at least one text, and no empty ones")
+    kind = Kind(
+        name="states",
+        settings=asdict(reading),
+        encode=_to_npy,
+        decode=_from_npy,
+        compute=lambda missing: model.engine.read_states([m.text for m in missing], reading, batch_size),
+    )
+    expect_whole("batch_size", batch_size)
+    answers, _ = ask(model, kind, [_Text(text) for text in texts], batch=batch_size, progress=progress)
+    return States(np.stack(answers), reading.side, pooling)
+
+
+def _to_npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array.astype(np.float32), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _from_npy(raw: bytes) -> np.ndarray:
+    return np.load(io.BytesIO(raw), allow_pickle=False)

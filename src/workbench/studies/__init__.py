@@ -1,0 +1,12 @@
+"""The measures of the notebooks, on tidy tables; each is imported by its own name, on first use."""
+
+from importlib import import_module
+from typing import Any
+
+_STUDIES = frozenset({"evaluation", "probing", "published", "sensitivity", "transfer"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _STUDIES:
+        return import_module(f"workbench.studies.{name}")
+    raise AttributeError(f"workbench.studies has no {name!r}; it has: {', '.join(sorted(_STUDIES))}")

@@ -1,0 +1,121 @@
+"""Tables of an evaluation: accuracy by language and wording, and models beside each other, with honest intervals.
+
+An item asked in several languages or wordings is one cluster; clusters are resampled. Fractions, not percent.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workbench import stats
+from workbench.errors import UnknownName
+from workbench.studies import sensitivity, transfer
+
+ALL = "all"  # in the column `language`: the mean over languages, each weighing the same
+
+
+def by_template(ranked: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of each model, language and wording; columns as `sensitivity.accuracies`, and ties and truncated.
+
+    `ties` counts items whose margin is within what a batch or a machine may change, `truncated` prompts that were cut.
+    """
+    keys = ["model", "task", "language", "template"]
+    table = sensitivity.accuracies(ranked, by=keys)
+    counts = (
+        ranked.groupby(keys, sort=False)[["tie", "truncated"]]
+        .sum()
+        .astype(int)
+        .rename(columns={"tie": "ties"})
+    )
+    return table.merge(counts.reset_index(), on=keys, validate="one_to_one")
+
+
+def by_language(ranked: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of each model and language over all wordings, what the wordings make of it, and chance.
+
+    Columns: model, task, language ("all": mean over languages), templates, n (prompts), mean with its interval low, high
+    (95 %, clusters resampled), median, best, worst (of the wordings), spread (best minus worst), null (what shuffling
+    wordings within each item gives), p_spread (after Holm, over a model's languages), chance, ties, truncated. The row
+    "all" has no spread.
+    """
+    rows = []
+    for (model, task), group in ranked.groupby(["model", "task"], sort=False):
+        found = [_language_row(part, code) for code, part in group.groupby("language", sort=False)]
+        if len(found) > 1:
+            found.append(_all_row(group, found))
+        tested = [row for row in found if not np.isnan(row["p_spread"])]
+        for row, adjusted in zip(tested, stats.holm([row["p_spread"] for row in tested]), strict=True):
+            row["p_spread"] = float(adjusted)
+        rows += [{"model": model, "task": task, **row} for row in found]
+    return pd.DataFrame(rows)
+
+
+def compare(ranked: pd.DataFrame, first: str, second: str, *, margin: float = 0.05) -> pd.DataFrame:
+    """Compare two models on the same prompts, language by language.
+
+    Columns: language ("all" for all prompts together), first, second (accuracies), difference (second - first), low, high
+    (95 %, clusters resampled), p_value (exact McNemar where every item was asked once, else signs of clusters flipped),
+    p_holm (over the languages), p_equivalent (small: closer than `margin`, over clusters), n.
+
+    Raises:
+        UnknownName: a model that the table does not have.
+        BadInput: the two were not asked the same prompts, or a margin that is not between 0 and 1.
+    """
+    models = list(dict.fromkeys(ranked["model"]))
+    for name in (first, second):
+        if name not in models:
+            raise UnknownName(f"no answers of {name!r} to compare; there are those of: {', '.join(models)}")
+    both = transfer.pair(*(ranked[ranked["model"] == name] for name in (first, second)))
+    groups = [(str(code), part) for code, part in both.groupby("language", sort=False)]
+    rows = [_comparison(code, part, margin) for code, part in groups]
+    table = pd.DataFrame(rows).assign(p_holm=lambda t: stats.holm(t["p_value"]))
+    if len(groups) > 1:
+        whole = pd.DataFrame([_comparison(ALL, both, margin)]).assign(p_holm=np.nan)
+        table = pd.concat([table, whole], ignore_index=True)
+    return table
+
+
+def _language_row(part: pd.DataFrame, language: object) -> dict[str, Any]:
+    interval = stats.mean_interval(part["correct"], part["cluster"])
+    means = part["correct"].astype(float).groupby(part["template"], sort=False).mean()
+    spread = null = p_value = float("nan")
+    if len(means) > 1:
+        test = sensitivity.spreads(part, permutations=1000).iloc[0]
+        spread, null, p_value = float(test["spread"]), float(test["null_mean"]), float(test["p_value"])
+    return {
+        "language": language, "templates": len(means), "n": len(part), "mean": interval.estimate, "low": interval.low,
+        "high": interval.high, "median": float(means.median()), "best": float(means.max()), "worst": float(means.min()),
+        "spread": spread, "null": null, "p_spread": p_value, "chance": sensitivity.chance(part),
+        "ties": int(part["tie"].sum()), "truncated": int(part["truncated"].sum()),
+    }  # fmt: skip
+
+
+def _all_row(group: pd.DataFrame, found: list[dict[str, Any]]) -> dict[str, Any]:
+    size = group["language"].map(group["language"].value_counts())
+    weighted = (
+        group["correct"].astype(float) * len(group) / (len(found) * size)
+    )  # each language weighs the same
+    interval = stats.mean_interval(weighted, group["cluster"])
+    means = {
+        name: float(np.mean([float(row[name]) for row in found]))
+        for name in ("median", "best", "worst", "chance")
+    }
+    nothing = dict.fromkeys(("spread", "null", "p_spread"), float("nan"))
+    return {
+        "language": ALL, "templates": max(row["templates"] for row in found), "n": len(group),
+        "mean": interval.estimate, "low": interval.low, "high": interval.high, **means, **nothing,
+        "ties": int(group["tie"].sum()), "truncated": int(group["truncated"].sum()),
+    }  # fmt: skip
+
+
+def _comparison(language: str, part: pd.DataFrame, margin: float) -> dict[str, Any]:
+    first, second, clusters = part["base"], part["finetuned"], part["cluster"]
+    interval = stats.paired_difference(first, second, clusters)
+    alone = clusters.is_unique
+    p_value = stats.mcnemar(first, second).p_value if alone else stats.sign_flip(first, second, clusters)
+    p_equivalent = stats.equivalence(first, second, clusters, margin=margin)
+    return {
+        "language": language, "first": first.mean(), "second": second.mean(), "difference": interval.estimate,
+        "low": interval.low, "high": interval.high, "p_value": p_value, "p_equivalent": p_equivalent, "n": len(part),
+    }  # fmt: skip

@@ -1,0 +1,240 @@
+"""What an evaluation asks: which items, in which wordings, from which data; and what that will take.
+
+Three kinds of task pass through one door: the miniatures' own (they ship), the published ones (from the hub or from
+files), and rows of your own with your own wordings.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from workbench import family
+from workbench.errors import BadInput, NotReachable, UnknownName
+from workbench.models import Model
+from workbench.prompts import Template
+from workbench.studies.evaluation.wordings import find_wordings, provenance
+from workbench.tasks import (
+    Benchmark,
+    Item,
+    benchmarks,
+    contamination,
+    few_shot_items,
+    fingerprint,
+    read_any,
+    read_benchmark,
+    read_rows,
+    tasks,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Items to be ranked and where they come from.
+
+    `wordings` are "published" (the five published prompts from promptsource), "ours", or "given". `contaminated` says why
+    scores on these data tell little about finetuned models; empty if nothing is known. `untested` is set for a path of
+    the hub that nobody has tried.
+    """
+
+    task: str
+    benchmark: Benchmark | None
+    source: str
+    data_digest: str
+    contaminated: str
+    untested: bool
+    prompt_language: str
+    wordings: str
+    shots: int
+    templates: tuple[Template, ...]
+    items: tuple[Item, ...]
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages of the items, in order."""
+        return tuple(dict.fromkeys(item.language for item in self.items))
+
+
+def characters(items: Iterable[Item]) -> int:
+    """Count what the time to score items grows with: of their choices, and of the prompt with each."""
+    return sum(len(item.prompt) + len(choice) for item in items for choice in item.choices)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What an evaluation will take: choices to score (requests), bytes of the weights alone (0: unknown), this machine's memory.
+
+    `seconds` is None until the first prompts were timed. GPUs have memory of their own, which is not asked for.
+    """
+
+    prompts: int
+    requests: int
+    characters: int
+    weights: int
+    memory: int
+    seconds: float | None = None
+
+
+def make_plan(
+    task: str,
+    languages: Sequence[str] | None = None,
+    *,
+    prompt_language: str = "en",
+    templates: Path | None = None,
+    names: Sequence[str] | None = None,
+    data: Path | None = None,
+    revision: str | None = None,
+    limit: int | None = None,
+    shots: int = 0,
+    shots_language: str | None = None,
+    seed: int = 0,
+) -> Plan:
+    """Read data and wordings and make the items.
+
+    Args:
+        task: a task of the miniatures, a published one, or with `data` and `templates` any name of yours.
+        prompt_language: "en" English wordings for all data; "native" our wordings in the data's language; "mt" and
+            "ht" promptsource's translated ones.
+        templates: a checkout of promptsource (or a folder of its files), or a TOML file like ours.
+        names: of templates; by default the published five, or all of ours.
+        data: a file or folder; else what ships, or the hub.
+        limit: meanings per language. shots: exemplars before each question.
+
+    Raises:
+        UnknownName, BadInput, NotReachable: a task, language, file or wording that cannot be had; the message says which.
+    """
+    if shots_language and prompt_language != "en":
+        raise BadInput(
+            "exemplars in another language need wordings for both; use the English ones (prompt language en)"
+        )
+    benchmark = _known(task, data, templates)
+    asked = [*languages, shots_language] if languages and shots_language else languages
+    rows = _rows(task, benchmark, asked, limit, data, revision)
+    there = tuple(dict.fromkeys(row["language"] for row in rows))
+    wordings = {
+        code: find_wordings(task, benchmark, code, prompt_language, templates, names) for code in there
+    }
+    if templates is None and benchmark is not None and benchmark.order:
+        rows = [{**row, "label": benchmark.order[row["label"]]} for row in rows]
+    digest = fingerprint(rows)  # first, since it says what is wrong with rows that templates cannot be sent
+    items = _items(task, rows, wordings, shots, shots_language, seed)
+    items = [item for item in items if not languages or item.language in languages]
+    if not items:
+        raise BadInput(f"no row of {task!r} is left to ask about; give more rows, or fewer exemplars")
+    _expect_unique(items)
+    _expect_both_answers(rows, items)
+    used = tuple(dict.fromkeys(template for each in wordings.values() for template in each))
+    return Plan(
+        task=task,
+        benchmark=benchmark,
+        source=_source(benchmark, data, revision),
+        data_digest=digest,
+        contaminated=contamination(task, benchmark.hub_id if benchmark else "", data.stem if data else ""),
+        untested=benchmark is not None and data is None,
+        prompt_language=prompt_language,
+        wordings=provenance(benchmark, templates, used),
+        shots=shots,
+        templates=used,
+        items=tuple(items),
+    )
+
+
+def _known(task: str, data: Path | None, templates: Path | None) -> Benchmark | None:
+    """The published task of that name; None for one of the miniatures or of your own."""
+    benchmark = benchmarks().get(task)
+    if benchmark is None and task not in tasks() and not (data and templates):
+        raise UnknownName(
+            f"no task called {task!r}; of the miniatures: {', '.join(tasks())}; published: {', '.join(benchmarks())}; "
+            "or give rows and wordings of your own, with both data and templates"
+        )
+    return benchmark
+
+
+def forecast(model: Model, plan: Plan) -> Forecast:
+    """Say what an evaluation will take, but for the time, which is measured on its first prompts."""
+    try:
+        weights = family.memory_needed(family.find(model.name), model.dtype)
+    except UnknownName:
+        folder = model.identity.folder
+        weights = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder else 0
+    requests = sum(len(item.choices) for item in plan.items)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Forecast(len(plan.items), requests, characters(plan.items), weights, memory)
+
+
+def _rows(
+    task: str,
+    benchmark: Benchmark | None,
+    languages: Sequence[str] | None,
+    limit: int | None,
+    data: Path | None,
+    revision: str | None,
+) -> list[dict[str, Any]]:
+    if limit is not None and limit < 1:
+        raise BadInput(f"limit={limit}; give a whole number of at least 1")
+    if benchmark is not None:
+        try:
+            return read_benchmark(benchmark, languages, limit, data, revision)
+        except NotReachable as error:
+            untried = " (nobody has tried this path of the hub yet)" if benchmark.hub_id else ""
+            raise NotReachable(f"{error}{untried}") from error
+    if revision is not None:
+        raise BadInput(f"{task!r} does not come from the hub; drop the revision {revision!r}")
+    if data is not None:
+        return read_any(task, data, languages, limit)
+    return read_rows(task, languages, limit)
+
+
+def _items(
+    task: str,
+    rows: Sequence[dict[str, Any]],
+    wordings: dict[str, list[Template]],
+    shots: int,
+    shots_language: str | None,
+    seed: int,
+) -> list[Item]:
+    """Languages with the same wordings go together, so that exemplars can be of another language."""
+    groups: dict[tuple[Template, ...], list[str]] = {}
+    for code, templates in wordings.items():
+        groups.setdefault(tuple(templates), []).append(code)
+    made = []
+    for alike, codes in groups.items():
+        chosen = [row for row in rows if row["language"] in codes]
+        made += few_shot_items(chosen, alike, shots, seed=seed, language=shots_language)
+    return [replace(item, task=task) for item in made]
+
+
+def _expect_unique(items: Sequence[Item]) -> None:
+    found, count = Counter(item.id for item in items).most_common(1)[0]
+    if count > 1:
+        raise BadInput(
+            f"{count} items are called {found!r}; give every row of a language an id, and every template a name, of its own"
+        )
+
+
+def _expect_both_answers(rows: Sequence[dict[str, Any]], items: Sequence[Item]) -> None:
+    """Refuse a template that gives one and the same choice as right, whatever the label of the row.
+
+    It happens where a template compares a label with a number that is published as a text.
+    """
+    if len({row["label"] for row in rows}) < 2:
+        return
+    golds: dict[str, list[int | None]] = {}
+    for item in items:
+        golds.setdefault(item.template, []).append(item.gold)
+    for name, found in golds.items():
+        if len(set(found)) == 1 and len(found) > 20:
+            raise BadInput(
+                f"template {name!r} gives choice {found[0]} as right for all {len(found)} rows, whose labels differ; look at how "
+                "it compares the label"
+            )
+
+
+def _source(benchmark: Benchmark | None, data: Path | None, revision: str | None) -> str:
+    if data is not None:
+        return f"files {data.name}"
+    if benchmark is not None:
+        return f"{benchmark.hub_id}@{revision or benchmark.revision}"
+    return "ships with the package"

@@ -1,0 +1,140 @@
+"""Rank a plan's items with one model: loaded once, told how long it takes, stopped and started again at will.
+
+Every finished batch is in the store, so a second start asks only what is missing.
+"""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+import pandas as pd
+
+from workbench.errors import NotReachable
+from workbench.inference.ranking import rank
+from workbench.models import Model
+from workbench.studies.evaluation.planning import Forecast, Plan, characters, forecast
+from workbench.tasks import Item
+
+SAMPLE = 32  # prompts that are timed before the rest
+_CHUNK = 512  # prompts between two reports
+
+
+def evaluate(
+    model: Model,
+    plan: Plan,
+    *,
+    protocol: str | None = None,
+    batch_tokens: int | None = None,
+    report: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Rank all items of a plan.
+
+    Args:
+        report: told the forecast before the bulk starts, then the progress, a line each.
+
+    Returns:
+        The table of `workbench.inference.ranking.rank`, in the order of the plan, with the columns prompt_language, wordings, digest
+        (of the template), shots, dtype and contaminated.
+
+    Raises:
+        NotReachable: no weights, and answers are missing; the message says of which languages and wordings.
+        BadInput, StoreFailed: as `rank`; what was scored stays in the store.
+    """
+    say = report or (lambda _: None)
+    if model.identity.folder is None:
+        parts = [_from_store(model, plan, protocol)]
+    else:
+        parts = list(_in_chunks(model, plan, protocol, batch_tokens, say))
+    table = (
+        pd.concat(parts, ignore_index=True)
+        .set_index("id")
+        .loc[[item.id for item in plan.items]]
+        .reset_index()
+    )
+    digest = {(template.language, template.name): template.digest for template in plan.templates}
+    by_name = {template.name: template.digest for template in plan.templates}
+    keys = zip(table["language"], table["template"], strict=True)
+    return table.assign(
+        prompt_language=plan.prompt_language,
+        wordings=plan.wordings,
+        digest=[digest.get(key, by_name[key[1]]) for key in keys],
+        shots=plan.shots,
+        dtype=model.dtype,
+        contaminated=plan.contaminated,
+    )
+
+
+def describe(expected: Forecast) -> str:
+    """A forecast in a sentence."""
+    size = f"{expected.weights / 1e9:.3g} GB of weights" if expected.weights else "weights of unknown size"
+    here = f"{expected.memory / 1e9:.3g} GB in this machine{' (too little)' * (expected.weights > expected.memory)}"
+    text = f"{expected.prompts:,} prompts, {expected.requests:,} choices, {expected.characters:,} characters; {size}, {here}"
+    if expected.seconds is None:
+        return text
+    return f"{text}; about {_spoken(expected.seconds)} at the pace of the first prompts"
+
+
+def _from_store(model: Model, plan: Plan, protocol: str | None) -> pd.DataFrame:
+    """Weights are not here: everything at once, so that all that is missing is told at once."""
+    try:
+        return rank(model, plan.items, protocol=protocol)
+    except NotReachable as error:
+        missing = set(error.missing)
+        asked = (item for item in plan.items if item.prompt in missing)
+        lost = Counter(f"{item.task} in {item.language}, {item.template!r}" for item in asked)
+        cells = "; ".join(f"{cell}: {count}" for cell, count in list(lost.items())[:12])
+        more = f"; and {len(lost) - 12} more" if len(lost) > 12 else ""
+        raise NotReachable(
+            f"no answers of {model.name} to {cells}{more} prompts; {error}", error.missing
+        ) from error
+
+
+def _in_chunks(
+    model: Model, plan: Plan, protocol: str | None, batch_tokens: int | None, say: Callable[[str], None]
+) -> Iterator[pd.DataFrame]:
+    ask = partial(rank, model, protocol=protocol, batch_tokens=batch_tokens, progress=False)
+    expected = forecast(model, plan)
+    say(describe(expected))
+    left, asked, computed, seconds = expected.characters, 0, 0, 0.0
+    for number, chunk in enumerate(_chunks(plan.items)):
+        if number == 0:  # reads the weights, which is not to be timed
+            ask(chunk[:1])
+        before, started = model.misses, time.monotonic()
+        yield ask(chunk)
+        size = characters(chunk)
+        left, asked = left - size, asked + len(chunk)
+        if model.misses > before:  # answers from the store tell nothing of the pace
+            computed, seconds = computed + size, seconds + time.monotonic() - started
+        pace = seconds / computed if computed else None
+        if number == 0:
+            whole = None if pace is None else pace * expected.characters
+            say(describe(replace(expected, seconds=whole)))
+        else:
+            say(f"{asked:,} of {expected.prompts:,} prompts; {_rest(left, pace)}")
+
+
+def _rest(left: int, pace: float | None) -> str:
+    """What is left, at so many seconds a character; answers that the store has make it less."""
+    if not left:
+        return "done"
+    return "all from the store so far" if pace is None else f"at most {_spoken(pace * left)} left"
+
+
+def _chunks(items: tuple[Item, ...]) -> Iterator[list[Item]]:
+    """A small sample first, then larger chunks; meanings shuffled, so that each chunk is like the whole."""
+    clusters = sorted({item.cluster for item in items})
+    random.Random(0).shuffle(clusters)
+    place = {cluster: number for number, cluster in enumerate(clusters)}
+    waiting = sorted(items, key=lambda item: place[item.cluster])
+    yield waiting[:SAMPLE]
+    for start in range(SAMPLE, len(waiting), _CHUNK):
+        yield waiting[start : start + _CHUNK]
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

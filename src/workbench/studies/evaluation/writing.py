@@ -1,0 +1,127 @@
+"""An evaluation on disk: every item, the tables in three formats, and what it rests on."""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import workbench
+from workbench.atomic import write_atomically
+from workbench.errors import StoreFailed
+from workbench.models import Model
+from workbench.studies.evaluation.planning import Plan
+
+_LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pandas")
+
+
+def write(
+    folder: Path,
+    ranked: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    plan: Plan,
+    models: Mapping[str, Model],
+    badge: str,
+) -> list[Path]:
+    """Write `items.parquet`, each table as CSV, Markdown and LaTeX, and `evaluation.json`, which comes last.
+
+    What an earlier evaluation left in the folder under the same names is replaced.
+
+    Raises:
+        StoreFailed: the disk did not take it.
+    """
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "evaluation.json").unlink(missing_ok=True)
+        aside = folder / ".items.parquet"
+        ranked.to_parquet(aside, index=False)
+        written.append(aside.replace(folder / "items.parquet"))
+    except OSError as error:
+        raise StoreFailed(
+            f"could not write in {folder}: {error}; free some space or name another folder with --out"
+        ) from error
+    said = f"{badge}: {', '.join(models)} on {plan.task} ({plan.source}), wordings: {plan.wordings}, {plan.prompt_language}"
+    said += f"\nCONTAMINATED: {plan.contaminated}" if plan.contaminated else ""
+    for name, table in tables.items():
+        texts = {
+            "csv": table.to_csv(index=False),
+            "md": f"{said}\n\n{markdown(table)}",
+            "tex": _comment(said) + latex(table),
+        }
+        for kind, text in texts.items():
+            write_atomically(folder / f"{name}.{kind}", text)
+            written.append(folder / f"{name}.{kind}")
+    facts = json.dumps(_facts(ranked, plan, models, badge), indent=1, ensure_ascii=False)
+    write_atomically(folder / "evaluation.json", facts + "\n")
+    return [*written, folder / "evaluation.json"]
+
+
+def _facts(ranked: pd.DataFrame, plan: Plan, models: Mapping[str, Model], badge: str) -> dict[str, Any]:
+    about = {
+        name: {
+            "weights_digest": model.identity.weights,
+            "tokenizer_digest": model.identity.tokenizer,
+            "hub_id": model.identity.hub_id,
+            "commit": model.identity.commit,
+            "dtype": model.dtype,
+            "store_hits": model.hits,
+            "store_misses": model.misses,
+        }
+        for name, model in models.items()
+    }
+    return {
+        "badge": badge,
+        "task": plan.task,
+        "source": plan.source,
+        "data_digest": plan.data_digest,
+        "contaminated": plan.contaminated,
+        "languages": list(plan.languages),
+        "prompt_language": plan.prompt_language,
+        "wordings": plan.wordings,
+        "templates": {f"{t.name} [{t.language}]": t.digest for t in plan.templates},
+        "shots": plan.shots,
+        "protocols": sorted(set(ranked["protocol"])),
+        "models": about,
+        "workbench": workbench.__version__,
+        "libraries": {name: version(name) for name in _LIBRARIES},
+    }
+
+
+def _comment(text: str) -> str:
+    return "".join(f"% {line}\n" for line in text.splitlines())
+
+
+def rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """For people: three digits, and nothing where there is no value."""
+    shown = table.round(3).astype(object)
+    return shown.where(table.notna(), "")
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table as Markdown, numbers to the right."""
+    right = {name for name in table if pd.api.types.is_numeric_dtype(table[name])}
+    rounds = rounded(table)
+    lines = [list(map(str, table.columns)), ["--:" if name in right else "---" for name in table]]
+    lines += [[_cell(value) for value in row] for row in rounds.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def latex(table: pd.DataFrame) -> str:
+    """A table as LaTeX with booktabs' rules; special characters are escaped."""
+    columns = "".join("r" if pd.api.types.is_numeric_dtype(table[name]) else "l" for name in table)
+    styler = (
+        rounded(table)
+        .map(str)
+        .style.hide(axis="index")
+        .format(escape="latex")
+        .format_index(escape="latex", axis=1)
+    )
+    text: str = styler.to_latex(hrules=True, column_format=columns)
+    return text
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,109 @@
+"""What finetuning gives to each language: gains over the base, on the same items, with what chance would give.
+
+A gain is a difference of two levels, so what the base already knew of a language is taken away; a meaning asked in
+several languages is one cluster. One finetuned checkpoint is one draw: intervals here are over items, not over
+trainings.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from workbench import stats
+from workbench.errors import BadInput
+
+
+def pair(base: pd.DataFrame, finetuned: pd.DataFrame) -> pd.DataFrame:
+    """Join the answers of a base and of its finetuned model to the same prompts.
+
+    Takes two tables of `workbench.inference.ranking.rank`. Columns: id, task, template, language, cluster, base, finetuned
+    (right: 1, wrong: 0), gain (their difference), chance.
+
+    Raises:
+        BadInput: the two were not asked the same prompts.
+    """
+    if set(base["id"]) != set(finetuned["id"]) or not base["id"].is_unique or not finetuned["id"].is_unique:
+        odd = sorted(set(base["id"]) ^ set(finetuned["id"]))[:3]
+        raise BadInput(
+            f"the two tables differ in {odd or 'repeated ids'}; rank the same items with both models"
+        )
+    columns = ["id", "task", "template", "language", "cluster"]
+    left = base[columns].assign(base=base["correct"].astype(float), chance=1 / base["choices"].map(len))
+    right = finetuned[["id"]].assign(finetuned=finetuned["correct"].astype(float))
+    both = left.merge(right, on="id", validate="one_to_one")
+    return both.assign(gain=both["finetuned"] - both["base"])[
+        [*columns, "base", "finetuned", "gain", "chance"]
+    ]
+
+
+def gains(paired: pd.DataFrame, by: Sequence[str] = ("language",)) -> pd.DataFrame:
+    """Give the mean gain of each group of `by`, with a 95 % interval from resampling meanings.
+
+    Columns: those of `by`, base, finetuned, gain, low, high (fractions), corrected (the gain in units of what lies
+    between chance and perfect), above_chance (the finetuned level in the same units), n (prompts), clusters.
+    """
+    rows = []
+    for key, group in paired.groupby(list(by), sort=False):
+        interval = stats.paired_difference(group["base"], group["finetuned"], group["cluster"].to_numpy())
+        room = 1 - group["chance"].mean()
+        rows.append(
+            {
+                **dict(zip(by, key, strict=True)),
+                "base": group["base"].mean(),
+                "finetuned": group["finetuned"].mean(),
+                "gain": interval.estimate,
+                "low": interval.low,
+                "high": interval.high,
+                "corrected": interval.estimate / room,
+                "above_chance": (group["finetuned"].mean() - group["chance"].mean()) / room,
+                "n": len(group),
+                "clusters": group["cluster"].nunique(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def group_means(table: pd.DataFrame, group_of: Mapping[str, str], by: Sequence[str] = ()) -> pd.DataFrame:
+    """Average one gain per language over groups of languages, with the spread over languages.
+
+    Args:
+        group_of: language code -> group, such as "finetuned" or "left out".
+        by: further columns that stay apart, such as model.
+
+    Returns:
+        Columns: those of `by`, group, mean, spread (standard deviation over languages), worst and best (of its
+        languages), languages (how many).
+
+    Raises:
+        BadInput: a language without a group.
+    """
+    missing = sorted(set(table["language"]) - set(group_of))
+    if missing:
+        raise BadInput(
+            f"no group is given for the languages {', '.join(missing)}; known: {', '.join(sorted(group_of))}"
+        )
+    groups = table["language"].map(group_of)
+    grouped = table.assign(group=groups).groupby([*by, "group"], sort=False)["gain"]
+    return grouped.agg(mean="mean", spread="std", worst="min", best="max", languages="size").reset_index()
+
+
+def contrast(paired: pd.DataFrame, first: Iterable[str], second: Iterable[str]) -> stats.Interval:
+    """Give the mean gain in the first languages minus that in the second, on parallel meanings.
+
+    Within a meaning gains are averaged over the languages of each group; meanings are resampled. The languages are
+    taken as they are, so nothing follows for other languages.
+
+    Raises:
+        BadInput: a group with no answers, or meanings that one group lacks.
+    """
+    sides = []
+    for languages in (first, second):
+        chosen = paired[paired["language"].isin(list(languages))]
+        by_language = chosen.groupby(["cluster", "language"])["gain"].mean()
+        sides.append(by_language.groupby("cluster").mean())
+    if sides[0].empty or not sides[0].index.equals(sides[1].index):
+        raise BadInput(
+            "the two groups of languages do not answer the same meanings; rank parallel items in all of them"
+        )
+    return stats.paired_difference(sides[1], sides[0], np.asarray(sides[0].index))

@@ -1,0 +1,218 @@
+"""A base model and a mixture become a finetuned checkpoint: a folder that `workbench.load` reads.
+
+While it trains, its checkpoint lies beside it in `.<name>.training`; the folder itself appears when it is whole.
+"""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from workbench.atomic import write_atomically
+from workbench.engines.transformers.loading import quiet
+from workbench.errors import BadInput, StoreFailed
+from workbench.models import Model
+from workbench.models.identity import Identity
+from workbench.training.loop import Options, gather, train
+from workbench.training.pairs import Batches, Drawn, Reader
+from workbench.training.presets import Settings
+
+RECORD = "training.json"
+
+
+class Mixture(Drawn, Protocol):
+    """What a model can be finetuned on, such as a pool of `workbench.training.mixtures`."""
+
+    def fingerprint(self) -> str: ...  # noqa: D102
+
+    def check(self) -> int: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Work:
+    """One finetuning: where it goes, and the facts that decide its result."""
+
+    out: Path
+    facts: dict[str, Any]
+
+    @property
+    def training(self) -> Path:
+        """Where its checkpoint lies while it trains."""
+        return self.out.with_name(f".{self.out.name}.training")
+
+    @property
+    def digest(self) -> str:
+        """A digest of the facts."""
+        return blake2b(json.dumps(self.facts, sort_keys=True).encode(), digest_size=20).hexdigest()
+
+
+def finetune(
+    model: Model,
+    mixture: Mixture,
+    out: Path,
+    settings: Settings,
+    *,
+    show: bool = True,
+    every_seconds: float = 120.0,
+) -> Path:
+    """Finetune a model on a mixture and write the checkpoint; one that is there already is left as it is.
+
+    Interrupted and called again, it goes on to the same result. How a step is cut (`accumulate`, processes) may
+    change in between. The base is trained in float32, whatever its file holds; dropout is that of its configuration.
+    Afterwards, also when it was interrupted, the handle answers as the base: it lets go of the trained weights.
+
+    Args:
+        model: a handle in float32; `load(name, device="cpu")` lets accelerate place it.
+        out: a new folder: weights (safetensors, float32), tokenizer, `training.json` (losses, settings, digests).
+        every_seconds: how often a checkpoint is written.
+
+    Raises:
+        BadInput: `out` holds something else, or another finetuning; a broken line of a local mixture; and what
+            `train` raises.
+        StoreFailed: the disk did not take it; what was trained so far is kept.
+    """
+    if model.dtype != "float32":
+        raise BadInput(f"{model.name} was loaded in {model.dtype}; finetuning needs load(name), in float32")
+    work = Work(out, _facts(model.identity, mixture, settings))
+    crew = gather()
+    if _is_done(work):
+        shutil.rmtree(work.training, ignore_errors=True)  # left if it was stopped at the very end
+        return out
+    if not (work.training / "training.pt").exists():
+        mixture.check()
+        if crew.is_main_process:
+            _begin(work)
+    crew.wait_for_everyone()
+    engine: Any = model.fresh_engine()
+    reader = Reader(engine.tokenizer, model.is_encoder_decoder, settings.max_input, settings.max_target)
+    batches = Batches(mixture, reader, settings.batch, settings.parts(crew.num_processes))
+    options = Options(settings.dtype == "bfloat16", settings.seed, work.digest, batches.tally, every_seconds)
+    with _progress(model.name, settings.plan.steps, show and crew.is_main_process) as report:
+        losses = train(engine.model, batches, settings.plan, work.training, report=report, options=options)
+    if crew.is_main_process:
+        cut = {"accumulate": settings.accumulate, "processes": crew.num_processes}
+        _write(work, engine, {"losses": losses, "tally": dict(batches.tally), **cut})
+    crew.wait_for_everyone()
+    return out
+
+
+def describe(folder: Path) -> list[str]:
+    """Say in words what a finetuning made: where it is, how the loss went, what was cut; in the main process only."""
+    if not gather().is_main_process:
+        return []
+    record = _read(folder / RECORD) or {}
+    losses, tally = record["losses"], record["tally"]
+    end = losses[-max(1, len(losses) // 20) :]
+    lines = [
+        f"{folder}: {len(losses)} steps, loss {losses[0]:.3f} -> {sum(end) / len(end):.3f} nats; load it by that path"
+    ]
+    cut = {name: tally.get(f"{name}_cut", 0) for name in ("inputs", "targets")}
+    if any(cut.values()):
+        lines.append(
+            f"of {tally['pairs']} pairs drawn, {cut['inputs']} inputs and {cut['targets']} targets were cut: "
+            "raise --max-input or --max-target to keep them whole"
+        )
+    return lines
+
+
+def _facts(base: Identity, mixture: Mixture, settings: Settings) -> dict[str, Any]:
+    """What decides the result, as JSON has it; how a step is cut does not (beyond rounding)."""
+    chosen = asdict(replace(settings, accumulate=None))
+    del chosen["accumulate"]
+    digests = {"weights": base.weights, "tokenizer": base.tokenizer}
+    facts = {"base": digests, "data": mixture.fingerprint(), "settings": chosen}
+    found: dict[str, Any] = json.loads(json.dumps(facts))
+    return found
+
+
+def _is_done(work: Work) -> bool:
+    """Whether the folder holds this very finetuning.
+
+    Raises:
+        BadInput: it holds another one, or something else.
+    """
+    if not work.out.exists():
+        found = _read(work.training / RECORD)
+        if found is not None and found != work.facts:
+            raise BadInput(
+                f"another finetuning of {work.out} was begun ({_difference(found, work.facts)}); "
+                f"remove {work.training}, or name another folder"
+            )
+        return False
+    found = _read(work.out / RECORD)
+    if found is None or "facts" not in found:
+        raise BadInput(f"{work.out} is there already and holds no finetuning; name a new folder")
+    if found["facts"] != work.facts:
+        raise BadInput(
+            f"{work.out} holds another finetuning ({_difference(found['facts'], work.facts)}); name another folder"
+        )
+    return True
+
+
+def _difference(found: dict[str, Any], asked: dict[str, Any]) -> str:
+    """Name what differs between two finetunings."""
+    flat = [
+        {**one["settings"], **one["settings"]["plan"], "base": one["base"], "data": one["data"]}
+        for one in (found, asked)
+    ]
+    names = [name for name in flat[1] if name != "plan" and flat[0].get(name) != flat[1][name]]
+    return "; ".join(
+        f"other {name}" if name in ("base", "data") else f"{name} {flat[0].get(name)}, now {flat[1][name]}"
+        for name in names
+    )
+
+
+def _begin(work: Work) -> None:
+    try:
+        work.training.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreFailed(f"could not make {work.training}: {error}; choose another folder") from error
+    write_atomically(work.training / RECORD, json.dumps(work.facts, indent=1) + "\n")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return found
+
+
+def _write(work: Work, engine: Any, results: dict[str, Any]) -> None:
+    """Write the folder beside its place, rename it when it is whole, and drop the checkpoint of the training."""
+    aside = work.training / "whole"
+    shutil.rmtree(aside, ignore_errors=True)
+    libraries = {name: version(name) for name in ("accelerate", "tokenizers", "torch", "transformers")}
+    base = {"name": engine.identity.name, "hub_id": engine.identity.hub_id, "commit": engine.identity.commit}
+    record = {"base": base, "facts": work.facts, "libraries": libraries, **results}
+    try:
+        with quiet():
+            engine.model.save_pretrained(aside)
+            engine.tokenizer.save_pretrained(aside)
+        (aside / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        aside.rename(work.out)
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # safetensors' writer has its own errors, all of them RuntimeErrors
+        shutil.rmtree(aside, ignore_errors=True)
+        raise StoreFailed(
+            f"could not write {work.out}: {error}; free some space and start again: the training is kept"
+        ) from error
+    shutil.rmtree(work.training)
+
+
+@contextlib.contextmanager
+def _progress(name: str, steps: int, show: bool) -> Iterator[Any]:
+    """A bar with the loss of the last step."""
+    with tqdm(total=steps, desc=f"finetuning {name}", disable=not show, mininterval=1) as bar:
+
+        def report(step: int, loss: float) -> None:
+            bar.update(step + 1 - bar.n)
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+
+        yield report

@@ -1,0 +1,11 @@
+"""Mixtures of prompted data in the published xP3 format: written, read from a folder or the hub, and drawn from.
+
+A mixture is a folder per language with files of JSON lines (`files`). Local files are read anywhere (`local`), those
+of the hub in one direction (`streamed`); what a training step draws is a pure function of seed and step (`drawing`).
+"""
+
+from workbench.training.mixtures.drawing import Pool
+from workbench.training.mixtures.files import Pair, file_name, write
+from workbench.training.mixtures.reading import read, read_streamed
+
+__all__ = ["Pair", "Pool", "file_name", "read", "read_streamed", "write"]

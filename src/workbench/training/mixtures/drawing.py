@@ -1,0 +1,156 @@
+"""Which pairs a training step draws: a pure function of seed and step, so that a training can be taken up anywhere.
+
+Languages are dealt from decks: every run of `DECK` draws holds each language as often as its weight says, in an order
+of its own. Within a language every line comes once before any comes again. How often a language was dealt before a
+step is therefore arithmetic, not memory.
+"""
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Protocol
+
+import numpy as np
+
+from workbench.errors import BadInput, UnknownName
+from workbench.training.mixtures.files import Pair
+
+DECK = 65_536  # draws in which the shares are exact; a language has at least one of them
+
+
+class Source(Protocol):
+    """What a pool draws from: the n-th pair of a language, for n = 0, 1, 2, … without end."""
+
+    def pair(self, language: str, number: int) -> Pair: ...  # noqa: D102
+
+    def sizes(self) -> dict[str, int]: ...  # noqa: D102  how much of each language there is: lines, or bytes
+
+    def digests(self) -> list[tuple[str, str]]: ...  # noqa: D102  (file, digest) of all that is drawn from
+
+    def check(self) -> Iterator[Pair]: ...  # noqa: D102  every line once, where they are at hand
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pairs to draw from, in proportions by language (they sum to 1)."""
+
+    source: Source
+    shares: Mapping[str, float]
+    seed: int
+
+    def draw(self, step: int, count: int) -> list[Pair]:
+        """Draw the pairs of a training step; other steps may be drawn before, after or never."""
+        languages = sorted(self.shares)
+        cards = tuple(deal(self.shares).values())
+        drawn = []
+        for place in range(step * count, (step + 1) * count):
+            number, card = divmod(place, DECK)
+            deck, before = _deck(cards, f"{self.seed} {number}")
+            chosen = int(deck[card])
+            drawn.append(self.source.pair(languages[chosen], number * cards[chosen] + int(before[card])))
+        return drawn
+
+    def fingerprint(self) -> str:
+        """A digest of everything that decides what is drawn: the files' contents, the shares, the seed."""
+        parts = [repr(sorted(self.source.digests())), repr(deal(self.shares)), str(self.seed)]
+        return blake2b("\n".join(parts).encode(), digest_size=20).hexdigest()
+
+    def check(self) -> int:
+        """Read every line of local files once, so that a broken one is named now; gives how many there are.
+
+        About 100 MB a second. Lines of the hub are checked when they are drawn.
+        """
+        return sum(1 for _ in self.source.check())
+
+
+def make_pool(source: Source, weights: Mapping[str, float] | None, seed: int) -> Pool:
+    """Make a pool of a source; without weights, languages count by their size.
+
+    Raises:
+        UnknownName: a weight for a language that is not there.
+        BadInput: a language without a line or a weight, or a weight that is not above 0.
+    """
+    sizes = source.sizes()
+    for language, size in sizes.items():
+        if not size:  # a stream would look for its first line for ever
+            raise BadInput(
+                f"all files of {language!r} are empty; write their lines, or leave the language out"
+            )
+    given = dict(weights) if weights is not None else {name: float(size) for name, size in sizes.items()}
+    for language, weight in given.items():
+        if language not in sizes:
+            raise UnknownName(
+                f"a weight for {language!r}, which is not drawn from; there are: {', '.join(sizes)}"
+            )
+        if not 0 < weight < float("inf"):
+            raise BadInput(
+                f"the weight of {language!r} is {weight}; it must be above 0 (or leave the language out)"
+            )
+    missing = sorted(set(sizes) - set(given))
+    if missing:
+        raise BadInput(
+            f"no weight for {', '.join(missing)}; give one to every language, or name the languages"
+        )
+    total = sum(given.values())
+    return Pool(source, {name: given[name] / total for name in sorted(given)}, seed)
+
+
+def deal(shares: Mapping[str, float]) -> dict[str, int]:
+    """How many cards of a deck each language has: its share of `DECK`, rounded, at least one; they sum to `DECK`."""
+    cards = {name: max(1, int(share * DECK)) for name, share in sorted(shares.items())}
+    rests = sorted(cards, key=lambda name: (int(shares[name] * DECK) - shares[name] * DECK, name))
+    left = DECK - sum(cards.values())
+    for name in rests[: max(0, left)]:
+        cards[name] += 1
+    largest = max(cards, key=lambda name: (cards[name], name))
+    cards[largest] += DECK - sum(cards.values())
+    return cards
+
+
+@lru_cache(maxsize=4)
+def _deck(cards: tuple[int, ...], seed: str) -> tuple[np.ndarray, np.ndarray]:
+    """A shuffled deck: the language of every card, and how many of the same language lie before it; both (DECK,)."""
+    key = int.from_bytes(blake2b(seed.encode(), digest_size=16).digest(), "big")
+    deck = np.random.Generator(np.random.PCG64(key)).permutation(np.repeat(np.arange(len(cards)), cards))
+    before = np.empty(DECK, dtype=np.int64)
+    for language in range(len(cards)):
+        held = deck == language
+        before[held] = np.arange(int(held.sum()))
+    return deck, before
+
+
+def shuffled(number: int, size: int, key: str) -> int:
+    """Where the n-th of `size` things stands in an order that the key decides, in constant memory.
+
+    A Feistel network over the next power of 4, walked until it lands within the size (Black and Rogaway 2002).
+    """
+    half = max(1, (max(1, size - 1).bit_length() + 1) // 2)
+    mask = (1 << half) - 1
+    while True:
+        left, right = number >> half, number & mask
+        for turn in range(4):
+            left, right = right, left ^ (_mix(key, turn, right) & mask)
+        number = left << half | right
+        if number < size:
+            return number
+
+
+def _mix(key: str, turn: int, value: int) -> int:
+    return int.from_bytes(blake2b(f"{key} {turn} {value}".encode(), digest_size=8).digest(), "big")
+
+
+def shuffled_window(key: str, lines: Iterator[Pair], held: int) -> Iterator[Pair]:
+    """Mix a stream with a window of `held` pairs, in an order that the key decides."""
+    rng = random.Random(key)
+    window: list[Pair] = []
+    for line in lines:
+        if len(window) < held:
+            window.append(line)
+            continue
+        place = rng.randrange(held)
+        yield window[place]
+        window[place] = line
+    rng.shuffle(window)
+    yield from window
