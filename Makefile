@@ -1,6 +1,7 @@
 # make run    the main job: the notebooks over the miniature family, and a page that shows them
 # make test   the tests
 # make bench  speed and memory beside lm-evaluation-harness, transformers and papermill (25 minutes, 8 GB; QUICK=1: 5 minutes)
+# make docs   the documentation site: build/docs/index.html
 # Each sets up .venv by itself when it is missing or stale.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup run test check lab notebooks verify summary soak bench clean
+.PHONY: setup run test check lab notebooks verify summary soak bench docs clean
 
 setup: $(READY)
 
@@ -44,6 +45,13 @@ verify: $(READY)
 
 summary: $(READY)
 	@$(BIN)/python -m workbench.runs.summary runs runs/verify
+
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
+
+$(VENV)/.docs: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks
