@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from workbench.engines.transformers import bloom, mt5
 from workbench.engines.transformers.decoding import DECODERS
-from workbench.engines.transformers.slots import Slots
+from workbench.engines.transformers.kv_cache import KVCache
 from workbench.errors import BadInput
 from workbench.inference.generation import generate
 from workbench.models import load
@@ -111,7 +111,7 @@ def test_a_row_in_the_wrong_slot_would_change_the_texts(model, monkeypatch):
     """The twin: the last row is not moved into the slot that a finished one leaves."""
     prompts = MANY
     expected = early_ends(model, prompts, 12)
-    monkeypatch.setattr(Slots, "move", lambda *args: None)
+    monkeypatch.setattr(KVCache, "move", lambda *args: None)
     answers = collect(model.engine.generate([ToGenerate(p) for p in prompts], Decoding(12), 3))
     assert [a.text for a in answers] != expected
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
+from workbench.engines.transformers import anatomy
+from workbench.engines.transformers.kv_cache import KVCache, rounded
 from workbench.engines.transformers.padding import padded, tree_mask
 from workbench.engines.transformers.precision import better_wide, call
 from workbench.engines.transformers.rows import Row
-from workbench.engines.transformers.slots import Slots, rounded
 
 
 def states_of_trees(model: Any, rows: Sequence[Row]) -> torch.Tensor:
@@ -30,7 +31,7 @@ class Decoder:
 
     def __init__(self, model: Any, slots: int, longest_prompt: int, longest_answer: int) -> None:
         self.model = model
-        self.cache = Slots(model.config.n_layer, rounded(slots), longest_prompt + longest_answer)
+        self.cache = KVCache(model.config.n_layer, rounded(slots), longest_prompt + longest_answer)
         self.lengths: list[int] = []
 
     def begin(self, prompts: Sequence[list[int]]) -> list[int]:
@@ -40,7 +41,7 @@ class Decoder:
             ids = padded(read, self.model.device)
             seen = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).tril()
             depths = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-            self.cache.take_in(len(self.lengths))
+            self.cache.begin_rows(len(self.lengths))
             bias = _alibi(self.model, depths, seen.expand(len(ids), -1, -1))
             _through(self.model, ids, bias, self.cache)
         self.lengths += [len(prompt) for prompt in read]
@@ -68,15 +69,15 @@ class Decoder:
 
 
 def _through(
-    model: Any, ids: torch.Tensor, bias: torch.Tensor, cache: Slots | None = None, *, wide: bool = False
+    model: Any, ids: torch.Tensor, bias: torch.Tensor, cache: KVCache | None = None, *, wide: bool = False
 ) -> torch.Tensor:
     trunk = model.transformer
     states = call(trunk.word_embeddings_layernorm, trunk.word_embeddings(ids), wide=wide)
     bias = bias.to(states.dtype)
-    for block in trunk.h:
+    for block in anatomy.blocks(model, "decoder"):
         here = bias.to(states.device)
         states = call(block, states, wide=wide, alibi=here, attention_mask=None, layer_past=cache)[0]
-    return call(trunk.ln_f, states, wide=wide)
+    return call(anatomy.final_norm(model, "decoder"), states, wide=wide)
 
 
 def _alibi(model: Any, depths: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from transformers import EncoderDecoderCache
 
+from workbench.engines.transformers import anatomy
+from workbench.engines.transformers.kv_cache import KVCache, rounded
 from workbench.engines.transformers.padding import padded, real, tree_mask
 from workbench.engines.transformers.rows import Row
-from workbench.engines.transformers.slots import Slots, rounded
 
 
 def states_of_trees(model: Any, rows: Sequence[Row]) -> torch.Tensor:
@@ -34,23 +35,25 @@ class Decoder:
     def __init__(self, model: Any, slots: int, longest_prompt: int, longest_answer: int) -> None:
         self.model = model
         layers = model.config.num_decoder_layers
-        self.own = Slots(layers, rounded(slots), longest_answer)
-        self.heard = Slots(layers, rounded(slots), longest_prompt)
-        self.cache = EncoderDecoderCache(self.own, self.heard)
-        self.cache.is_updated = dict.fromkeys(range(layers), True)  # what is heard is computed in `begin`
+        self.self_attention = KVCache(layers, rounded(slots), longest_answer)
+        self.cross_attention = KVCache(layers, rounded(slots), longest_prompt)
+        self.cache = EncoderDecoderCache(self.self_attention, self.cross_attention)
+        self.cache.is_updated = dict.fromkeys(
+            range(layers), True
+        )  # cross-attention's keys and values are computed in `begin`
         self.lengths: list[int] = []
         self.sources: list[int] = []
 
     def begin(self, prompts: Sequence[list[int]]) -> list[int]:
-        """Encode new prompts and let the decoder's layers hear them; gives back the first step's tokens."""
+        """Encode new prompts and fill the cross-attention cache; returns the first step's tokens."""
         encoded, _ = _encode(self.model, prompts)
-        self.heard.take_in(len(self.lengths))
-        for number, block in enumerate(self.model.decoder.block):
+        self.cross_attention.begin_rows(len(self.lengths))
+        for number, block in enumerate(anatomy.blocks(self.model, "decoder")):
             attention = block.layer[1].EncDecAttention
             heads = (*encoded.shape[:2], -1, attention.key_value_proj_dim)
             here = encoded.to(attention.k.weight.device)
             keys, values = (part(here).view(heads).transpose(1, 2) for part in (attention.k, attention.v))
-            self.heard.update(keys, values, number)
+            self.cross_attention.update(keys, values, number)
         self.lengths += [0] * len(prompts)
         self.sources += [len(prompt) for prompt in prompts]
         return [self.model.config.decoder_start_token_id] * len(prompts)
@@ -64,10 +67,10 @@ class Decoder:
         keys = torch.arange(max(self.lengths) + 1, device=ids.device).expand(len(ids), -1)
         bias = _positions(self.model, lengths, keys, (keys <= lengths)[:, None])
         source = torch.arange(max(self.sources), device=ids.device)
-        heard = source < torch.tensor([*self.sources, *idle], device=ids.device)[:, None]
-        self.own.step(lengths[:, 0])
-        self.heard.show(len(ids), max(self.sources))
-        states = _through(self.model, ids, bias, ids, _source_bias(self.model, heard), self.cache)
+        real_source = source < torch.tensor([*self.sources, *idle], device=ids.device)[:, None]
+        self.self_attention.step(lengths[:, 0])
+        self.cross_attention.read_only(len(ids), max(self.sources))
+        states = _through(self.model, ids, bias, ids, _source_bias(self.model, real_source), self.cache)
         self.lengths = [length + 1 for length in self.lengths]
         return self.model.lm_head(states[:, 0])[:count]
 
@@ -75,8 +78,8 @@ class Decoder:
         """Let a row go; the last one takes its slot."""
         length, source = self.lengths.pop(), self.sources.pop()
         if row < len(self.lengths):
-            self.own.move(len(self.lengths), row, length)
-            self.heard.move(len(self.lengths), row, source)
+            self.self_attention.move(len(self.lengths), row, length)
+            self.cross_attention.move(len(self.lengths), row, source)
             self.lengths[row], self.sources[row] = length, source
 
 
@@ -87,15 +90,15 @@ def _encode(model: Any, sources: Sequence[Sequence[int] | np.ndarray]) -> tuple[
     return encoded, _source_bias(model, mask.bool())
 
 
-def _source_bias(model: Any, heard: torch.Tensor) -> torch.Tensor:
-    zero = torch.zeros((), dtype=model.dtype, device=heard.device)
-    bias = torch.where(heard[:, None, None], zero, torch.finfo(model.dtype).min)
+def _source_bias(model: Any, mask: torch.Tensor) -> torch.Tensor:
+    zero = torch.zeros((), dtype=model.dtype, device=mask.device)
+    bias = torch.where(mask[:, None, None], zero, torch.finfo(model.dtype).min)
     return bias.expand(-1, model.config.num_heads, -1, -1)
 
 
 def _positions(model: Any, queries: torch.Tensor, keys: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     """What is added to attention scores, (B, H, Q, K), from depths (B, Q) and (B, K) and what is seen (B, Q, K)."""
-    attention = model.decoder.block[0].layer[0].SelfAttention
+    attention = anatomy.blocks(model, "decoder")[0].layer[0].SelfAttention
     buckets = attention._relative_position_bucket(
         keys[:, None] - queries[:, :, None],
         bidirectional=False,
@@ -115,12 +118,11 @@ def _through(
     source_bias: torch.Tensor,
     cache: EncoderDecoderCache | None = None,
 ) -> torch.Tensor:
-    decoder = model.decoder
-    states = decoder.embed_tokens(ids)
+    states = anatomy.embedding(model, "decoder")(ids)
     nothing = bias.new_zeros(
         1, 1, 1, 1
     )  # the biases mask already; without any mask sdpa would add a causal one
-    for block in decoder.block:
+    for block in anatomy.blocks(model, "decoder"):
         states = block(
             states,
             attention_mask=nothing,
@@ -130,4 +132,4 @@ def _through(
             encoder_decoder_position_bias=source_bias,
             past_key_values=cache,
         )[0]
-    return decoder.final_layer_norm(states)
+    return anatomy.final_norm(model, "decoder")(states)

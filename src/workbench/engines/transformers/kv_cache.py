@@ -1,4 +1,4 @@
-"""Keys and values of rows of different lengths that come and go, each row in a slot of its own.
+"""A KV cache for rows of different lengths that begin and end at different times, each row in a slot of its own.
 
 transformers' own cache grows all rows together and copies itself at every step; here a row's keys stay where they
 are, and a row that has ended gives its slot to another. Slots 0 … n-1 are in use, n the rows at work.
@@ -16,7 +16,7 @@ def rounded(rows: int) -> int:
     return rows if rows <= 2 else -(-rows // 16) * 16
 
 
-class SlotLayer(CacheLayerMixin):
+class RowLayer(CacheLayerMixin):
     """One layer's keys and values, shape (slots, H, capacity, D); allocated when the first row comes."""
 
     def __init__(self, slots: int, capacity: int) -> None:
@@ -71,14 +71,14 @@ class SlotLayer(CacheLayerMixin):
         return self.capacity
 
 
-class Slots(Cache):
-    """A cache of slots for every layer, in transformers' form."""
+class KVCache(Cache):
+    """The slots of every layer, in transformers' form."""
 
     def __init__(self, layers: int, slots: int, capacity: int) -> None:
-        self.of_layers = [SlotLayer(slots, capacity) for _ in range(layers)]
+        self.of_layers = [RowLayer(slots, capacity) for _ in range(layers)]
         super().__init__(layers=list(self.of_layers))
 
-    def take_in(self, start: int) -> None:
+    def begin_rows(self, start: int) -> None:
         """The next forward brings whole rows, from slot `start` on."""
         for layer in self.of_layers:
             layer.start, layer.lengths = start, None
@@ -89,7 +89,7 @@ class Slots(Cache):
         for layer in self.of_layers:
             layer.lengths, layer.reach = lengths, reach
 
-    def show(self, count: int, reach: int) -> None:
+    def read_only(self, count: int, reach: int) -> None:
         """The next forward reads the first `count` slots up to `reach` and brings nothing."""
         for layer in self.of_layers:
             layer.view(count, reach)
