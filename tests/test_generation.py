@@ -375,7 +375,10 @@ def test_any_batch_of_any_texts_equals_one_by_one(model, prompts):
 def test_answers_of_another_device_are_counted_and_can_be_refused(model):
     """As if a GPU had answered before."""
     generate(model, PROMPTS, max_new_tokens=4)
-    model.store._open().execute("UPDATE answers SET device = 'cuda'")
+    [context] = model.store.contexts()
+    given = [(question, value) for question, value, *_ in model.store.entries(context)]
+    model.store.path.unlink()
+    model.store.put(context, given, device="cuda")
     taking = load(model.name, device="cpu", store=model.store)
     generate(taking, PROMPTS, max_new_tokens=4)
     assert taking.hits_by_device == {"cuda": len(PROMPTS)}

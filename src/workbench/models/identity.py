@@ -235,9 +235,9 @@ def _sha256(path: Path, store: Store) -> str:
         if target.parent.name == "blobs" and _SHA256.fullmatch(target.name):
             return target.name
     stat = path.stat()
-    known = store.file_digest(path, stat.st_size, stat.st_mtime_ns)
+    known = store.file_digest(path, stat)
     if known is None:
         with path.open("rb") as file:
             known = file_digest(file, "sha256").hexdigest()
-        store.remember_file(path, stat.st_size, stat.st_mtime_ns, known)
+        store.remember_file(path, stat, known)
     return known

@@ -1,138 +1,183 @@
 """Answers on disk, keyed by everything that can change them.
 
-One SQLite file (write-ahead log) that several processes may share. A *context* is what many answers have in
-common (model digest, dtype, settings …), a *question* what is special to one (the prompt …); both are canonical
-JSON, and the key is a hash of the two. The store does not know what they mean. A batch is one transaction:
-killed at any moment, what was committed is whole and what was not is absent. Values are JSON text, or the bytes
-of an .npy file; nothing is pickled.
+One SQLite file (write-ahead log) that several processes of one machine may share, and the threads of each. A *context* is
+what many answers have in common (model digest, dtype, settings …), a *question* what is special to one (the prompt …); both
+are canonical JSON, and the key is a hash of the two. A batch is one transaction: killed at any moment, what was committed is
+whole and what was not is absent. Values are JSON text, or the bytes of an .npy file; nothing is pickled.
+
+The log is shared memory of one machine: processes on several machines that write one file over a network file system damage
+it. There each machine has a file of its own, and `workbench store import` merges them.
 """
 
-import contextlib
 import json
 import os
 import sqlite3
 import time
-import zlib
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
 from workbench.errors import StoreFailed
-from workbench.store.file import RECOVER, connect, remedy
+from workbench.store.file import RECOVER, REPAIR, log_of
 from workbench.store.names import public_identities
+from workbench.store.rows import (
+    Row,
+    add_first,
+    add_others,
+    canonical,
+    checksum_of,
+    digest_of,
+    is_sealed,
+    key_of,
+    plain,
+    seal,
+    value_of,
+)
+from workbench.store.sharing import SharedFile, shared
 
+__all__ = ["Answer", "Store", "canonical", "default_path"]
 _KEYS_PER_QUERY = 500
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A stored value (JSON value or .npy bytes) and the kind of device that computed it ("cpu", "cuda")."""
+    """A stored value (JSON value or .npy bytes) and the family of devices that computed it ("cpu", "cuda")."""
 
     value: Any
     device: str
 
 
-def canonical(value: Any) -> str:
-    """Write a JSON value in the one form that is hashed."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-
 def default_path() -> Path:
-    """`$WORKBENCH_STORE`, or `store.sqlite` under the user's cache folder."""
+    """`$WORKBENCH_STORE`, or `store.sqlite` under the user's cache folder.
+
+    A relative path is taken from the working folder of the first call, here and in processes started later.
+
+    Raises:
+        StoreFailed: the path begins with the home of a user who does not exist.
+    """
     named = os.environ.get("WORKBENCH_STORE")
-    return Path(named) if named else user_cache_path("workbench") / "store.sqlite"
+    if not named:
+        return user_cache_path("workbench") / "store.sqlite"
+    path = _whole_path(named)
+    os.environ["WORKBENCH_STORE"] = str(path)
+    return path
 
 
 class Store:
-    """The answers in one file; made on first use, safe to share between processes."""
+    """The answers in one file; made on first use, safe to share between threads and between processes of one machine."""
 
     def __init__(self, path: Path | str | None = None) -> None:
-        self.path = Path(path) if path is not None else default_path()
-        self._connection: sqlite3.Connection | None = None
-        self._owner = 0
+        self.path = _whole_path(path) if path is not None else default_path()
+        self._shared: SharedFile | None = None
 
-    def get(self, context: str, questions: Sequence[str]) -> list[Answer | None]:
+    def get(
+        self, context: str, questions: Sequence[str], *, device: str | None = None
+    ) -> list[Answer | None]:
         """Look up one answer per question, None where there is none yet.
+
+        Args:
+            device: only answers that this family of devices gave; by default the first one, whoever gave it.
 
         Raises:
             StoreFailed: the file cannot be read, or an entry is damaged; never a silent recompute.
         """
-        shared = _digest(context)
-        keys = [_key(shared, question) for question in questions]
-        asked = dict(zip(keys, questions, strict=True))
-        found: dict[bytes, Answer] = {}
-        unique = list(asked)
-        with self._transaction(write=False) as connection:
-            for start in range(0, len(unique), _KEYS_PER_QUERY):
-                part = unique[start : start + _KEYS_PER_QUERY]
-                marks = ",".join("?" * len(part))
-                rows = connection.execute(
-                    f"SELECT key, question, answer, checksum, device FROM answers WHERE key IN ({marks})",
-                    part,
-                )
-                for key, question, answer, checksum, device in rows:
-                    if question != asked[key] or checksum != _checksum(question, answer):
-                        raise self._damaged(key)
-                    found[key] = Answer(answer if isinstance(answer, bytes) else json.loads(answer), device)
-        return [found.get(key) for key in keys]
+        shared = digest_of(context)
+        keys = [key_of(shared, question) for question in questions]
+        found = self._find(dict(zip(keys, questions, strict=True)))
+        if device is None:
+            return [found.get(key) for key in keys]
+        own = [key_of(shared, question, device) for question in questions]
+        others = {
+            second: question
+            for first, second, question in zip(keys, own, questions, strict=True)
+            if first in found and found[first].device != device
+        }
+        found |= self._find(others)
+        given = [found.get(second) or found.get(first) for first, second in zip(keys, own, strict=True)]
+        return [answer if answer is not None and answer.device == device else None for answer in given]
 
     def put(
         self, context: str, pairs: Sequence[tuple[str, Any]], *, device: str, batch_size: int = 1
     ) -> None:
-        """Commit a batch of (question, value) in one transaction; an answer that is there already stays.
+        """Commit a batch of (question, value) in one transaction; an answer of this family of devices that is there stays.
 
         Raises:
             StoreFailed: disk full, read-only, or damaged; nothing of this batch is kept then.
         """
-        shared, now = _digest(context), time.time()
-        rows = []
+        shared, made = digest_of(context), time.time()
+        rows: list[Row] = []
         for question, value in pairs:
             answer = value if isinstance(value, bytes) else canonical(value)
-            found = (_key(shared, question), shared, question, answer, _checksum(question, answer))
-            rows.append((*found, device, batch_size, now))
-        with self._transaction(write=True) as connection:
-            connection.execute("INSERT OR IGNORE INTO contexts VALUES (?, ?)", (shared, context))
-            connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-
-    def file_digest(self, path: Path, size: int, changed: int) -> str | None:
-        """Recall the digest of a file that had this size and time of change (ns)."""
-        with self._transaction(write=False) as connection:
-            row = connection.execute(
-                "SELECT digest FROM files WHERE path = ? AND size = ? AND changed = ?",
-                (str(path), size, changed),
-            ).fetchone()
-        return row[0] if row else None
-
-    def remember_file(self, path: Path, size: int, changed: int, digest: str) -> None:
-        """Remember a file's digest, so that gigabytes are read once."""
+            sealed = seal(question, answer, device, batch_size, made)
+            rows.append(
+                (key_of(shared, question), shared, question, answer, sealed, device, batch_size, made)
+            )
         with self._transaction(write=True) as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (str(path), size, changed, digest)
+                "INSERT INTO contexts VALUES (?, ?) ON CONFLICT DO UPDATE SET context = excluded.context "
+                "WHERE context != excluded.context",  # a damaged one
+                (shared, context),
             )
+            if add_first(connection, rows) < len(rows):
+                add_others(connection, rows)
+
+    def file_digest(self, path: Path, stat: os.stat_result) -> str | None:
+        """Recall the digest of a file that had this size, these times and this inode.
+
+        Raises:
+            StoreFailed: the entry is damaged, or the store cannot be read.
+        """
+        name, stamp = plain(str(path)), _stamp(stat)
+        with self._transaction(write=False) as connection:
+            row = connection.execute(
+                "SELECT digest, checksum FROM files WHERE path = ? AND stamp = ?", (name, stamp)
+            ).fetchone()
+        if row is None:
+            return None
+        if not isinstance(row[0], str) or row[1] != checksum_of(name, stamp, row[0]):
+            raise self._damaged(f"the digest of the file {name}")
+        return row[0]
+
+    def remember_file(self, path: Path, stat: os.stat_result, digest: str) -> None:
+        """Remember the digest of a file, as it was when `stat` was taken, so that gigabytes are read once."""
+        name, stamp = plain(str(path)), _stamp(stat)
+        self._remember("files", (name, stamp, digest, checksum_of(name, stamp, digest)))
 
     def identity(self, name: str) -> dict[str, Any] | None:
-        """Recall what a model name stood for when it was last seen."""
+        """Recall what a model name stood for when it was last seen.
+
+        Raises:
+            StoreFailed: the entry is damaged, or the store cannot be read.
+        """
+        name = plain(name)
         with self._transaction(write=False) as connection:
-            row = connection.execute("SELECT identity FROM identities WHERE name = ?", (name,)).fetchone()
-        return json.loads(row[0]) if row else None
+            row = connection.execute(
+                "SELECT identity, checksum FROM identities WHERE name = ?", (name,)
+            ).fetchone()
+        return None if row is None else self._identity(name, *row)
 
     def remember_identity(self, name: str, identity: dict[str, Any]) -> None:
         """Remember what a model name stands for, so that its answers are found without its weights."""
-        if self.identity(name) != identity:
-            with self._transaction(write=True) as connection:
-                connection.execute(
-                    "INSERT OR REPLACE INTO identities VALUES (?, ?)", (name, canonical(identity))
-                )
+        name, text = plain(name), plain(canonical(identity))
+        with self._transaction(write=False) as connection:
+            known = connection.execute("SELECT identity FROM identities WHERE name = ?", (name,)).fetchone()
+        if known != (text,):
+            self._remember("identities", (name, text, checksum_of(name, text)))
 
     def identities(self) -> dict[str, dict[str, Any]]:
-        """What every remembered name stood for when it was last seen."""
+        """What every remembered name stood for when it was last seen.
+
+        Raises:
+            StoreFailed: an entry is damaged, or the store cannot be read.
+        """
         with self._transaction(write=False) as connection:
-            rows = connection.execute("SELECT name, identity FROM identities ORDER BY name").fetchall()
-        return {name: json.loads(identity) for name, identity in rows}
+            rows = connection.execute("SELECT * FROM identities ORDER BY name").fetchall()
+        return {name: self._identity(name, text, checksum) for name, text, checksum in rows}
 
     def contexts(self) -> list[str]:
         """All contexts that have answers, in a fixed order."""
@@ -148,16 +193,11 @@ class Store:
         """
         with self._transaction(write=False) as connection:
             rows = connection.execute(
-                "SELECT key, question, answer, checksum, device, batch_size FROM answers WHERE context = ? ORDER BY key",
-                (_digest(context),),
+                "SELECT key, question, answer, checksum, device, batch_size, made FROM answers WHERE context = ? "
+                "ORDER BY key",
+                (digest_of(context),),
             ).fetchall()
-        for key, question, answer, checksum, *_ in rows:
-            if checksum != _checksum(question, answer):
-                raise self._damaged(key)
-        return [
-            (question, answer if isinstance(answer, bytes) else json.loads(answer), device, batch_size)
-            for _, question, answer, _, device, batch_size in rows
-        ]
+        return [(row[1], self._value(*row), *row[4:6]) for row in rows]
 
     def info(self) -> dict[str, Any]:
         """Count what is in the store: answers by kind and model, size in bytes."""
@@ -172,7 +212,7 @@ class Store:
             model = names.get(fields.get("weights"), str(fields.get("weights"))[:12])
             label = f"{fields.get('kind')} {model} {fields.get('dtype')}"
             counts[label] = counts.get(label, 0) + count
-        size = self.path.stat().st_size
+        size = sum(path.stat().st_size for path in (self.path, log_of(self.path)) if path.exists())
         return {"path": str(self.path), "bytes": size, "answers": sum(counts.values()), "by_kind": counts}
 
     def check(self, *, repair: bool = False) -> list[str]:
@@ -183,57 +223,100 @@ class Store:
                 raise StoreFailed(f"{self.path} is damaged as a database: {whole}; {RECOVER}")
             damaged = [
                 key
-                for key, context, question, answer, checksum in connection.execute(
-                    "SELECT key, context, question, answer, checksum FROM answers"
-                )
-                if key != _key(context, question) or checksum != _checksum(question, answer)
+                for key, context, question, *rest in connection.execute("SELECT * FROM answers")
+                if key not in (key_of(context, question), key_of(context, question, rest[2]))
+                or not is_sealed(question, *rest)
             ]
             if repair:
                 connection.executemany("DELETE FROM answers WHERE key = ?", [(key,) for key in damaged])
         return [key.hex() for key in damaged]
 
+    def checkpoint(self) -> None:
+        """Move what is committed into the store's file, so that a copy of that file alone has every answer."""
+        with self._transaction(write=False):
+            pass  # opened
+        self._file.checkpoint()
+
     def close(self) -> None:
-        """Close the file; it opens again by itself."""
-        if self._connection is not None and self._owner == os.getpid():
-            self._connection.close()
-        self._connection = None
+        """Let go of the file, which is closed when no other handle of this process has it open; it opens again by itself."""
+        if self._shared is not None and self._shared.pid == os.getpid():
+            self._shared.checkpoint()
+        self._shared = None
 
-    @contextlib.contextmanager
-    def _transaction(self, *, write: bool) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = self._open()
-            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+    @property
+    def _file(self) -> SharedFile:
+        if self._shared is None or self._shared.pid != os.getpid():
+            self._shared = shared(self.path)
+        return self._shared
+
+    def _transaction(self, *, write: bool) -> AbstractContextManager[sqlite3.Connection]:
+        return self._file.transaction(write=write)
+
+    def _find(self, asked: dict[bytes, str]) -> dict[bytes, Answer]:
+        """The answers under these keys, each given to this question."""
+        found: dict[bytes, Answer] = {}
+        keys = list(asked)
+        with self._transaction(write=False) as connection:
+            for start in range(0, len(keys), _KEYS_PER_QUERY):
+                part = keys[start : start + _KEYS_PER_QUERY]
+                marks = ",".join("?" * len(part))
+                rows = connection.execute(
+                    "SELECT key, question, answer, checksum, device, batch_size, made FROM answers "
+                    f"WHERE key IN ({marks})",
+                    part,
+                )
+                for row in rows:
+                    if row[1] != asked.get(row[0]):
+                        raise self._damaged(f"the answer {_shown(row[0])}")
+                    found[row[0]] = Answer(self._value(*row), row[4])
+        return found
+
+    def _value(self, key: bytes, question: str, answer: str | bytes, *origin: Any) -> Any:
+        if is_sealed(question, answer, *origin):
             try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            self.close()
-            raise StoreFailed(f"the store {self.path} failed: {error}; {remedy(error)}") from error
+                return value_of(answer)
+            except ValueError:
+                pass
+        raise self._damaged(f"the answer {_shown(key)}")
 
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None or self._owner != os.getpid():  # a connection must not cross a fork
-            self._connection, self._owner = connect(self.path), os.getpid()
-        return self._connection
+    def _identity(self, name: str, text: str, checksum: int) -> dict[str, Any]:
+        if not isinstance(text, str) or checksum != checksum_of(name, text):
+            raise self._damaged(f"what is remembered of the model {name!r}")
+        return json.loads(text)
 
-    def _damaged(self, key: bytes) -> StoreFailed:
+    def _remember(self, table: str, row: tuple[str | int, ...]) -> None:
+        """Keep what can be found again: where the store is read-only, it is not kept, with one notice."""
+        if self._file.is_read_only:
+            if self.path not in _NOTICED:
+                _NOTICED.add(self.path)
+                warnings.warn(
+                    f"the store {self.path} is read-only here: its answers are read, and nothing is remembered",
+                    stacklevel=2,
+                )
+            return
+        marks = ",".join("?" * len(row))
+        with self._transaction(write=True) as connection:
+            connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row)
+
+    def _damaged(self, what: str) -> StoreFailed:
         return StoreFailed(
-            f"the entry {key.hex()} of the store {self.path} is damaged (its checksum does not fit); "
-            "`workbench store check --repair` removes damaged entries, and they are computed again"
+            f"{what} in the store {self.path} is damaged (its checksum does not fit); {REPAIR}"
         )
 
 
-def _digest(context: str) -> bytes:
-    return blake2b(context.encode(), digest_size=20).digest()
+_NOTICED: set[Path] = set()
 
 
-def _key(shared: bytes, question: str) -> bytes:
-    return blake2b(question.encode(), key=shared, digest_size=20).digest()
+def _shown(key: object) -> str:
+    return key.hex() if isinstance(key, bytes) else repr(key)
 
 
-def _checksum(question: str, answer: str | bytes) -> int:
-    raw = answer if isinstance(answer, bytes) else answer.encode()
-    return zlib.crc32(raw, zlib.crc32(question.encode()))
+def _stamp(stat: os.stat_result) -> str:
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
+
+
+def _whole_path(path: Path | str) -> Path:
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise StoreFailed(f"the store {path} names no folder: {error}; write the path in full") from error

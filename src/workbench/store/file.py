@@ -1,57 +1,121 @@
-"""The SQLite file of a store: made on first use, told from other files, opened read-only where the folder is."""
+"""The SQLite file of a store: made on first use, told from other files, upgraded in place, and read where it cannot be written.
+
+A file of format 1 is upgraded in one transaction when it is first opened for writing; opened read-only, its old tables
+are upgraded in memory. Answers have kept their table since format 1, so that the upgrade takes no longer for many of them.
+
+Reading where nothing can be written: a store that was closed is one whole file, but its journal mode makes SQLite want
+an index file beside it. Where it may not make one, the file is opened as immutable, which takes no locks; its size and
+time are then compared before and after each reading, so that pages of two moments are never taken for one.
+"""
 
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from workbench.errors import StoreFailed
+from workbench.store.rows import checksum_of
 
-FORMAT = 1
+FORMAT = 2
 _APPLICATION_ID = 0x776B6273  # "wkbs": tells our files from other SQLite files
-_SCHEMA = f"""
-BEGIN IMMEDIATE;
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {FORMAT};
-CREATE TABLE IF NOT EXISTS contexts (digest BLOB PRIMARY KEY, context TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS answers (
-  key BLOB PRIMARY KEY, context BLOB NOT NULL, question TEXT NOT NULL, answer NOT NULL,
-  checksum INTEGER NOT NULL, device TEXT NOT NULL, batch_size INTEGER NOT NULL, made REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, digest TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS identities (name TEXT PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID;
-COMMIT;
-"""
+_CONTEXTS = "CREATE TABLE contexts (digest BLOB PRIMARY KEY, context TEXT NOT NULL) WITHOUT ROWID"
+_ANSWERS = (
+    "CREATE TABLE answers ( key BLOB PRIMARY KEY, context BLOB NOT NULL, question TEXT NOT NULL, answer NOT NULL, "
+    "checksum INTEGER NOT NULL, device TEXT NOT NULL, batch_size INTEGER NOT NULL, made REAL NOT NULL) WITHOUT ROWID"
+)
+TABLES = {
+    1: {
+        "contexts": _CONTEXTS,
+        "answers": _ANSWERS,
+        "files": "CREATE TABLE files (path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, digest TEXT) WITHOUT ROWID",
+        "identities": "CREATE TABLE identities (name TEXT PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID",
+    },
+    FORMAT: {
+        "contexts": _CONTEXTS,
+        "answers": _ANSWERS,
+        "files": "CREATE TABLE files (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, digest TEXT NOT NULL, "
+        "checksum INTEGER NOT NULL) WITHOUT ROWID",
+        "identities": "CREATE TABLE identities (name TEXT PRIMARY KEY, identity TEXT NOT NULL, "
+        "checksum INTEGER NOT NULL) WITHOUT ROWID",
+    },
+}
 _PATIENCE = 60  # seconds to wait for other processes
+_LOG_KEPT = 4 << 20  # bytes to which the log shrinks once no reader needs what is in it
 _ELSEWHERE = "name another file in WORKBENCH_STORE"
+REPAIR = "`workbench store check --repair` removes damaged entries, and they are computed again"
 RECOVER = f"`sqlite3 FILE .recover` may save what is in it; move it away or {_ELSEWHERE}"
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a store's file, in a folder that is made if need be; transactions are the caller's.
+    """Open a store's file, in a folder that is made if need be, for reading and writing; transactions are the caller's.
 
     Raises:
-        StoreFailed: the folder cannot be made, the file is no store or of a later format, or answers wait in a log
-            that cannot be read in a read-only folder.
+        StoreFailed: the folder cannot be made, or the file is no store or of a later format.
         sqlite3.Error: SQLite cannot open it (`remedy` says what to do).
     """
+    if path.is_dir():
+        raise StoreFailed(f"the store {path} is a folder; name a file, such as {path / 'store.sqlite'}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreFailed(f"cannot make the folder of the store {path}: {error}; {_ELSEWHERE}") from error
-    if not path.exists() or os.access(path.parent, os.W_OK):
-        connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
-    else:
-        log = path.with_name(path.name + "-wal")
+    connection = _connection(str(path))
+    version = _format_of(connection, path)
+    if version < FORMAT:
+        _in_turn(lambda: _make(connection) if version == 0 else _upgrade(connection))
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_KEPT}")
+    return connection
+
+
+def connect_read_only(path: Path) -> tuple[sqlite3.Connection, bool]:
+    """Open a store's file without writing to it; also whether it is read without locks (`unchanged` then guards it).
+
+    Raises:
+        StoreFailed: it is no store, of a later format, or has answers in a log that cannot be read here.
+        sqlite3.Error: as `connect`.
+    """
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    connection, lockless = _connection(address), False
+    try:
+        version = _format_of(connection, path)
+    except sqlite3.OperationalError as error:
+        log = log_of(path)
+        if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")) or not path.exists():
+            raise
         if log.exists() and log.stat().st_size:
             raise StoreFailed(
-                f"{path} is in a read-only folder with answers still in {log.name}; {_ELSEWHERE}"
-            )
-        address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-        connection = sqlite3.connect(address, uri=True, isolation_level=None)
-    if not _is_made(connection, path):
-        _make(connection)
-    connection.execute("PRAGMA synchronous = NORMAL")
-    return connection
+                f"{path} is in a read-only folder with answers still in {log.name}; open it once where it can be "
+                f"written (`workbench store info`), or {_ELSEWHERE}"
+            ) from error
+        connection, lockless = _connection(address + "&immutable=1"), True
+        version = _format_of(connection, path)
+    if version == 0:
+        raise StoreFailed(f"{path} is empty; {_ELSEWHERE}")
+    if version < FORMAT:
+        _renew_memories(connection, "temp")  # tables of that name hide those of the file
+    return connection, lockless
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether the file is there and neither it nor its folder's log can be written."""
+    return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+
+
+def log_of(path: Path) -> Path:
+    """The file in which SQLite keeps what is committed and not yet moved into the store's file."""
+    return path.with_name(path.name + "-wal")
+
+
+def state_of(path: Path, *, lockless: bool) -> tuple[object, ...]:
+    """What changes when another file takes the place of this one or, if read without locks, when it is written."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return ()
+    which = (stat.st_dev, stat.st_ino)
+    return (*which, stat.st_size, stat.st_mtime_ns, log_of(path).exists()) if lockless else which
 
 
 def remedy(error: sqlite3.Error) -> str:
@@ -63,33 +127,91 @@ def remedy(error: sqlite3.Error) -> str:
         return f"another process has held it for {_PATIENCE} s; end that one and start again, or {_ELSEWHERE}"
     if "readonly" in text or "unable to open" in text:
         return f"make it writable, or {_ELSEWHERE}"
+    if "UTF-8" in text or "too big" in text:
+        return REPAIR
     return RECOVER
 
 
-def _is_made(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether the file is a store already; in one look, since another process may be making it."""
+def schema_of(connection: sqlite3.Connection) -> dict[str, str]:
+    """The statements that made what is in the file, by name."""
+    rows = connection.execute("SELECT name, sql FROM main.sqlite_master WHERE name NOT LIKE 'sqlite_%'")
+    return {name: " ".join(str(sql).split()) for name, sql in rows}
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables of an empty file, within the caller's transaction."""
+    for statement in TABLES[FORMAT].values():
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def _connection(address: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        address,
+        timeout=_PATIENCE,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=address.startswith("file:"),
+    )
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+def _format_of(connection: sqlite3.Connection, path: Path) -> int:
+    """The format of a store, 0 of an empty file; in one look, since another process may be making it."""
     connection.execute("BEGIN")
     mark = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    tables = schema_of(connection)
     connection.execute("COMMIT")
     if tables and mark != _APPLICATION_ID:
         raise StoreFailed(f"{path} is a database but not a store of the workbench; {_ELSEWHERE}")
     if version > FORMAT:
         raise StoreFailed(f"{path} has format {version}, this workbench reads up to {FORMAT}; update it")
-    return bool(tables)
+    if tables and (version not in TABLES or not TABLES[version].items() <= tables.items()):
+        raise StoreFailed(f"the tables of {path} are not those of a store of format {version}; {RECOVER}")
+    return version if tables else 0
 
 
-def _make(connection: sqlite3.Connection) -> None:
-    """Turn an empty file into a store; where others do so too, SQLite may refuse at once instead of waiting its turn."""
+def _in_turn(change: Callable[[], None]) -> None:
+    """Make or upgrade a store; where others do so too, SQLite may refuse at once instead of waiting its turn."""
     stop = time.monotonic() + _PATIENCE
     while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
+            change()
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > stop:
                 raise
             time.sleep(0.01)
         else:
             return
+
+
+def _make(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if not schema_of(connection):  # nobody was quicker
+            create_tables(connection)
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute("PRAGMA user_version").fetchone()[0] < FORMAT:
+            _renew_memories(connection, "main")
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def _renew_memories(connection: sqlite3.Connection, schema: str) -> None:
+    """Carry identities over, with checksums; digests of files are forgotten, since format 1 could not tell files well enough."""
+    rows = connection.execute("SELECT name, identity FROM main.identities").fetchall()
+    for name in ("files", "identities"):
+        if schema == "main":
+            connection.execute(f"DROP TABLE main.{name}")
+        connection.execute(TABLES[FORMAT][name].replace("TABLE ", f"TABLE {schema}.", 1))
+    connection.executemany(
+        f"INSERT INTO {schema}.identities VALUES (?, ?, ?)", [(*row, checksum_of(*row)) for row in rows]
+    )

@@ -1,0 +1,107 @@
+"""One connection to a store's file for all handles and threads of a process; closed when the last handle is gone.
+
+Threads take turns by the transaction. A connection never crosses a fork: the child opens its own, and keeps its parent's
+untouched, since closing it there would release the parent's locks.
+"""
+
+import os
+import sqlite3
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+
+from workbench.errors import StoreFailed
+from workbench.store.file import connect, connect_read_only, is_read_only, remedy, state_of
+
+_READ_ONLY = "the store {path} is read-only here; name a file of your own in WORKBENCH_STORE (a copy keeps its answers)"
+_LEFT: list[sqlite3.Connection] = []  # those of a parent process
+
+
+class SharedFile:
+    """A store's file, as this process has it open."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.pid = os.getpid()
+        self._lock = RLock()
+        self._open: list[sqlite3.Connection] = []  # at most one
+        self._state: tuple[object, ...] = ()
+        self._lockless = False
+        weakref.finalize(self, _close, self._open, self.pid)
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the file is there and cannot be written."""
+        return is_read_only(self.path)
+
+    @contextmanager
+    def transaction(self, *, write: bool) -> Iterator[sqlite3.Connection]:
+        """A transaction of this thread: committed as the block ends well, rolled back otherwise.
+
+        Raises:
+            StoreFailed: what SQLite raised, with what to do about it.
+        """
+        if write and self.is_read_only:
+            raise StoreFailed(_READ_ONLY.format(path=self.path))
+        with self._lock:
+            try:
+                connection = self._connected()
+                connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                finally:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    self._expect_unchanged()
+            except sqlite3.Error as error:
+                self.close()
+                raise StoreFailed(f"the store {self.path} failed: {error}; {remedy(error)}") from error
+
+    def checkpoint(self) -> None:
+        """Move what is committed from the log into the file, so that a copy of the file alone is whole; waits for nobody."""
+        with self._lock:
+            if self._open and not self.is_read_only:
+                try:
+                    self._open[0].execute("PRAGMA wal_checkpoint(PASSIVE)")
+                except sqlite3.Error as error:
+                    raise StoreFailed(f"the store {self.path} failed: {error}; {remedy(error)}") from error
+
+    def close(self) -> None:
+        """Close the connection; the next transaction opens another."""
+        with self._lock:
+            _close(self._open, self.pid)
+
+    def _connected(self) -> sqlite3.Connection:
+        if not self._open or self._state != state_of(self.path, lockless=self._lockless):
+            _close(self._open, self.pid)
+            if self.is_read_only:
+                connection, self._lockless = connect_read_only(self.path)
+            else:
+                connection, self._lockless = connect(self.path), False
+            self._open.append(connection)
+            self._state = state_of(self.path, lockless=self._lockless)
+        return self._open[0]
+
+    def _expect_unchanged(self) -> None:
+        if self._lockless and self._state != state_of(self.path, lockless=True):
+            raise StoreFailed(f"the store {self.path} was written while it was read without locks; ask again")
+
+
+_SHARED: weakref.WeakValueDictionary[tuple[int, Path], SharedFile] = weakref.WeakValueDictionary()
+
+
+def shared(path: Path) -> SharedFile:
+    """The file as this process has it open, or will."""
+    return _SHARED.setdefault((os.getpid(), path), SharedFile(path))
+
+
+def _close(connections: list[sqlite3.Connection], pid: int) -> None:
+    if pid != os.getpid():
+        _LEFT.extend(connections)
+    else:
+        for connection in connections:
+            connection.close()
+    connections.clear()
