@@ -205,7 +205,7 @@ def test_wrong_names_say_what_there_is(folder, tmp_path):
 
 
 def test_a_hub_that_cannot_be_asked_is_said_at_once(tmp_path):
-    code = "from workbench import mixtures\nmixtures.read('bigscience/xP3')"
+    code = "from workbench.training import mixtures\nmixtures.read('bigscience/xP3')"
     environment = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path), "PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert "NotReachable" in done.stderr
@@ -238,7 +238,7 @@ def test_a_language_of_empty_files_is_refused_before_a_stream_looks_for_its_firs
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path):
     code = (
-        "import resource, signal, sys; from pathlib import Path; from workbench import mixtures\n"
+        "import resource, signal, sys; from pathlib import Path; from workbench.training import mixtures\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
         "mixtures.write(Path(sys.argv[1]), 'en', 'a.jsonl', (mixtures.Pair('a' * 100, 'b') for _ in range(1000)))"

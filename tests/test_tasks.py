@@ -21,7 +21,8 @@ from workbench.tasks import (
     task_templates,
     tasks,
 )
-from workbench.tasks.local import read_lines, select
+from workbench.tasks.local import select
+from workbench.tasks.tables import read_table
 
 ROW = {"id": "a", "cluster": "c", "language": "x-en", "label": 1, "passage": "Ana has 3 lamps.", "x": "lamps"}
 WHO = Template(
@@ -73,7 +74,8 @@ def write(path, lines):
 def test_no_stays_no_and_limits_count_meanings(tmp_path):
     rows = [{**ROW, "cluster": str(n), "language": code} for n in range(3) for code in ("no", "x-en")]
     write(tmp_path / "t.jsonl", map(json.dumps, rows))
-    found = select(read_lines(tmp_path / "t.jsonl", ROW), ["no"], 2, "t")
+    read = [row.fields for row in read_table(tmp_path / "t.jsonl", list(ROW))]
+    found = select(read, ["no"], 2, "t")
     assert [(row["cluster"], row["language"]) for row in found] == [("0", "no"), ("1", "no")]
     with pytest.raises(UnknownName, match=r"no language 'x-fr'.*no, x-en"):
         select(rows, ["x-fr"], None, "t")
@@ -83,7 +85,6 @@ def test_no_stays_no_and_limits_count_meanings(tmp_path):
     ("line", "message"),
     [
         (b"{broken", "line 2 is not JSON"),
-        (b"", "line 2 is not JSON"),
         ('{"id": "naïve"}'.encode("latin-1"), "line 2 is not JSON in UTF-8"),
         (b'{"id": 1}', "line 2 lacks.*cluster"),
         (b"[1, 2]", "line 2 holds a list"),
@@ -93,14 +94,14 @@ def test_no_stays_no_and_limits_count_meanings(tmp_path):
 def test_a_broken_line_is_named(tmp_path, line, message):
     (tmp_path / "t.jsonl").write_bytes(json.dumps(ROW).encode() + b"\n" + line + b"\n")
     with pytest.raises(BadInput, match=message):
-        read_lines(tmp_path / "t.jsonl", ("id", "cluster"))
+        read_table(tmp_path / "t.jsonl", ("id", "cluster"))
 
 
 def test_only_line_breaks_part_rows(tmp_path):
     """U+2028 and U+0085 are allowed inside a text of JSON; to Python's splitlines they end a line."""
     rows = [{"text": "one\u2028two\u0085three"}, {"text": "four"}]
     write(tmp_path / "t.jsonl", [json.dumps(row, ensure_ascii=False) for row in rows])
-    assert read_lines(tmp_path / "t.jsonl", ["text"]) == rows
+    assert [row.fields for row in read_table(tmp_path / "t.jsonl", ["text"])] == rows
     assert len((tmp_path / "t.jsonl").read_text(encoding="utf-8").splitlines()) == 4  # the twin
 
 
@@ -218,14 +219,14 @@ def test_the_same_rows_are_read_from_every_kind_of_file(tmp_path, kind):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"label": -1}, r"row 1 has the label -1 in 'label'; allowed is 0 to 1"),
+        ({"label": -1}, r"line 1 has the label -1 in 'label'; allowed is 0 to 1"),
         ({"label": 2}, "label 2"),
         ({"label": "one"}, "label 'one'"),
         ({"label": None}, "label None"),
         ({"premise": ""}, "'' as 'premise'"),
         ({"premise": None}, "None as 'premise'"),
         ({"choice2": ...}, "lacks the field 'choice2'"),
-        ({"idx": ""}, "row 1 has '' as 'idx'"),
+        ({"idx": ""}, "line 1 has '' as 'idx'"),
         ({"idx": None}, "None as 'idx'"),
     ],
 )

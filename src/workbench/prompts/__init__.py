@@ -7,6 +7,6 @@ other people is rendered in a process of its own, with limits on time, memory an
 
 from workbench.prompts.confined import render_all
 from workbench.prompts.promptsource import read_promptsource
-from workbench.prompts.rendering import Prompt, Template, read_templates, render
+from workbench.prompts.rendering import Prompt, Template, is_text, read_templates, render
 
-__all__ = ["Prompt", "Template", "read_promptsource", "read_templates", "render", "render_all"]
+__all__ = ["Prompt", "Template", "is_text", "read_promptsource", "read_templates", "render", "render_all"]

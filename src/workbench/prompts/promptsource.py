@@ -1,7 +1,6 @@
 """Reader of promptsource's template files, the format of the published prompts.
 
-A file is `<data set>/<configuration>/templates.yaml` with the tags !Template and !TemplateMetadata. It is parsed
-without building objects: those two tags become plain dicts, any other tag, anchor or alias is refused. Names of
+A file is `<data set>/<configuration>/templates.yaml`; it is read by a process of its own (see `confined`). Names of
 translated wordings end with `_<language>mt` (machine) or `_<language>ht` (human).
 
 Source: bigscience-workshop/promptsource, `promptsource/templates.py` (commit 00fac7c): what is filled in is cut after 2048
@@ -9,36 +8,15 @@ characters, input and target are stripped.
 """
 
 import re
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from workbench.errors import BadInput
-from workbench.prompts.rendering import Template
+from workbench.prompts.confined import read_there
+from workbench.prompts.rendering import Template, read_text
 
 FIELD_LIMIT = 2048  # characters of an inserted value, TEXT_VAR_LENGTH there
-_LARGEST_FILE = 5_000_000  # bytes; the largest of the published branch is far below
 _TRANSLATED = re.compile(r"^(?P<name>.*)_(?P<language>[a-z]{2,3})(?P<by>[mh]t)$", re.DOTALL)
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML with two more tags, and without aliases (which can make a small file huge)."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not read")
-        return super().compose_node(parent, index)
-
-
-def _as_dict(loader: _Loader, node: yaml.Node) -> dict[Any, Any]:
-    if not isinstance(node, yaml.MappingNode):
-        raise yaml.YAMLError(f"{node.tag} is no mapping")
-    return loader.construct_mapping(node, deep=True)
-
-
-for _tag in ("!Template", "!TemplateMetadata"):
-    _Loader.add_constructor(_tag, _as_dict)
 
 
 def read_promptsource(folder: Path, dataset: str, config: str | None = None) -> list[Template]:
@@ -61,28 +39,15 @@ def read_promptsource(folder: Path, dataset: str, config: str | None = None) -> 
             f"{folder} has no {inside}; templates are there for: {', '.join(there[:40]) or 'nothing'} "
             "(the prompts of xcopa, xstory_cloze and xwinograd are on promptsource's branch xp3mt)"
         )
-    return [_template(path, fields) for fields in _read(path)]
+    return list(_read(read_text(path), str(path)))
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    if path.stat().st_size > _LARGEST_FILE:
-        raise BadInput(f"{path} has {path.stat().st_size} bytes; at most {_LARGEST_FILE} are read")
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a safe loader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadInput(
-            f"{path} is not a template file of promptsource: {' '.join(str(error).split())}"
-        ) from error
-    templates = content.get("templates") if isinstance(content, dict) else None
-    if not isinstance(templates, dict) or not all(isinstance(each, dict) for each in templates.values()):
-        raise BadInput(f"{path} is not a template file of promptsource: it has no mapping `templates`")
-    return list(templates.values())
+@lru_cache(maxsize=64)  # one file serves many languages, and a process takes a moment to start
+def _read(text: str, path: str) -> tuple[Template, ...]:
+    return tuple(_template(*fields) for fields in read_there(text, path))
 
 
-def _template(path: Path, fields: dict[str, Any]) -> Template:
-    name, jinja, choices = fields.get("name"), fields.get("jinja"), fields.get("answer_choices")
-    if not (isinstance(name, str) and isinstance(jinja, str) and isinstance(choices, str | None)):
-        raise BadInput(f"{path}: template {name!r} lacks a name, a jinja text or proper answer_choices")
+def _template(name: str, jinja: str, choices: str | None) -> Template:
     found = _TRANSLATED.match(name)
     return Template(
         name=name,

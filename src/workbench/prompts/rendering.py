@@ -1,5 +1,6 @@
 """Templates as records, read from TOML, and rendered one row at a time in Jinja's sandbox."""
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -8,16 +9,17 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError
 
 from workbench.errors import BadInput
+from workbench.prompts.environment import FOREIGN, OURS, drawing_by, parts, shown
 
 LONGEST_PROMPT = 100_000  # characters; more is a template gone wrong
-_ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-_ENVIRONMENT.globals.clear()  # `range` and friends make huge strings
-_BAR = "|||"
-_BAR_IN_DATA = "\ue000\ue001\ue000"  # stands for a bar inside a field until all is split; for private use
+LARGEST_FILE = 5_000_000  # bytes of a file of templates; the largest that is published is far below
+_FAILURES = (
+    TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError, AssertionError,
+    SyntaxError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,30 @@ def read_templates(path: Path, *, foreign: bool = False) -> list[Template]:
             names the file and the template.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("template")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        tables = tomllib.loads(read_text(path)).get("template")
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadInput(f"{path} is not TOML: {error}") from error
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise BadInput(f"{path} has no templates; write [[template]] above the fields of each")
     return [_template(f"{path}: template {number}", table, foreign) for number, table in enumerate(tables, 1)]
+
+
+def read_text(path: Path) -> str:
+    """The text of a file of templates, without a byte-order mark.
+
+    Raises:
+        BadInput: not readable, not UTF-8, or too large.
+    """
+    try:
+        size = path.stat().st_size
+        text = path.read_text(encoding="utf-8-sig") if size <= LARGEST_FILE else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"{path} cannot be read as a text in UTF-8: {error}; repair it, or name another"
+        ) from error
+    if size > LARGEST_FILE:
+        raise BadInput(f"{path} has {size} bytes; at most {LARGEST_FILE} are read")
+    return text
 
 
 def _template(where: str, table: Mapping[str, Any], foreign: bool) -> Template:
@@ -87,59 +107,78 @@ def _template(where: str, table: Mapping[str, Any], foreign: bool) -> Template:
     return Template(**table, foreign=foreign)
 
 
+def is_text(text: str) -> bool:
+    """Whether a text can be encoded: half of a surrogate pair, as JSON's escapes can hold, cannot."""
+    return text.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
 def render(template: Template, row: Mapping[str, Any]) -> Prompt:
     """Fill a template with one row; input and target are stripped, as promptsource does.
 
     `|||` inside a field of the row separates nothing.
 
     Raises:
-        BadInput: the template names a field the row lacks, is broken, renders nothing, no choices, or far too much.
+        BadInput: the template names a field the row lacks, or that is null, is broken, renders nothing, no choices, or
+            far too much.
     """
-    data = {
-        name: value.replace(_BAR, _BAR_IN_DATA) if isinstance(value, str) else value
-        for name, value in row.items()
-    }
-    choices: tuple[str, ...] = ()
-    if template.answer_choices is not None:
-        choices = _parts(_fill(template, template.answer_choices, data))
-        if len(choices) < 2 or not all(choices):
-            raise BadInput(
-                f"template {template.name!r} renders the choices {choices!r} for the row {_short(row)}; two or more are needed"
-            )
-    source = template.jinja
-    if template.field_limit is not None:
-        source = source.replace("}}", f" | string | truncate({template.field_limit}) }}}}")
-    listed = [choice.replace(_BAR, _BAR_IN_DATA) for choice in choices]
-    filled = _fill(template, source, {**data, "answer_choices": listed})
-    text, target, *_ = (*_parts(filled), "")
+    prompt = render_unless_blank(template, row)
+    if prompt is None:
+        raise BadInput(f"template {template.name!r} renders an empty prompt for {named(row)}")
+    return prompt
+
+
+def render_unless_blank(template: Template, row: Mapping[str, Any]) -> Prompt | None:
+    """As `render`, but None where nothing at all is rendered, by which a template says that it does not fit the row.
+
+    Source: the published evaluation skips such rows (bigscience-workshop/t-zero); so do promptsource's users.
+    """
+    data = {name: shown(value, name) for name, value in row.items()}
+    with drawing_by(lambda: f"{template.digest} {json.dumps(dict(row), sort_keys=True, default=str)}"):
+        choices: tuple[str, ...] = ()
+        if template.answer_choices is not None:
+            choices = parts(_fill(template, template.answer_choices, data, row))
+        source = template.jinja
+        if template.field_limit is not None:
+            source = source.replace("}}", f" | string | truncate({template.field_limit}) }}}}")
+        listed = shown(list(choices), "answer_choices")
+        text, target, *_ = (*parts(_fill(template, source, {**data, "answer_choices": listed}, row)), "", "")
+    if not text and not target:
+        return None
+    if template.answer_choices is not None and (len(choices) < 2 or not all(choices)):
+        raise BadInput(
+            f"template {template.name!r} renders the choices {choices!r} for {named(row)}; two or more are needed"
+        )
     if not text:
-        raise BadInput(f"template {template.name!r} renders an empty prompt for the row {_short(row)}")
+        raise BadInput(f"template {template.name!r} renders an empty prompt for {named(row)}")
     return Prompt(text=text, choices=choices, target=target)
 
 
-def _parts(text: str) -> tuple[str, ...]:
-    return tuple(part.replace(_BAR_IN_DATA, _BAR).strip() for part in text.split(_BAR))
-
-
-def _fill(template: Template, source: str, row: Mapping[str, Any]) -> str:
+def _fill(template: Template, source: str, data: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     try:
-        text = _compiled(source).render(row)
-    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        text = _compiled(source, template.foreign).render(data)
+    except _FAILURES as error:
         raise BadInput(
-            f"template {template.name!r}: {error}; the row has {', '.join(sorted(row))}"
+            f"template {template.name!r} fails for {named(row)}: {error}; the row has {', '.join(sorted(map(str, row)))}"
         ) from error
     if len(text) > LONGEST_PROMPT:
         raise BadInput(
-            f"template {template.name!r} renders {len(text)} characters; at most {LONGEST_PROMPT} are taken"
+            f"template {template.name!r} renders {len(text)} characters for {named(row)}; at most {LONGEST_PROMPT} are taken"
+        )
+    if not is_text(text):
+        raise BadInput(
+            f"template {template.name!r} renders half of a surrogate pair for {named(row)}; repair it"
         )
     return text
 
 
 @lru_cache(maxsize=4096)
-def _compiled(source: str) -> Any:
-    return _ENVIRONMENT.from_string(source)
+def _compiled(source: str, foreign: bool) -> Any:
+    return (FOREIGN if foreign else OURS).from_string(source)
 
 
-def _short(row: Mapping[str, Any]) -> str:
+def named(row: Mapping[str, Any]) -> str:
+    """What a message calls a row: by its id, else by its fields."""
+    if "id" in row:
+        return f"the row {row['id']!r}"
     text = ", ".join(f"{key}={value!r}" for key, value in row.items())
-    return text if len(text) < 200 else text[:200] + "…"
+    return f"the row {text if len(text) < 200 else text[:200] + '…'}"

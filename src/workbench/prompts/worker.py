@@ -1,38 +1,53 @@
-"""The child process of `workbench.prompts.confined`: an order on stdin, a line of JSON per template on stdout."""
+"""The child process of `workbench.prompts.confined`: limits and an order on stdin, a line of JSON per part on stdout."""
 
 import json
 import resource
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from workbench.errors import BadInput
-from workbench.prompts.rendering import Template, render
+from workbench.prompts.rendering import Template, render_unless_blank
+from workbench.prompts.yaml_file import parse
 
 
 def main() -> None:
-    """Set the limits, then render template by template; stop at the first that fails."""
-    order = json.loads(sys.stdin.buffer.read())
-    _limit(resource.RLIMIT_AS, order["memory"])
-    _limit(resource.RLIMIT_CPU, order["seconds"])
+    """Set the limits, then do part by part; stop at the first that fails."""
+    limits = json.loads(sys.stdin.buffer.readline())
+    _limit(resource.RLIMIT_AS, limits["memory"])
+    _limit(resource.RLIMIT_CPU, limits["seconds"])
     _limit(resource.RLIMIT_FSIZE, 0)
-    for fields in order["templates"]:
-        answer = _answer(Template(**fields), order["rows"])
-        sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
+    for name, work in _parts(json.loads(sys.stdin.buffer.read())):
+        line, good = answer(name, work)
+        sys.stdout.buffer.write(line + b"\n")
         sys.stdout.buffer.flush()
-        if "error" in answer:
+        if not good:
             return
 
 
-def _answer(template: Template, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _parts(order: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    if "yaml" in order:
+        yield order["what"], partial(parse, order["yaml"], order["what"])
+    for fields in order.get("templates", ()):
+        template = Template(**fields)
+        yield f"template {template.name!r}", partial(_render, template, order["rows"])
+
+
+def _render(template: Template, rows: list[dict[str, Any]]) -> list[Any]:
+    prompts = [render_unless_blank(template, row) for row in rows]
+    return [prompt and (prompt.text, prompt.choices, prompt.target) for prompt in prompts]
+
+
+def answer(name: str, work: Callable[[], Any]) -> tuple[bytes, bool]:
+    """Do a part: what it finds or why it fails, as JSON, and whether all went well."""
     try:
-        prompts = [render(template, row) for row in rows]
+        return json.dumps({"found": work()}).encode(), True
     except BadInput as error:
-        return {"error": str(error)}
+        failure = str(error)
     except (MemoryError, RecursionError) as error:
-        return {
-            "error": f"template {template.name!r} fails with {type(error).__name__}; look for huge strings or deep nesting in it"
-        }
-    return {"prompts": [(prompt.text, prompt.choices, prompt.target) for prompt in prompts]}
+        failure = f"{name} fails with {type(error).__name__}; look for huge strings or deep nesting in it"
+    return json.dumps({"error": failure}).encode(), False
 
 
 def _limit(what: int, amount: int) -> None:

@@ -5,14 +5,16 @@ their schema; and rows of your own. `limit` counts meanings, so that every langu
 """
 
 from workbench.tasks.benchmarks import Benchmark, benchmarks, contamination
-from workbench.tasks.items import Item, make_items
+from workbench.tasks.items import Asked, Item, make_items
 from workbench.tasks.local import read_rows, read_sentences, task_templates, tasks
 from workbench.tasks.reading import fingerprint, read_any, read_benchmark
-from workbench.tasks.shots import few_shot_items
+from workbench.tasks.shots import ask_with_shots, few_shot_items
 
 __all__ = [
+    "Asked",
     "Benchmark",
     "Item",
+    "ask_with_shots",
     "benchmarks",
     "contamination",
     "few_shot_items",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex
 
 from workbench.errors import BadInput
 from workbench.prompts import Prompt, Template, render_all
@@ -27,21 +27,45 @@ class Item:
     target: str = ""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Items, and of each template how many rows it renders nothing for, by which it says that it does not fit them."""
+
+    items: tuple[Item, ...]
+    skipped: Mapping[str, int]
+
+
 def make_items(rows: Iterable[Mapping[str, Any]], templates: Iterable[Template]) -> list[Item]:
-    """Fill every template with every row (rows outermost).
+    """Fill every template with every row (rows outermost); rows for which one renders nothing at all give no item of it.
 
     The right choice is the one that the template gives as its target: it may list choices in an order of its own.
 
     Raises:
-        BadInput: a row whose label points to no choice, or a target that is none of the choices.
+        BadInput: a row whose label points to no choice, a target that is none of the choices, or a template that renders
+            nothing for any row.
     """
+    return list(ask(rows, templates).items)
+
+
+def ask(rows: Iterable[Mapping[str, Any]], templates: Iterable[Template]) -> Asked:
+    """As `make_items`, with the count of what was skipped."""
     wordings, asked = list(templates), list(rows)
+    for number, row in enumerate(asked, start=1):
+        for name in ("id", "cluster", "language"):
+            if name not in row:
+                raise BadInput(f"row {number} lacks the field {name!r}; it has: {', '.join(map(str, row))}")
     columns = render_all(wordings, asked)
-    return [
-        _item(row, template, column[number])
+    skipped = {t.name: column.count(None) for t, column in zip(wordings, columns, strict=True)}
+    for name, count in skipped.items():
+        if asked and count == len(asked):
+            raise BadInput(f"template {name!r} renders nothing for any of the {count} rows; leave it out")
+    made = [
+        _item(row, template, prompt)
         for number, row in enumerate(asked)
         for template, column in zip(wordings, columns, strict=True)
+        if (prompt := column[number]) is not None
     ]
+    return Asked(tuple(made), {name: count for name, count in skipped.items() if count})
 
 
 def _item(row: Mapping[str, Any], template: Template, prompt: Prompt) -> Item:
@@ -60,9 +84,11 @@ def _item(row: Mapping[str, Any], template: Template, prompt: Prompt) -> Item:
 
 def _gold(row: Mapping[str, Any], template: Template, prompt: Prompt) -> int:
     label = row.get("label")
-    if not (isinstance(label, int) and 0 <= label < len(prompt.choices)):
+    number = label.__index__() if isinstance(label, SupportsIndex) and not isinstance(label, bool) else -1
+    if not 0 <= number < len(prompt.choices):
         raise BadInput(
-            f"row {row['id']!r} has the label {label!r}; {template.name!r} gives {len(prompt.choices)} choices"
+            f"row {row['id']!r} has the label {label!r}; {template.name!r} gives {len(prompt.choices)} choices, so give a whole "
+            f"number from 0 to {len(prompt.choices) - 1}"
         )
     if prompt.target not in prompt.choices:
         raise BadInput(
@@ -70,4 +96,4 @@ def _gold(row: Mapping[str, Any], template: Template, prompt: Prompt) -> int:
             f"choices {prompt.choices!r}"
         )
     # two choices of the same text cannot be told apart by rank; the label says which was meant
-    return label if prompt.choices[label] == prompt.target else prompt.choices.index(prompt.target)
+    return number if prompt.choices[number] == prompt.target else prompt.choices.index(prompt.target)

@@ -1,13 +1,13 @@
 """The miniature family's tasks: of each a file of rows (JSON lines) and a file of templates."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from workbench.errors import BadInput, UnknownName
+from workbench.errors import UnknownName
 from workbench.paths import data_path
 from workbench.prompts import Template, read_templates
+from workbench.tasks.tables import read_table
+from workbench.tasks.values import expect_count
 
 
 def tasks() -> list[str]:
@@ -28,16 +28,19 @@ def read_rows(
     """
     if task not in tasks():
         raise UnknownName(f"no task called {task!r}; choose one of: {', '.join(tasks())}")
-    rows = read_lines(data_path(f"mini/tasks/{task}.jsonl"), ("id", "cluster", "language"))
-    return select(rows, languages, limit, f"task {task!r}")
+    rows = read_table(data_path(f"mini/tasks/{task}.jsonl"), ("id", "cluster", "language"))
+    return select([row.fields for row in rows], languages, limit, f"task {task!r}")
 
 
 def read_sentences(languages: Sequence[str] | None = None, limit: int | None = None) -> list[dict[str, Any]]:
     """Read the miniature world's single sentences with their meaning (for probes): id, language, text, attributes."""
-    rows = read_lines(data_path("mini/sentences.jsonl"), ("id", "language", "text"))
-    for row in rows:
-        row["cluster"] = row["id"]
-    return select(rows, languages, limit, "the list of sentences")
+    rows = read_table(data_path("mini/sentences.jsonl"), ("id", "language", "text"))
+    return select(
+        [{**row.fields, "cluster": row.fields["id"]} for row in rows],
+        languages,
+        limit,
+        "the list of sentences",
+    )
 
 
 def task_templates(task: str) -> list[Template]:
@@ -49,36 +52,17 @@ def task_templates(task: str) -> list[Template]:
     return read_templates(path)
 
 
-def read_lines(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows of a JSON lines file, each with the fields needed.
-
-    Raises:
-        BadInput: a broken line, or a row that lacks a field; the message names file and line.
-    """
-    rows = []
-    with path.open("rb") as lines:  # as bytes, which only line breaks part: a text may hold U+2028
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(line)
-            except ValueError as error:  # broken JSON, or broken UTF-8
-                raise BadInput(f"{path}, line {number} is not JSON in UTF-8: {error}") from error
-            if not isinstance(row, dict):
-                raise BadInput(
-                    f"{path}, line {number} holds a {type(row).__name__}; give an object of fields"
-                )
-            missing = [name for name in needed if name not in row]
-            if missing:
-                raise BadInput(
-                    f"{path}, line {number} lacks the field {missing[0]!r}; needed are {', '.join(needed)}"
-                )
-            rows.append(row)
-    return rows
-
-
 def select(
     rows: list[dict[str, Any]], languages: Sequence[str] | None, limit: int | None, what: str
 ) -> list[dict[str, Any]]:
-    """The rows of the first `limit` meanings in the languages asked for."""
+    """The rows of the first `limit` meanings in the languages asked for.
+
+    Raises:
+        UnknownName: a language without a row. BadInput: a limit that is no whole number above 0.
+    """
+    if limit is not None:
+        expect_count("limit", limit)
+    languages = None if languages is None else list(languages)
     there = list(dict.fromkeys(row["language"] for row in rows))
     for language in languages or []:
         if language not in there:

@@ -7,7 +7,8 @@ from typing import Any
 
 from workbench.errors import BadInput
 from workbench.prompts import Template
-from workbench.tasks.items import Item, make_items
+from workbench.tasks.items import Asked, Item, ask
+from workbench.tasks.values import expect_count
 
 
 def few_shot_items(
@@ -20,8 +21,8 @@ def few_shot_items(
 ) -> list[Item]:
     """Make items whose prompts begin with `shots` answered exemplars, the same for every item of a language.
 
-    Exemplars are meanings of the same data, drawn by `seed` and asked about no more, in any language. Each is the prompt,
-    a space, the answer; blank lines part them.
+    Exemplars are meanings of the same data, drawn by `seed` and asked about no more, in any language; a meaning that a
+    template skips is no exemplar. Each is the prompt, a space, the answer; blank lines part them.
 
     Args:
         language: of the exemplars; by default that of the item.
@@ -29,20 +30,53 @@ def few_shot_items(
     Raises:
         BadInput: fewer meanings than exemplars and one item, or no rows in the exemplars' language.
     """
+    return list(ask_with_shots(rows, templates, shots, seed=seed, language=language).items)
+
+
+def ask_with_shots(
+    rows: Sequence[Mapping[str, Any]],
+    templates: Sequence[Template],
+    shots: int,
+    *,
+    seed: int = 0,
+    language: str | None = None,
+) -> Asked:
+    """As `few_shot_items`, with the count of what was skipped."""
+    rows, templates = list(rows), list(templates)
+    expect_count("shots", shots, least=0)
+    made = ask(rows, templates)
     if shots == 0:
-        return make_items(rows, templates)
+        return made
     clusters = sorted({row["cluster"] for row in rows if language is None or row["language"] == language})
-    if not 0 < shots < len(clusters):
+    fitting = [cluster for cluster in clusters if cluster not in _skipped(rows, templates, made)]
+    if shots >= len(clusters) or shots > len(fitting):
         raise BadInput(
-            f"{shots} exemplars were asked for; the data have {len(clusters)} meanings"
+            f"{shots} exemplars were asked for; the data have {len(fitting)} meanings that every wording fits"
             f"{f' in {language!r}' if language else ''}, and one must be left to ask about"
         )
-    chosen = random.Random(f"exemplars {seed}").sample(clusters, shots)
+    chosen = random.Random(f"exemplars {seed}").sample(fitting, shots)
     known: dict[tuple[str, str], dict[str, Item]] = {}
-    for item in make_items([row for row in rows if row["cluster"] in chosen], templates):
-        known.setdefault((item.language, item.template), {}).setdefault(item.cluster, item)
-    asked = make_items([row for row in rows if row["cluster"] not in chosen], templates)
-    return [_after(item, known.get((language or item.language, item.template), {}), chosen) for item in asked]
+    for item in made.items:
+        if item.cluster in chosen:
+            known.setdefault((item.language, item.template), {}).setdefault(item.cluster, item)
+    asked = [item for item in made.items if item.cluster not in chosen]
+    items = [
+        _after(item, known.get((language or item.language, item.template), {}), chosen) for item in asked
+    ]
+    return Asked(tuple(items), made.skipped)
+
+
+def _skipped(rows: Sequence[Mapping[str, Any]], templates: Sequence[Template], made: Asked) -> set[str]:
+    """The meanings that some template does not fit."""
+    if not made.skipped:
+        return set()
+    there = {(item.cluster, item.language, item.template) for item in made.items}
+    return {
+        row["cluster"]
+        for row in rows
+        for template in templates
+        if (row["cluster"], row["language"], template.name) not in there
+    }
 
 
 def _after(item: Item, exemplars: Mapping[str, Item], chosen: Sequence[str]) -> Item:

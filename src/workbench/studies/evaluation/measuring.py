@@ -35,7 +35,7 @@ def by_language(ranked: pd.DataFrame) -> pd.DataFrame:
     """Accuracy of each model and language over all wordings, what the wordings make of it, and chance.
 
     Columns: model, task, language ("all": mean over languages), templates, n (prompts), mean with its interval low, high
-    (95 %, clusters resampled), median, best, worst (of the wordings), spread (best minus worst), null (what shuffling
+    (95 %, clusters resampled), median, best, worst (of the wordings), spread (best minus worst, of the wordings that skip no row), null (what shuffling
     wordings within each item gives), p_spread (after Holm, over a model's languages), chance, ties, truncated. The row
     "all" has no spread.
     """
@@ -80,8 +80,9 @@ def _language_row(part: pd.DataFrame, language: object) -> dict[str, Any]:
     interval = stats.mean_interval(part["correct"], part["cluster"])
     means = part["correct"].astype(float).groupby(part["template"], sort=False).mean()
     spread = null = p_value = float("nan")
-    if len(means) > 1:
-        test = sensitivity.spreads(part, permutations=1000).iloc[0]
+    whole = _of_all_items(part)
+    if whole["template"].nunique() > 1:
+        test = sensitivity.spreads(whole, permutations=1000).iloc[0]
         spread, null, p_value = float(test["spread"]), float(test["null_mean"]), float(test["p_value"])
     return {
         "language": language, "templates": len(means), "n": len(part), "mean": interval.estimate, "low": interval.low,
@@ -89,6 +90,13 @@ def _language_row(part: pd.DataFrame, language: object) -> dict[str, Any]:
         "spread": spread, "null": null, "p_spread": p_value, "chance": sensitivity.chance(part),
         "ties": int(part["tie"].sum()), "truncated": int(part["truncated"].sum()),
     }  # fmt: skip
+
+
+def _of_all_items(part: pd.DataFrame) -> pd.DataFrame:
+    """The answers in the wordings that were asked on every item; others skip the rows that they do not fit."""
+    counts = part.groupby(["template", "cluster"]).size().unstack(fill_value=0)
+    complete = counts.index[(counts == counts.max()).all(axis=1)]
+    return part[part["template"].isin(complete)]
 
 
 def _all_row(group: pd.DataFrame, found: list[dict[str, Any]]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ files), and rows of your own with your own wordings.
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from workbench.models import Model
 from workbench.prompts import Template
 from workbench.studies.evaluation.wordings import find_wordings, provenance
 from workbench.tasks import (
+    Asked,
     Benchmark,
     Item,
+    ask_with_shots,
     benchmarks,
     contamination,
-    few_shot_items,
     fingerprint,
     read_any,
     read_benchmark,
@@ -36,7 +37,7 @@ class Plan:
 
     `wordings` are "published" (the five published prompts from promptsource), "ours", or "given". `contaminated` says why
     scores on these data tell little about finetuned models; empty if nothing is known. `untested` is set for a path of
-    the hub that nobody has tried.
+    the hub that nobody has tried. `skipped` says of how many rows a template gives no item, since it renders nothing.
     """
 
     task: str
@@ -50,6 +51,7 @@ class Plan:
     shots: int
     templates: tuple[Template, ...]
     items: tuple[Item, ...]
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -82,9 +84,9 @@ def make_plan(
     languages: Sequence[str] | None = None,
     *,
     prompt_language: str = "en",
-    templates: Path | None = None,
+    templates: Path | str | None = None,
     names: Sequence[str] | None = None,
-    data: Path | None = None,
+    data: Path | str | None = None,
     revision: str | None = None,
     limit: int | None = None,
     shots: int = 0,
@@ -109,6 +111,8 @@ def make_plan(
         raise BadInput(
             "exemplars in another language need wordings for both; use the English ones (prompt language en)"
         )
+    data, templates = (Path(each).expanduser() if each else None for each in (data, templates))
+    languages, names = (list(each) if each is not None else None for each in (languages, names))
     benchmark = _known(task, data, templates)
     asked = [*languages, shots_language] if languages and shots_language else languages
     rows = _rows(task, benchmark, asked, limit, data, revision)
@@ -119,8 +123,11 @@ def make_plan(
     if templates is None and benchmark is not None and benchmark.order:
         rows = [{**row, "label": benchmark.order[row["label"]]} for row in rows]
     digest = fingerprint(rows)  # first, since it says what is wrong with rows that templates cannot be sent
-    items = _items(task, rows, wordings, shots, shots_language, seed)
-    items = [item for item in items if not languages or item.language in languages]
+    try:
+        made = _items(task, rows, wordings, shots, shots_language, seed)
+    except BadInput as error:  # the rows are known by their ids; the file is not
+        raise BadInput(f"{data}: {error}" if data else str(error)) from error
+    items = [item for item in made.items if not languages or item.language in languages]
     if not items:
         raise BadInput(f"no row of {task!r} is left to ask about; give more rows, or fewer exemplars")
     _expect_unique(items)
@@ -138,6 +145,7 @@ def make_plan(
         shots=shots,
         templates=used,
         items=tuple(items),
+        skipped=made.skipped,
     )
 
 
@@ -172,8 +180,6 @@ def _rows(
     data: Path | None,
     revision: str | None,
 ) -> list[dict[str, Any]]:
-    if limit is not None and limit < 1:
-        raise BadInput(f"limit={limit}; give a whole number of at least 1")
     if benchmark is not None:
         try:
             return read_benchmark(benchmark, languages, limit, data, revision)
@@ -194,16 +200,19 @@ def _items(
     shots: int,
     shots_language: str | None,
     seed: int,
-) -> list[Item]:
+) -> Asked:
     """Languages with the same wordings go together, so that exemplars can be of another language."""
     groups: dict[tuple[Template, ...], list[str]] = {}
     for code, templates in wordings.items():
         groups.setdefault(tuple(templates), []).append(code)
-    made = []
+    made: list[Item] = []
+    skipped: Counter[str] = Counter()
     for alike, codes in groups.items():
         chosen = [row for row in rows if row["language"] in codes]
-        made += few_shot_items(chosen, alike, shots, seed=seed, language=shots_language)
-    return [replace(item, task=task) for item in made]
+        found = ask_with_shots(chosen, alike, shots, seed=seed, language=shots_language)
+        made += found.items
+        skipped.update(found.skipped)
+    return Asked(tuple(replace(item, task=task) for item in made), dict(skipped))
 
 
 def _expect_unique(items: Sequence[Item]) -> None:

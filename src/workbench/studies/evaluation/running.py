@@ -44,6 +44,8 @@ def evaluate(
         BadInput, StoreFailed: as `rank`; what was scored stays in the store.
     """
     say = report or (lambda _: None)
+    for name, count in plan.skipped.items():
+        say(f"template {name!r} renders nothing for {count} rows, which are skipped")
     if model.identity.folder is None:
         parts = [_from_store(model, plan, protocol)]
     else:

@@ -47,7 +47,7 @@ def write(
     said += f"\nCONTAMINATED: {plan.contaminated}" if plan.contaminated else ""
     for name, table in tables.items():
         texts = {
-            "csv": table.to_csv(index=False),
+            "csv": _inert(table).to_csv(index=False),
             "md": f"{said}\n\n{markdown(table)}",
             "tex": _comment(said) + latex(table),
         }
@@ -82,12 +82,20 @@ def _facts(ranked: pd.DataFrame, plan: Plan, models: Mapping[str, Model], badge:
         "prompt_language": plan.prompt_language,
         "wordings": plan.wordings,
         "templates": {f"{t.name} [{t.language}]": t.digest for t in plan.templates},
+        "skipped": dict(plan.skipped),
         "shots": plan.shots,
         "protocols": sorted(set(ranked["protocol"])),
         "models": about,
         "workbench": workbench.__version__,
         "libraries": {name: version(name) for name in _LIBRARIES},
     }
+
+
+def _inert(table: pd.DataFrame) -> pd.DataFrame:
+    """Texts that a spreadsheet would run as formulas (names of templates are other people's) begin with an apostrophe."""
+    return table.map(
+        lambda v: f"'{v}" if isinstance(v, str) and v.startswith(("=", "+", "-", "@", "\t", "\r")) else v
+    )
 
 
 def _comment(text: str) -> str:

@@ -1,0 +1,59 @@
+"""The YAML of promptsource's template files, read without building objects; in the child process of `confined`.
+
+A file has the tags !Template and !TemplateMetadata, which become plain dicts; any other tag is refused. Aliases are read (some
+published files have them): only texts leave this file, so that one that grows by its aliases gives nothing large.
+"""
+
+from typing import Any
+
+import yaml
+
+from workbench.errors import BadInput
+
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is some ten times as fast
+
+
+class _Loader(_Safe):
+    """Safe YAML with two more tags, in which `no` and `2016` are texts: only null and merging are read from a word."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag.endswith((":null", ":merge"))]
+    for first, known in _Safe.yaml_implicit_resolvers.items()
+}
+
+
+def _as_dict(loader: _Loader, node: yaml.Node) -> dict[Any, Any]:
+    if not isinstance(node, yaml.MappingNode):
+        raise yaml.YAMLError(f"{node.tag} is no mapping")
+    found: dict[Any, Any] = loader.construct_mapping(node, deep=True)
+    return found
+
+
+for _tag in ("!Template", "!TemplateMetadata"):
+    _Loader.add_constructor(_tag, _as_dict)
+
+
+def parse(text: str, what: str) -> list[tuple[str, str, str | None]]:
+    """Name, jinja and answer_choices of every template in a file's text.
+
+    Raises:
+        BadInput: not a template file of promptsource; the message begins with `what`.
+    """
+    try:
+        content = yaml.load(text, _Loader)  # a safe loader
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
+        raise BadInput(
+            f"{what} is not a template file of promptsource: {' '.join(str(error).split())}"
+        ) from error
+    templates = content.get("templates") if isinstance(content, dict) else None
+    if not isinstance(templates, dict) or not all(isinstance(each, dict) for each in templates.values()):
+        raise BadInput(f"{what} is not a template file of promptsource: it has no mapping `templates`")
+    return [_fields(each, what) for each in templates.values()]
+
+
+def _fields(template: dict[Any, Any], what: str) -> tuple[str, str, str | None]:
+    name, jinja, choices = (template.get(key) for key in ("name", "jinja", "answer_choices"))
+    if not (isinstance(name, str) and isinstance(jinja, str) and isinstance(choices, str | None)):
+        raise BadInput(f"{what}: template {name!r} lacks a name, a jinja text or proper answer_choices")
+    return name, jinja, choices
