@@ -17,6 +17,7 @@ from workbench.models import load
 from workbench.paths import data_path
 from workbench.store import Store
 from workbench.store.packs import export_pack, import_pack
+from workbench.studies import sensitivity
 from workbench.studies.evaluation import (
     beside_published,
     by_language,
@@ -28,6 +29,7 @@ from workbench.studies.evaluation import (
     latex,
     make_plan,
     markdown,
+    write,
 )
 
 EXAMPLES = data_path("examples")
@@ -67,6 +69,9 @@ def test_labels_of_cb_follow_our_order_of_choices():
         ({"templates": Path("nowhere")}, BadInput, "no templates at nowhere"),
         ({"data": Path("nowhere")}, BadInput, "no data at nowhere"),
         ({"limit": 0}, BadInput, "limit=0"),
+        ({"limit": float("nan")}, BadInput, "limit=nan"),
+        ({"shots": -1}, BadInput, "shots=-1"),
+        ({"shots": 0.5}, BadInput, "shots=0.5"),
         ({"shots": 9}, BadInput, "9 exemplars"),
         ({"shots": 1, "shots_language": "sw", "prompt_language": "native"}, BadInput, "wordings for both"),
         ({"task": "mine"}, UnknownName, "with both data and templates"),
@@ -88,7 +93,7 @@ def test_a_task_of_your_own_needs_rows_and_wordings_and_may_be_contaminated(tmp_
     assert plan_of().contaminated == ""
 
 
-def own_plan(folder, names, rows):
+def own_plan(folder, names, rows, x="y"):
     """A task of one's own, whose wordings are alike but for their names."""
     (folder / "t.toml").write_text(
         "".join(
@@ -97,7 +102,7 @@ def own_plan(folder, names, rows):
         )
     )
     (folder / "mine.jsonl").write_text(
-        "".join(json.dumps({"x": "y", "label": n % 2}) + "\n" for n in range(rows))
+        "".join(json.dumps({"x": x, "label": n % 2}) + "\n" for n in range(rows))
     )
     return make_plan("mine", data=folder / "mine.jsonl", templates=folder / "t.toml")
 
@@ -113,6 +118,49 @@ def test_wordings_need_names_of_their_own_and_no_more(model, tmp_path):
         own_plan(tmp_path, ["one", "one"], rows=1)
     with pytest.raises(BadInput, match="no row of 'mine' is left"):
         own_plan(tmp_path, ["one"], rows=0)
+
+
+def test_rows_that_a_wording_skips_are_counted_and_spreads_rest_on_wordings_that_skip_none(model, tmp_path):
+    """Published prompts of COPA say nothing for half of the rows; they were refused."""
+    half = "{% if label == 0 %}{{x}} {{id}} ||| b{% endif %}"
+    whole = "{{x}} {{id}}%s ||| {{answer_choices[label]}}"
+    texts = {"=1+1": half, "one": whole % "?", "two": whole % "!"}
+    (tmp_path / "t.toml").write_text(
+        "".join(
+            f"[[template]]\nname={n!r}\njinja={j!r}\nanswer_choices='b ||| c'\n" for n, j in texts.items()
+        )
+    )
+    (tmp_path / "r.jsonl").write_text(
+        "".join(json.dumps({"x": "y", "label": n % 2}) + "\n" for n in range(6))
+    )
+    plan = make_plan("mine", data=str(tmp_path / "r.jsonl"), templates=str(tmp_path / "t.toml"))
+    assert (plan.skipped, len(plan.items)) == ({"=1+1": 3}, 15)
+    said = []
+    ranked = evaluate(model, plan, report=said.append)
+    assert said[0] == "template '=1+1' renders nothing for 3 rows, which are skipped"
+    [row] = by_language(ranked).to_dict("records")
+    complete = ranked[ranked["template"] != "=1+1"]
+    assert (row["n"], row["templates"]) == (15, 3)
+    assert row["spread"] == sensitivity.spreads(complete)["spread"].item()
+    assert np.isnan(by_language(ranked[ranked["template"] != "one"])["spread"].item())  # one wording is whole
+    write(tmp_path / "out", ranked, {"t": by_template(ranked)}, plan, {"m": model}, "MEASURED")
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["skipped"] == {"=1+1": 3}
+    written = pd.read_csv(tmp_path / "out/t.csv")
+    assert written["template"].tolist() == ["'=1+1", "one", "two"]  # no formula for a spreadsheet
+    assert written["accuracy"].dtype == float
+
+
+def test_a_row_that_cannot_be_asked_is_named_with_its_file(tmp_path):
+    with pytest.raises(
+        BadInput, match=r"mine.jsonl: template 'one' fails for the row 'mine-0': the field 'x' is null"
+    ):
+        own_plan(tmp_path, ["one"], rows=1, x=None)
+
+
+def test_languages_and_names_may_come_from_iterators():
+    """They were used up by the first check, and the plan was empty or of all languages."""
+    plan = plan_of(languages=iter(["zh"]), names=iter(["complete"]))
+    assert (plan.languages, [t.name for t in plan.templates]) == (("zh",), ["complete"])
 
 
 def test_a_template_whose_answer_never_changes_is_refused(tmp_path):

@@ -1,6 +1,9 @@
 """Rows and templates become items; what is broken is named with its file, line or template."""
 
+import datetime
+import gzip
 import json
+from decimal import Decimal
 
 import pandas as pd
 import pytest
@@ -154,6 +157,179 @@ def test_sentences_are_parallel():
     languages = {row["language"] for row in rows}
     assert len(rows) == 10 * len(languages)
     assert len({(row["id"], row["language"]) for row in rows}) == len(rows)
+
+
+ROWS = [{"id": "a", "text": "naïve", "label": 1}, {"id": "b", "text": "你好", "label": 0}]
+LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
+CSV = "id,text,label\na,naïve,1\nb,你好,0\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rows.jsonl", LINES),
+        ("rows.jsonl", LINES + "\n\n"),
+        ("rows.jsonl", "\n" + LINES.replace("\n", "\r\n  \n")),
+        ("rows.jsonl", "\ufeff" + LINES),
+        ("ROWS.JSONL", LINES),
+        ("rows.json", LINES),
+        ("rows.json", json.dumps(ROWS, indent=2)),
+        ("rows.json", "\ufeff\n " + json.dumps(ROWS)),
+        ("rows.jsonl.gz", LINES),
+        ("rows.json.gz", json.dumps(ROWS)),
+        ("rows.CSV", "\ufeff" + CSV),
+        ("rows.csv.gz", CSV),
+        ("rows.tsv", CSV.replace(",", "\t")),
+        ("rows.jsonl", LINES.replace('"label": 1', '"label": 1.0').replace('"label": 0', '"label": "0"')),
+        ("rows.csv", CSV.replace(",1", ",1.0")),
+    ],
+)
+def test_rows_are_the_same_in_every_form_that_files_have(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    for data in (path, tmp_path, str(path)):
+        read = read_any("mine", data)
+        assert [(row["id"], row["text"], row["label"]) for row in read] == [
+            ("a", "naïve", 1),
+            ("b", "你好", 0),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("r.jsonl.gz", gzip.compress(LINES.encode())[:-9], "cannot be read"),
+        ("r.jsonl.gz", LINES.encode(), "cannot be read: Not a gzipped file"),
+        ("r.parquet", b"PAR1 nothing", "cannot be read"),
+        ("r.json", b'{"data": [\n1]}', "line 1 is not JSON"),
+        ("r.json", b"[1, 2]", "row 1 holds a int"),
+        ("r.json", b"[{]", "cannot be read"),
+        ("r.jsonl", b'{"label": 0}\n{"label": ' + b"[" * 100_000, "line 2 is not JSON"),
+        ("r.jsonl", '{"label": 0}'.encode("utf-16"), "line 1 is not JSON in UTF-8"),
+        ("r.csv", CSV.encode("utf-16"), "cannot be read"),
+        ("r.csv", b"x,label,x\n1,0,2\n", "two columns have the same name"),
+        ("r.jsonl", b'\n{"label": 0, "x": {"y": "\\ud83d"}}', "line 2, field 'x', holds half of a surrogate"),
+        ("r.jsonl", b'{"label": 0, "x": 1e999}', "line 1, field 'x', holds inf"),
+        ("r.jsonl", b'{"label": 0, "language": 3}', "line 1 has 3 as 'language'"),
+        ("r.jsonl", b'{"label": true}', "line 1 has the label True"),
+        ("r.jsonl", b'{"label": 0.5}', "line 1 has the label 0.5"),
+        ("r.txt", b"", "holds no .jsonl"),
+        ("r.parquet.gz", b"", "holds no .jsonl"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_sentence_with_its_place(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadInput, match=message):
+        read_any("mine", tmp_path / name)
+
+
+def test_what_no_template_names_may_be_missing_and_is_null(tmp_path):
+    """A NaN, as pandas writes a missing value, refused the file without naming a row."""
+    (tmp_path / "r.jsonl").write_text(
+        '{"label": 0, "x": NaN, "id": null, "cluster": null, "language": null}\n' * 2
+    )
+    rows = read_any("mine", tmp_path / "r.jsonl")
+    assert [(r["x"], r["id"], r["cluster"], r["language"]) for r in rows] == [
+        (None, "r-0", "r-0", "und"),  # the null clusters were one meaning called "None"
+        (None, "r-1", "r-1", "und"),
+    ]
+    day = datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC)
+    frame = pd.DataFrame({"label": [0.0], "when": [day], "price": [Decimal("1.50")], "x": [float("nan")]})
+    frame.to_parquet(tmp_path / "s.parquet")
+    [row] = read_any("mine", tmp_path / "s.parquet")
+    assert (row["label"], row["when"], row["price"], row["x"]) == (0, str(day), "1.50", None)
+    assert fingerprint([row])
+    pd.DataFrame({"label": [0], "x": [b"bytes"]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(BadInput, match=r"row 1, field 'x', holds b'bytes'"):
+        read_any("mine", tmp_path / "t.parquet")
+
+
+def test_folders_are_read_through_links_and_without_what_is_hidden(tmp_path):
+    away, data = tmp_path / "away", tmp_path / "data"
+    (data / ".ipynb_checkpoints").mkdir(parents=True)
+    away.mkdir()
+    (data / "sw").symlink_to(away)
+    (data / "round").symlink_to(data)
+    row = {"premise": "a", "choice1": "b", "choice2": "c", "question": "cause", "label": 0, "idx": 0}
+    write(away / "val.jsonl", [json.dumps(row)])
+    write(data / ".ipynb_checkpoints/val.th.jsonl", ["broken"])
+    write(data / "dataset_info.json", ['{"a":', "1}"])  # beside data sets of the hub
+    [read] = read_benchmark(benchmarks()["xcopa"], data=data)
+    assert read["language"] == "sw"
+
+
+def story(folder, name, **fields):
+    needed = dict.fromkeys(benchmarks()["xstory_cloze"].needed, "x")
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    write(folder / name, [json.dumps({**needed, "answer_right_ending": 1, **fields})])
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "language"),
+    [
+        ("my_stories/validation.es.jsonl", {}, "es"),  # it was Burmese (my) too
+        ("sorted_by_id/validation.sw.jsonl", {}, "sw"),
+        ("my-id/validation_sw.jsonl", {}, "sw"),
+        ("sw/validation-00000-of-00001.jsonl", {}, "sw"),
+        ("data/sw/my.id_validation.jsonl", {"language": "te"}, "te"),
+        ("validation.es.jsonl", {"language": "my"}, "my"),
+        ("xstory-my.jsonl", {}, "my"),
+        ("my.jsonl", {}, "my"),
+        ("my/validation.jsonl", {}, "my"),
+    ],
+)
+def test_a_language_is_a_field_or_stands_at_a_known_place_of_the_path(tmp_path, name, fields, language):
+    story(tmp_path / "my_es", name, **fields)  # the folder that is given, and those above it, say nothing
+    rows = read_benchmark(benchmarks()["xstory_cloze"], data=tmp_path / "my_es")
+    assert [row["language"] for row in rows] == [language]
+
+
+def test_a_path_with_two_languages_is_refused_unless_rows_have_their_own(tmp_path):
+    story(tmp_path, "id/validation.sw.jsonl")
+    with pytest.raises(BadInput, match=r"names 2 languages: id, sw; give its rows a field"):
+        read_benchmark(benchmarks()["xstory_cloze"], data=tmp_path)
+    story(tmp_path, "id/validation.sw.jsonl", language="sw")
+    assert [r["language"] for r in read_benchmark(benchmarks()["xstory_cloze"], data=tmp_path)] == ["sw"]
+
+
+def test_files_without_a_language_are_of_the_one_asked_for(tmp_path):
+    for part in range(2):
+        story(tmp_path / "my", f"validation-{part}.jsonl")
+    with pytest.raises(UnknownName, match=r"there are: none"):
+        read_benchmark(benchmarks()["xstory_cloze"], data=tmp_path / "my")
+    rows = read_benchmark(benchmarks()["xstory_cloze"], (code for code in ["my"]), data=tmp_path / "my")
+    assert [row["language"] for row in rows] == ["my", "my"]
+
+
+@pytest.mark.parametrize("limit", [0, -1, float("nan"), 1.5, True, "2"])
+def test_a_limit_that_is_no_whole_number_is_refused_everywhere(tmp_path, limit):
+    """-1 left out the last meaning without a word."""
+    write(tmp_path / "mine.jsonl", [LINES])
+    asks = [
+        lambda: read_rows("who", limit=limit),
+        lambda: read_sentences(limit=limit),
+        lambda: read_any("mine", tmp_path / "mine.jsonl", limit=limit),
+        lambda: read_benchmark(benchmarks()["xwinograd"], limit=limit, data=example("xwinograd")),
+        lambda: read_benchmark(benchmarks()["xnli"], limit=limit, data=example("xnli")),
+    ]
+    for ask in asks:
+        with pytest.raises(BadInput, match=r"limit=.*; give a whole number of at least 1"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"label": "1"}, "label '1'; 'who' gives 2 choices, so give a whole number from 0 to 1"),
+        ({"label": True}, "label True"),
+        ({"label": None}, "label None|is null"),
+        ({"id": ...}, "row 1 lacks the field 'id'; it has: cluster"),
+    ],
+)
+def test_rows_from_python_are_checked_like_those_of_files(row, message):
+    choice = Template("who", "{{x}} ||| Ben", "Ben ||| Ana")
+    with pytest.raises(BadInput, match=message):
+        make_items([{k: v for k, v in {**ROW, **row}.items() if v is not ...}], [choice])
 
 
 # The published tasks ---------------------------------------------------------------------------------------------

@@ -151,17 +151,11 @@ def test_a_foreign_template_renders_as_ours_does():
 @pytest.mark.parametrize(
     ("jinja", "message"),
     [
-        ("{{ 'x' * 3000000000 }}", "MemoryError"),
-        ("{% for a in premise %}" * 9 + "x" + "{% endfor %}" * 9, "'t' takes more than 1 s"),
         ("{{ 'x' * 1000000 }} ||| a", "at most 100000"),
         ("{{ premise.__class__ }}", "unsafe"),
-        ("{{ premise.nothing.more }}", "nothing"),
-        ("{{ 1 / 0 }}", "division"),
-        ("{{ premise + 3 }}", "template 't'"),
     ],
 )
-def test_a_hostile_or_broken_foreign_template_is_one_sentence(monkeypatch, jinja, message):
-    monkeypatch.setattr(confined, "_SECONDS", 1)
+def test_what_fails_in_the_process_of_its_own_is_one_sentence_here(jinja, message):
     with pytest.raises(BadInput, match=message):
         render_all([foreign("{{premise}} ||| a"), foreign(jinja)], [ROW])
 
