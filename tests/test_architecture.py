@@ -25,7 +25,10 @@ FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floo
 TORCH = {"torch", "transformers", "accelerate"}
 MAY_TORCH = {"engines", "training"}
 LAZY = {"__init__.py", "models/__init__.py"}  # the two places that import on first use
-BROAD = {"engines/transformers/convert.py"}  # what a hostile pickle makes torch raise
+BROAD = {  # what a hostile pickle makes torch raise; what a damaged file makes tokenizers and safetensors raise
+    "engines/transformers/convert.py",
+    "engines/transformers/loading.py",
+}
 
 
 def modules():

@@ -17,7 +17,7 @@ from workbench.cli import accept, mini, run, store, sweep, verify
 from workbench.cli.evaluate import evaluate
 from workbench.cli.options import Device, Dtype, Json, Languages, Revision, names_in
 from workbench.cli.printing import notice, show, show_json
-from workbench.errors import BadInput, WorkbenchError
+from workbench.errors import WorkbenchError
 
 app = typer.Typer(
     help="Study crosslingual generalization with BLOOMZ and mT0.",
@@ -135,22 +135,12 @@ def _describe(checkpoint: Any) -> dict[str, Any]:
         "prompts": checkpoint.prompt_language,
         "steps": "" if checkpoint.steps is None else f"{checkpoint.steps:,}",
         "GB": "{:.3g} / {:.3g}".format(*gigabytes),
-        "here": _where(checkpoint.name),
+        "here": workbench.models.identity.whereabouts(checkpoint.name),
     }
     return {
         key: f"{value}?" if {"prompts": "prompt_language"}.get(key, key) in unsure else value
         for key, value in fields.items()
     }
-
-
-def _where(name: str) -> str:
-    try:
-        folder, hub_id = workbench.models.identity.locate(name)
-    except BadInput:
-        return "as .bin only: convert"
-    if folder is None:
-        return ""
-    return "in the hub's cache" if hub_id else "ships"
 
 
 def main() -> None:

@@ -70,6 +70,7 @@ def ask(
         try:
             with _bar(len(missing), f"{kind.name} {Path(model.name).name}", progress) as bar:
                 for pairs in _computed(kind, missing, asked):
+                    model.expect_unchanged()
                     model.store.put(context, pairs, device=model.engine.device_family, batch_size=batch)
                     known.update((question, kind.decode(value)) for question, value in pairs)
                     done += len(pairs)

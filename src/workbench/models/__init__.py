@@ -4,17 +4,27 @@
 torch-free side of the door: torch is imported with the engine, in one place below.
 """
 
+import os
 import re
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 from workbench.errors import BadInput
 from workbench.family import is_miniature
-from workbench.models.identity import Identity, identify, locate, randomized, recall
+from workbench.models.identity import (
+    Identity,
+    architecture_of,
+    expect_unchanged,
+    identify,
+    locate,
+    randomized,
+    recall,
+)
 from workbench.models.requests import Engine
 from workbench.run_log import note
 from workbench.store import Store, canonical
@@ -55,10 +65,7 @@ class Model:
     def identity(self) -> Identity:
         """Digests, hub commit, architecture; needs neither torch nor, where the store remembers it, the weights."""
         found = identify(self.name, self.revision, self.store)
-        if self.dtype == "float16" and found.architecture in _OVERFLOWS:
-            raise BadInput(
-                f"{self.name}: mT5 and T5 overflow when they compute in float16; use bfloat16 or float32"
-            )
+        _expect_no_overflow(self.name, self.dtype, found.architecture)
         if self.random_seed is not None:
             made_by = f"torch {version('torch')}, transformers {version('transformers')}"
             return randomized(found, self.random_seed, made_by)
@@ -95,14 +102,29 @@ class Model:
         identity = self.identity
         if identity.folder is None:  # answers were known, weights are not here
             found = identify(self.name, self.revision, self.store, need_weights=True)
-            if self.random_seed is None and found.weights != identity.weights:
+            if self.random_seed is None and (found.weights, found.tokenizer) != (
+                identity.weights,
+                identity.tokenizer,
+            ):
                 raise BadInput(
                     f"{self.name} has changed on the hub since its answers were stored; name a revision"
                 )
-            identity = replace(identity, folder=found.folder)
-        return TransformersEngine(
+            identity = replace(identity, folder=found.folder, states=found.states)
+            self.__dict__["identity"] = identity
+        engine = TransformersEngine(
             identity, dtype=self.dtype, device=self.device, random_seed=self.random_seed
         )
+        self.expect_unchanged()
+        return engine
+
+    def expect_unchanged(self) -> None:
+        """Refuse files that are no longer those that this handle's identity was read from; asked before answers are stored.
+
+        Raises:
+            BadInput: they have changed.
+        """
+        if self.random_seed is None:
+            expect_unchanged(self.identity, self.store)
 
     def keep_engine(self) -> None:
         """Let every handle of the same weights, dtype and device in this process, and in those forked from it, use this one's."""
@@ -163,7 +185,7 @@ class Model:
 
 
 def load(
-    name: str,
+    name: str | os.PathLike[str],
     *,
     dtype: Dtype = "float32",
     device: str = "auto",
@@ -175,24 +197,36 @@ def load(
     """Make a lazy handle for a model.
 
     Args:
-        name: "bloomz-560m", "mini-mt0", any hub id of a causal or encoder-decoder model, or a folder.
+        name: "bloomz-560m", "mini-mt0", any hub id of a causal or encoder-decoder model, or a folder (a path always is one).
         dtype: what to compute in: "float32", "bfloat16", "float16" (refused on the mT5 side).
         device: "auto", "cpu", "cuda", "cuda:0" …
-        revision: a commit or branch of the hub.
+        revision: a commit, which may be shortened where it is in the hub's cache, or a branch of the hub.
         store: another store than the default one.
         same_device: take no stored answers that another kind of device computed.
         random_seed: the same architecture with random weights, a baseline for probes.
 
     Raises:
         UnknownName: no such model; the message lists the nearest names.
-        BadInput: an unknown dtype or device, or float16 on the mT5 side.
+        BadInput: an unknown dtype or device, a name or revision that is no text, or float16 on the mT5 side.
     """
+    if isinstance(name, os.PathLike):
+        name = str(Path(name).absolute()) if not str(name).startswith("~") else str(name)
+    for value, what in ((name, "name"), (revision or "main", "revision")):
+        if not isinstance(value, str):
+            raise BadInput(f"the {what} is {value!r}; give it as text")
     if dtype not in DTYPES:
         raise BadInput(f"no dtype called {dtype!r}; choose one of: {', '.join(DTYPES)}")
-    if not _NAMES_A_DEVICE.fullmatch(device):
+    if not isinstance(device, str) or not _NAMES_A_DEVICE.fullmatch(device):
         raise BadInput(f"no device called {device!r}; choose auto, cpu, cuda, cuda:N or mps")
     locate(name, revision)
+    if dtype == "float16":
+        _expect_no_overflow(name, dtype, architecture_of(name, revision))
     return Model(name, dtype, device, revision, store or Store(), same_device, random_seed)
+
+
+def _expect_no_overflow(name: str, dtype: str, architecture: str | None) -> None:
+    if dtype == "float16" and architecture in _OVERFLOWS:
+        raise BadInput(f"{name}: mT5 and T5 overflow when they compute in float16; use bfloat16 or float32")
 
 
 def expect_model(model: object) -> None:

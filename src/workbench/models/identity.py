@@ -5,37 +5,35 @@ another path is the same model. Digests are remembered in the store, so that a n
 gigabytes being read, or being there at all. No torch and no transformers here.
 """
 
-import json
+import os
 import re
-from dataclasses import asdict, dataclass, replace
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HTTPError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-
 from workbench import family
-from workbench.errors import BadInput, NotReachable, UnknownName
+from workbench.errors import BadInput, UnknownName
+from workbench.models.folders import (
+    expect_loadable,
+    expect_not_pickled,
+    is_pickled,
+    lacking,
+    settings,
+    settings_files,
+    tokenizer_files,
+    weight_files,
+)
+from workbench.models.hub import cached, fetch, is_hub_id
 from workbench.paths import data_path
 from workbench.store import Store, canonical
 
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-_SETTINGS = ("config.json", "generation_config.json")
-_TOKENIZER = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "spiece.model",
-    "sentencepiece.bpe.model", "tokenizer.model", "vocab.json", "merges.txt",
-)  # fmt: skip
 _TRAINED_LENGTH = {"bloom": 2048, "mt5": 1024, "umt5": 1024, "t5": 512}
 _ENCODER_DECODERS = {"t5", "mt5", "umt5", "bart", "mbart", "m2m_100", "pegasus", "marian"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_SECONDS_FOR_A_SIGN_OF_LIFE = 5.0
+_COARSEST_CLOCK = 2_000_000_000  # ns; some file systems keep times in steps of two seconds
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,8 @@ class Identity:
     """What a name stood for when it was looked up.
 
     `folder` is None where only its answers are known; `weights` and `tokenizer` are hex digests; `commit` is the hub's;
-    `context_length` is the longest input in tokens that the model was made for.
+    `context_length` is the longest input in tokens that the model was made for; `states` says in which state the
+    digested files were.
     """
 
     name: str
@@ -55,6 +54,7 @@ class Identity:
     architecture: str
     is_encoder_decoder: bool
     context_length: int
+    states: tuple[tuple[str, tuple[int, ...] | None], ...] = field(default=(), compare=False, repr=False)
 
 
 def locate(name: str, revision: str | None = None) -> tuple[Path | None, str | None]:
@@ -64,21 +64,42 @@ def locate(name: str, revision: str | None = None) -> tuple[Path | None, str | N
         UnknownName: neither a name of the family, nor a folder with a config.json, nor of the form `owner/model`.
         BadInput: a revision for something that is not on the hub.
     """
-    folder, hub_id = _folder_or_hub(name)
+    folder, hub_id = folder_or_hub(name)
     if hub_id is None:
         if revision is not None:
             raise BadInput(f"{name!r} is a folder and has no revisions; drop revision={revision!r}")
         return folder, None
-    config = try_to_load_from_cache(hub_id, "config.json", revision=revision)
-    snapshot = Path(config).parent if isinstance(config, str) else None
-    return (snapshot if snapshot is not None and _is_whole(snapshot) else None), hub_id
+    snapshot = cached(hub_id, revision)
+    return (snapshot if snapshot is not None and not lacking(snapshot) else None), hub_id
+
+
+def architecture_of(name: str, revision: str | None = None) -> str | None:
+    """The model type that a name stands for, where that can be said without a network."""
+    folder, hub_id = locate(name, revision)
+    if folder is not None:
+        return _model_type(settings(folder / "config.json"))
+    known = [each.architecture for each in family.checkpoints() if each.hub_id == hub_id]
+    return known[0] if known else None
+
+
+def whereabouts(name: str) -> str:
+    """Say in a few words where the files of a model are on this machine; empty where they are not."""
+    folder, hub_id = folder_or_hub(name)
+    if hub_id is None:
+        return "ships" if family.is_miniature(name) else str(folder)
+    snapshot = cached(hub_id, None)
+    if snapshot is None:
+        return ""
+    if is_pickled(snapshot):
+        return "as .bin only: convert"
+    return "in part" if lacking(snapshot) else "in the hub's cache"
 
 
 def recall(name: str, revision: str | None, store: Store) -> Identity | None:
     """Say which model a name stands for from the files here, else from the store's memory; None if neither knows.
 
     Raises:
-        BadInput: a folder without safetensors weights.
+        BadInput: a folder that cannot be loaded, such as one without safetensors weights.
     """
     folder, hub_id = locate(name, revision)
     if folder is not None:
@@ -95,13 +116,37 @@ def identify(name: str, revision: str | None, store: Store, *, need_weights: boo
 
     Raises:
         NotReachable: not here, not remembered, and the hub cannot be asked.
-        BadInput: a folder without safetensors weights.
+        BadInput: as `recall`, or .bin weights in the hub's cache.
     """
     known = recall(name, revision, store)
     if known is not None and (known.folder is not None or not need_weights):
         return known
     _, hub_id = locate(name, revision)
-    return _read_identity(name, _fetch(name, str(hub_id), revision), hub_id, revision, store)
+    assert hub_id is not None  # what is a folder is known
+    snapshot = cached(hub_id, revision)
+    if snapshot is not None:
+        expect_not_pickled(name, hub_id, snapshot)
+    return _read_identity(name, fetch(name, hub_id, revision), hub_id, revision, store)
+
+
+def expect_unchanged(identity: Identity, store: Store) -> None:
+    """Refuse files that are no longer those that were digested; one that is gone cannot have changed.
+
+    Two looks at the same state enclose a file that stood still: ask after reading weights, and before storing
+    answers, since weights that are mapped into memory follow a file that is written in place.
+
+    Raises:
+        BadInput: a file's content has changed.
+    """
+    changed = [Path(path) for path, state in identity.states if _state(Path(path)) not in (state, None)]
+    if not changed or identity.folder is None:
+        return
+    now = _digests(identity.folder, store)
+    if now != (identity.weights, identity.tokenizer):
+        raise BadInput(
+            f"{', '.join(path.name for path in changed[:3])} in {identity.folder} changed after {identity.name} was loaded; "
+            "load it again"
+        )
 
 
 def randomized(identity: Identity, seed: int, made_by: str) -> Identity:
@@ -112,18 +157,24 @@ def randomized(identity: Identity, seed: int, made_by: str) -> Identity:
     )
 
 
-def _folder_or_hub(name: str) -> tuple[Path | None, str | None]:
+def folder_or_hub(name: str) -> tuple[Path | None, str | None]:
+    """The folder that a name stands for, or else the hub id.
+
+    Raises:
+        UnknownName: neither.
+        BadInput: a file, or a folder that is no checkpoint.
+    """
     try:
         checkpoint = family.find(name)
     except UnknownName as error:
-        path = Path(name).expanduser()
-        if path.is_dir():
-            if not (path / "config.json").is_file():
-                raise BadInput(
-                    f"the folder {path} holds no config.json; name a folder in transformers' format"
-                ) from error
-            return path.absolute(), None
-        if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
+        path = os.path.expanduser(
+            name
+        )  # pathlib's own raises where there is no such user, is_dir on too long a name
+        if name and os.path.isdir(path):
+            return _checkpoint_folder(Path(path).absolute()), None
+        if name and os.path.isfile(path):
+            raise BadInput(f"{path} is a file; name the folder that holds the checkpoint") from error
+        if is_hub_id(name):
             return None, name
         raise
     if family.is_miniature(checkpoint.hub_id):
@@ -131,51 +182,12 @@ def _folder_or_hub(name: str) -> tuple[Path | None, str | None]:
     return None, checkpoint.hub_id
 
 
-def _is_whole(folder: Path) -> bool:
-    return any((folder / name).exists() for name in WEIGHTS) and all(
-        path.exists() for path in _weight_files(folder)
-    )
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / WEIGHTS[1]
-    if index.exists():
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        return [index, *(folder / shard for shard in shards)]
-    if (folder / WEIGHTS[0]).exists():
-        return [folder / WEIGHTS[0]]
-    if any(folder.glob("*.bin")):
-        raise BadInput(
-            f"{folder} has weights only as .bin (pickle), which are never loaded; "
-            f"`workbench convert {folder} --to safetensors --output FOLDER` makes a copy that can be"
-        )
-    raise BadInput(f"{folder} holds no weights (model.safetensors)")
-
-
-def _fetch(name: str, hub_id: str, revision: str | None) -> Path:
-    """Download what a model needs, after a quick sign of life (the client alone would retry for 20 seconds)."""
-    hint = (
-        f"with a network, `hf download {hub_id}` fetches it once; the miniatures work offline: "
-        f"{', '.join(family.shipped_miniatures())}"
-    )
-    try:
-        listing = HfApi().model_info(hub_id, revision=revision, timeout=_SECONDS_FOR_A_SIGN_OF_LIFE)
-        files = {sibling.rfilename for sibling in listing.siblings or []}
-        if files and not files & set(WEIGHTS):
-            raise BadInput(
-                f"{hub_id} has no safetensors; on a machine with a network run "
-                f"`workbench convert {name} --to safetensors --output FOLDER` and load that folder"
-            )
-        patterns = ["*.safetensors", WEIGHTS[1], *_SETTINGS, *_TOKENIZER]
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
-    except (RepositoryNotFoundError, RevisionNotFoundError, GatedRepoError) as error:
-        raise NotReachable(
-            f"the hub has no {hub_id!r} at revision {revision or 'main'!r} for you: {error}"
-        ) from error
-    except (HTTPError, OfflineModeIsEnabled) as error:
-        raise NotReachable(
-            f"{name!r} is neither on this machine nor in the store, and the hub cannot be reached; {hint}"
-        ) from error
+def _checkpoint_folder(path: Path) -> Path:
+    if (path / "config.json").is_file():
+        return path
+    if (path / "adapter_config.json").is_file():
+        expect_loadable(path)
+    raise BadInput(f"the folder {path} holds no config.json; name a folder in transformers' format")
 
 
 def _remembered_as(folder: Path | None, hub_id: str | None, revision: str | None) -> str:
@@ -185,27 +197,34 @@ def _remembered_as(folder: Path | None, hub_id: str | None, revision: str | None
 def _read_identity(
     name: str, folder: Path, hub_id: str | None, revision: str | None, store: Store
 ) -> Identity:
-    config = _read_json(folder / "config.json")
-    model_type = str(config.get("model_type", "unknown"))
-    settings = [folder / file for file in _SETTINGS if (folder / file).exists()]
-    tokenizer = [folder / file for file in _TOKENIZER if (folder / file).exists()]
+    expect_loadable(folder)
+    config = settings(folder / "config.json")
+    model_type = _model_type(config)
+    states = tuple((str(path), _state(path)) for path in _files(folder))  # before the digests
+    weights, tokenizer = _digests(folder, store)
     identity = Identity(
         name=name,
         folder=folder,
         hub_id=hub_id,
         commit=folder.name if hub_id else None,
-        weights=_digest_of([*_weight_files(folder), *settings], store),
-        tokenizer=_digest_of(tokenizer, store),
+        weights=weights,
+        tokenizer=tokenizer,
         architecture=model_type,
         is_encoder_decoder=bool(config.get("is_encoder_decoder", model_type in _ENCODER_DECODERS)),
         context_length=_context_length(folder, config, model_type),
+        states=states,
     )
-    store.remember_identity(_remembered_as(folder, hub_id, revision), {**asdict(identity), "folder": None})
+    lasting = {key: value for key, value in asdict(identity).items() if key != "states"}
+    store.remember_identity(_remembered_as(folder, hub_id, revision), {**lasting, "folder": None})
     return identity
 
 
+def _model_type(config: dict[str, Any]) -> str:
+    return str(config.get("model_type", "unknown"))
+
+
 def _context_length(folder: Path, config: dict[str, Any], model_type: str) -> int:
-    stated = [_read_json(folder / "tokenizer_config.json").get("model_max_length")]
+    stated = [settings(folder / "tokenizer_config.json").get("model_max_length")]
     stated += [config.get(field) for field in ("seq_length", "n_positions", "max_position_embeddings")]
     for length in stated:
         if (
@@ -215,14 +234,16 @@ def _context_length(folder: Path, config: dict[str, Any], model_type: str) -> in
     return _TRAINED_LENGTH.get(model_type, 2048)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except json.JSONDecodeError as error:
-        raise BadInput(f"{path} is not JSON: {error}; fetch the model again") from error
+def _files(folder: Path) -> list[Path]:
+    return [*weight_files(folder), *settings_files(folder), *tokenizer_files(folder)]
 
 
-def _digest_of(files: list[Path], store: Store) -> str:
+def _digests(folder: Path, store: Store) -> tuple[str, str]:
+    weights = _digest_of([*weight_files(folder), *settings_files(folder)], store)
+    return weights, _digest_of(tokenizer_files(folder), store)
+
+
+def _digest_of(files: Iterable[Path], store: Store) -> str:
     parts = sorted((path.name, _sha256(path, store)) for path in files)
     return blake2b(canonical(parts).encode(), digest_size=20).hexdigest()
 
@@ -239,5 +260,19 @@ def _sha256(path: Path, store: Store) -> str:
     if known is None:
         with path.open("rb") as file:
             known = file_digest(file, "sha256").hexdigest()
-        store.remember_file(path, stat, known)
+        if time.time_ns() - stat.st_ctime_ns > _COARSEST_CLOCK and _state(path) == _state_of(stat):
+            store.remember_file(path, stat, known)
     return known
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    """What changes with a file's content, also where its size and its time are kept; None if it is gone."""
+    try:
+        return _state_of(path.stat())
+    except FileNotFoundError:
+        return None
+
+
+def _state_of(stat: os.stat_result) -> tuple[int, ...]:
+    """A file that takes another's place has another inode, and an inode's time of change cannot be set."""
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

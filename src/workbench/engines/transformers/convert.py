@@ -5,6 +5,7 @@ may have no safetensors.
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import torch
@@ -13,7 +14,20 @@ from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError, OfflineMo
 from safetensors.torch import save_file
 
 from workbench.errors import BadInput, NotReachable, StoreFailed
-from workbench.models.identity import _SETTINGS, _TOKENIZER, _folder_or_hub
+from workbench.models.folders import (
+    INDEX,
+    PICKLED,
+    PICKLED_INDEX,
+    SETTINGS,
+    SINGLE,
+    TOKENIZER,
+    expect_content,
+    settings_files,
+    shards,
+    tokenizer_files,
+)
+from workbench.models.hub import cached
+from workbench.models.identity import folder_or_hub
 
 
 def to_safetensors(name: str, output: Path, *, revision: str | None = None) -> Path:
@@ -27,65 +41,78 @@ def to_safetensors(name: str, output: Path, *, revision: str | None = None) -> P
     if output.exists():
         raise BadInput(f"{output} is there already; name a new folder")
     source = _source(name, revision)
-    shards = _shards(source)
+    pickles = _pickles(source)
     aside = output.with_name(f".{output.name}.part")
     try:
         aside.mkdir(parents=True, exist_ok=True)
-        for file in (*_SETTINGS, *_TOKENIZER):
-            if (source / file).exists():
-                (aside / file).write_bytes((source / file).read_bytes())
-        _write_weights(shards, aside)
+        for file in (*settings_files(source), *tokenizer_files(source)):
+            shutil.copyfile(file, aside / file.name)
+        _write_weights(pickles, aside)
         aside.rename(output)
     except OSError as error:
         raise StoreFailed(f"could not write {output}: {error}; free some space and try again") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
     return output
 
 
 def _source(name: str, revision: str | None) -> Path:
-    folder, hub_id = _folder_or_hub(name)
-    if folder is not None:
-        return folder
+    """The folder with the .bin: the one that is named, or that of the hub's cache, or what the hub sends."""
+    folder, hub_id = folder_or_hub(name)
+    if hub_id is None:
+        return Path(str(folder))
+    snapshot = cached(hub_id, revision)
+    if snapshot is not None and all(path.exists() for path in _expected(snapshot)):
+        return snapshot
+    patterns = ["*.bin", PICKLED_INDEX, *SETTINGS, *TOKENIZER]
     try:
-        return Path(
-            snapshot_download(
-                str(hub_id),
-                revision=revision,
-                allow_patterns=["*.bin", "*.bin.index.json", *_SETTINGS, *_TOKENIZER],
-            )
-        )
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
     except (HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise NotReachable(
             f"{name!r} is not on this machine and the hub cannot be reached: {error}"
         ) from error
 
 
-def _shards(source: Path) -> list[Path]:
-    index = source / "pytorch_model.bin.index.json"
-    if index.exists():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        return [source / name for name in names]
-    if (source / "pytorch_model.bin").exists():
-        return [source / "pytorch_model.bin"]
-    raise BadInput(f"{source} has no pytorch_model.bin to convert")
+def _expected(source: Path) -> list[Path]:
+    index = source / PICKLED_INDEX
+    return shards(index) if index.exists() else [source / PICKLED]
 
 
-def _write_weights(shards: list[Path], folder: Path) -> None:
+def _pickles(source: Path) -> list[Path]:
+    expected = _expected(source)
+    absent = [path.name for path in expected if not path.exists()]
+    if absent:
+        raise BadInput(f"{source} has no {', '.join(absent[:3])} to convert")
+    for path in expected:
+        expect_content(path)
+    return expected
+
+
+def _write_weights(pickles: list[Path], folder: Path) -> None:
     placed: dict[str, str] = {}
-    for number, shard in enumerate(shards, start=1):
-        try:
-            tensors = torch.load(shard, map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever a hostile pickle makes torch raise, it is refused
-            raise BadInput(
-                f"{shard} holds more than tensors, or is damaged, and is not loaded: {error}"
-            ) from error
-        name = (
-            "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
-        )
+    for number, pickle in enumerate(pickles, start=1):
+        tensors = _tensors(pickle)
+        name = SINGLE if len(pickles) == 1 else f"model-{number:05}-of-{len(pickles):05}.safetensors"
         whole = {
             key: tensor.clone().contiguous() for key, tensor in tensors.items()
         }  # tied tensors get their own bytes
         save_file(whole, folder / name, metadata={"format": "pt"})
         placed |= dict.fromkeys(whole, name)
-    if len(shards) > 1:
+    if len(pickles) > 1:
         index = {"metadata": {}, "weight_map": placed}
-        (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+        (folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
+
+
+def _tensors(pickle: Path) -> dict[str, torch.Tensor]:
+    try:
+        tensors = torch.load(pickle, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a hostile pickle makes torch raise, it is refused
+        raise BadInput(
+            f"{pickle} holds more than tensors, or is damaged, and is not loaded: {error}"
+        ) from error
+    is_flat = isinstance(tensors, dict) and all(isinstance(each, torch.Tensor) for each in tensors.values())
+    if not is_flat:
+        raise BadInput(
+            f"{pickle} is no table of tensors by name, as a training checkpoint is; save the model's `state_dict()` alone"
+        )
+    return tensors

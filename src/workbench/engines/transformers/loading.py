@@ -1,4 +1,8 @@
-"""The one door to the weights: a folder becomes a transformers model and its tokenizer, on a device."""
+"""The one door to the weights: a folder becomes a transformers model and its tokenizer, on a device.
+
+What transformers lets pass is refused here: tensors that are missing (it draws random ones), superfluous or of another
+shape, and values that are not finite. What it raises becomes one sentence.
+"""
 
 import contextlib
 import logging
@@ -7,13 +11,24 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.activations import NewGELUActivation
 from transformers.models.bloom.modeling_bloom import BloomMLP
 from transformers.models.mt5.modeling_mt5 import MT5DenseGatedActDense
 
-from workbench.errors import BadInput
+from workbench.engines.transformers.memory import ran_out
+from workbench.engines.transformers.tensors import (
+    expect_finite,
+    expect_own_head,
+    expect_same_shapes,
+    expect_same_tensors,
+)
+from workbench.errors import BadInput, WorkbenchError
+from workbench.models.folders import weight_files
 from workbench.models.identity import Identity
+
+_LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 def read_weights(identity: Identity, dtype: str, device: str, random_seed: int | None) -> tuple[Any, Any]:
@@ -21,19 +36,41 @@ def read_weights(identity: Identity, dtype: str, device: str, random_seed: int |
 
     Args:
         random_seed: draw random weights for the same configuration instead of reading any.
+
+    Raises:
+        BadInput: files that are damaged or do not belong together, an architecture that transformers does not know,
+            a device that is not here, or too little memory.
     """
     folder = str(identity.folder)
-    with quiet():
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    placement, single = _placement(device), _single_device(device)
+    with quiet(), _in_one_sentence("the tokenizer", identity):
+        tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
+    with quiet(), _in_one_sentence("the model", identity):
+        config = AutoConfig.from_pretrained(folder, **_LOCAL)
+        _expect_generator(config, identity)
         kind = AutoModelForSeq2SeqLM if identity.is_encoder_decoder else AutoModelForCausalLM
         if random_seed is None:
-            options = {"use_safetensors": True, "local_files_only": True, **_placement(device)}
-            model = kind.from_pretrained(folder, dtype=getattr(torch, dtype), **options)
+            shapes = _shapes_in_files(identity)
+            with torch.device("meta"):
+                expect_same_shapes(kind.from_config(config, trust_remote_code=False), shapes, identity)
+            loaded: Any = kind.from_pretrained(
+                folder, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **_LOCAL, **placement
+            )  # fmt: skip
+            model, report = loaded
+            expect_same_tensors(model, report, identity)
+            expect_own_head(model, shapes, identity)
+            expect_finite(model, identity)
         else:
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
             with torch.random.fork_rng():
                 torch.manual_seed(random_seed)
-                model = kind.from_config(config, dtype=getattr(torch, dtype)).to(_single_device(device))
+                model = kind.from_config(config, dtype=getattr(torch, dtype), trust_remote_code=False).to(
+                    single
+                )
+    if model.device.type == "meta":
+        raise BadInput(
+            f"{identity.name} does not fit into memory and would lie on disk as a whole; "
+            "load it in bfloat16, or on a machine with more memory"
+        )
     return _fused(model.eval()), tokenizer
 
 
@@ -41,6 +78,52 @@ def stays_in_place(model: Any) -> bool:
     """Whether all weights stay on their devices; accelerate brings offloaded ones only for transformers' own forward."""
     places = {str(place) for place in getattr(model, "hf_device_map", {}).values()}
     return "disk" not in places and not ("cpu" in places and len(places) > 1)
+
+
+def _shapes_in_files(identity: Identity) -> dict[str, tuple[int, ...]]:
+    """The tensors' names and shapes; safetensors checks that each file is as long as its header says."""
+    assert identity.folder is not None  # `fresh_engine` has seen to it
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in weight_files(identity.folder):
+        if path.suffix == ".safetensors":
+            try:
+                with safe_open(path, framework="pt") as file:
+                    shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  not a dict
+            except Exception as error:  # SafetensorError has no base of its own
+                raise BadInput(
+                    f"{path} is damaged or was not copied whole ({_reason(error)}); fetch it again"
+                ) from error
+    return shapes
+
+
+def _expect_generator(config: Any, identity: Identity) -> None:
+    """Refuse what fills gaps in a text instead of going on with it."""
+    kinds = getattr(config, "architectures", None) or []
+    if any(str(kind).endswith("ForMaskedLM") for kind in kinds):
+        raise BadInput(
+            f"{identity.name} is a masked language model ({', '.join(kinds)}); choose a causal or an encoder-decoder one"
+        )
+
+
+@contextlib.contextmanager
+def _in_one_sentence(what: str, identity: Identity) -> Iterator[None]:
+    try:
+        yield
+    except WorkbenchError:
+        raise
+    except Exception as error:  # tokenizers raises bare Exception, transformers whatever a file leads it to
+        if isinstance(error, MemoryError | RuntimeError) and ran_out(error):
+            raise BadInput(
+                f"{identity.name} does not fit into memory; load it in bfloat16, or on a machine with more memory"
+            ) from error
+        raise BadInput(
+            f"{what} in {identity.folder} cannot be loaded by transformers {transformers.__version__}: {_reason(error)}; "
+            "fetch it again, or load another"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300].rstrip('.')}"
 
 
 def _fused(model: Any) -> Any:
@@ -63,8 +146,13 @@ def _placement(device: str) -> dict[str, object]:
 def _single_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise BadInput(f"device={device!r}, but torch sees no GPU here; use device='cpu' or 'auto'")
+    if device.startswith("cuda"):
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(device.partition(":")[2] or 0) >= count:
+            seen = f"{count} GPU(s), cuda:0 to cuda:{count - 1}" if count else "no GPU"
+            raise BadInput(f"device={device!r}, but torch sees {seen} here; use device='cpu' or 'auto'")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise BadInput("device='mps', but torch sees no Apple GPU here; use device='cpu' or 'auto'")
     return device
 
 

@@ -1,0 +1,134 @@
+"""Whether the tensors in the files are those of the model that config.json describes, and numbers at all."""
+
+from collections.abc import Collection
+from typing import Any
+
+import torch
+
+from workbench.errors import BadInput
+from workbench.models.folders import settings
+from workbench.models.identity import Identity
+
+_WRAPPERS = {
+    "_orig_mod.": "was saved from inside torch.compile: save `model._orig_mod`",
+    "module.": "was saved from inside DataParallel: save `model.module`",
+    "base_model.model.": "was saved from inside peft: save `model.merge_and_unload()`",
+}
+_OWN_HEADS = ("mt5", "umt5")  # T5 v1.1 and its descendants; config.json says otherwise since transformers 5
+
+
+def expect_same_shapes(empty: Any, shapes: dict[str, tuple[int, ...]], identity: Identity) -> None:
+    """Refuse tensors of another shape than config.json gives them, before any is read.
+
+    Args:
+        empty: the model that config.json describes, on the meta device.
+        shapes: of the tensors in the files.
+
+    Raises:
+        BadInput: names the tensors.
+    """
+    if getattr(empty.config, "quantization_config", None):  # packed weights have shapes of their own
+        return
+    base = f"{empty.base_model_prefix}."
+    wanted = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
+    wanted = {name.removeprefix(base): shape for name, shape in wanted.items()} | wanted
+    other = [name for name, shape in sorted(shapes.items()) if wanted.get(name, shape) != shape]
+    if other:
+        told = [
+            f"{name} ({_shape(shapes[name])} in the file, {_shape(wanted[name])} in the model)"
+            for name in other
+        ]
+        raise _strangers(identity, f"{_count(other)} of another shape: {_some(told)}")
+
+
+def expect_same_tensors(model: Any, report: dict[str, Any], identity: Identity) -> None:
+    """Refuse tensors that are missing or superfluous, after transformers' report.
+
+    Tensors that the model ties to others, and buffers of older versions, are not in the report.
+
+    Raises:
+        BadInput: names the tensors, and the wrapper around the model that gave them other names.
+    """
+    missing, unexpected = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
+    prefix = _prefix(missing, unexpected, f"{model.base_model_prefix}.")
+    if prefix is not None:
+        how = _WRAPPERS.get(prefix, "was saved inside another: save the inner one")
+        raise BadInput(
+            f"the tensors in {identity.folder} are named {prefix}…, since the model {how} with save_pretrained, "
+            f"or rename them without {prefix!r}"
+        )
+    faults = (("missing", missing), ("not in the model", unexpected))
+    told = "; ".join(f"{_count(names)} {fault}: {_some(names)}" for fault, names in faults if names)
+    if told:
+        raise _strangers(identity, told)
+
+
+def expect_own_head(model: Any, names: Collection[str], identity: Identity) -> None:
+    """Refuse a file without an output head where the architecture, or config.json, says that it has one of its own.
+
+    transformers would tie it to the embedding. mT5 has its own head, whatever its configuration class says.
+
+    Raises:
+        BadInput: names the head.
+    """
+    heads = [name for name, _ in model.named_parameters(remove_duplicate=False) if name == "lm_head.weight"]
+    if not heads or "lm_head.weight" in names:
+        return
+    assert identity.folder is not None  # `fresh_engine` has seen to it
+    stated = settings(identity.folder / "config.json").get("tie_word_embeddings")
+    if identity.architecture in _OWN_HEADS or stated is False:
+        raise BadInput(
+            f"the weights in {identity.folder} have no lm_head.weight, which {identity.architecture} does not share with "
+            "the embedding; fetch them again, or, if it was trained with a shared one, save a copy of the embedding "
+            "under that name"
+        )
+
+
+def expect_finite(model: Any, identity: Identity) -> None:
+    """Refuse NaN and infinity among the weights: 0.1 seconds for a gigabyte, which the first answer would read anyway.
+
+    Raises:
+        BadInput: names the tensors.
+    """
+    broken = [
+        name
+        for name, tensor in model.named_parameters()
+        if tensor.is_floating_point() and tensor.device.type != "meta" and tensor.numel()
+        if not torch.stack(torch.aminmax(tensor)).isfinite().all()
+    ]
+    if broken:
+        raise BadInput(
+            f"{_count(broken)} in {identity.folder} with NaN or infinity: {_some(broken)}; fetch the weights again, "
+            "or load them in the dtype that they were trained in"
+        )
+
+
+def _prefix(missing: list[str], unexpected: list[str], base: str) -> str | None:
+    """What stands before the model's own names in the file's, if anything does."""
+    wanted = {*missing, *(name.removeprefix(base) for name in missing)}
+    for name in unexpected:
+        parts = name.split(".")
+        tails = (".".join(parts[start:]) for start in range(1, len(parts)))
+        tail = next((tail for tail in tails if tail in wanted), None)
+        if tail is not None:
+            return name.removesuffix(tail)
+    return None
+
+
+def _strangers(identity: Identity, told: str) -> BadInput:
+    return BadInput(
+        f"the weights in {identity.folder} are not those of its config.json: {told}; "
+        "fetch both again, or put the config.json beside them that they were saved with"
+    )
+
+
+def _shape(size: Any) -> str:
+    return "×".join(map(str, size))
+
+
+def _count(names: list[str]) -> str:
+    return f"{len(names)} tensor{'s' if len(names) > 1 else ''}"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,100 @@
+"""The hub's cache on this machine, and the hub itself where the cache lacks something."""
+
+import re
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    HTTPError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import validate_repo_id
+
+from workbench import family
+from workbench.errors import BadInput, NotReachable, StoreFailed
+from workbench.models.folders import INDEX, SETTINGS, SINGLE, TOKENIZER, lacking
+
+_SHORT_COMMIT = re.compile(r"[0-9a-f]{4,39}")
+_SECONDS_FOR_A_SIGN_OF_LIFE = 5.0
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form `owner/model`."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return name.count("/") == 1 and not name.startswith(".")
+
+
+def cached(hub_id: str, revision: str | None) -> Path | None:
+    """The snapshot of a revision in the hub's cache, whole or in part; a commit may be shortened."""
+    config = try_to_load_from_cache(hub_id, SETTINGS[0], revision=revision)
+    if isinstance(config, str):
+        return Path(config).parent
+    if revision is not None and _SHORT_COMMIT.fullmatch(revision):
+        found = [path for path in _snapshots(hub_id) if path.name.startswith(revision)]
+        return found[0] if len(found) == 1 else None
+    return None
+
+
+def fetch(name: str, hub_id: str, revision: str | None) -> Path:
+    """Download what a model needs, after a quick sign of life (the client alone would retry for 20 seconds).
+
+    Raises:
+        NotReachable: no network, or the hub has no such model or revision.
+        BadInput: the hub has it only as .bin.
+        StoreFailed: the disk does not take it.
+    """
+    try:
+        listing = HfApi().model_info(hub_id, revision=revision, timeout=_SECONDS_FOR_A_SIGN_OF_LIFE)
+        files = {sibling.rfilename for sibling in listing.siblings or []}
+        if files and not files & {SINGLE, INDEX}:
+            raise BadInput(
+                f"{hub_id} has no safetensors; on a machine with a network run "
+                f"`workbench convert {name} --to safetensors --output FOLDER` and load that folder"
+            )
+        patterns = ["*.safetensors", INDEX, *SETTINGS, *TOKENIZER]
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
+    except (RepositoryNotFoundError, RevisionNotFoundError, GatedRepoError) as error:
+        raise NotReachable(
+            f"the hub has no {hub_id!r} at revision {revision or 'main'!r} for you: {error}"
+        ) from error
+    except (HTTPError, OfflineModeIsEnabled) as error:
+        raise NotReachable(
+            f"{name!r} is {_what_is_here(hub_id, revision)}, and the hub cannot be reached; {_remedy(name, hub_id)}"
+        ) from error
+    except OSError as error:
+        raise StoreFailed(
+            f"{hub_id} could not be written to the hub's cache: {error}; free some space, or name another in HF_HUB_CACHE"
+        ) from error
+
+
+def _snapshots(hub_id: str) -> list[Path]:
+    folder = repo_folder_name(repo_id=hub_id, repo_type="model")
+    return sorted((Path(constants.HF_HUB_CACHE) / folder / "snapshots").glob("*"))
+
+
+def _what_is_here(hub_id: str, revision: str | None) -> str:
+    snapshot = cached(hub_id, revision)
+    if snapshot is not None:
+        return f"in the hub's cache only in part (it lacks {', '.join(lacking(snapshot)[:3])})"
+    others = [path.name for path in _snapshots(hub_id)]
+    if others:
+        return f"in the hub's cache only at {', '.join(others[:3])} (name one as the revision)"
+    return "neither on this machine nor in the store"
+
+
+def _remedy(name: str, hub_id: str) -> str:
+    for folder in (name, hub_id):
+        if (Path(folder) / SETTINGS[0]).is_file():
+            return f"the folder of that name here is './{folder}'"
+    return (
+        f"with a network, `hf download {hub_id}` fetches it once; the miniatures work offline: "
+        f"{', '.join(family.shipped_miniatures())}"
+    )
