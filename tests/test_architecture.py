@@ -1,6 +1,7 @@
 """The floors: a room imports only from floors strictly below it, and torch stays behind its line."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,8 @@ SOURCE = Path(workbench.__file__).parent
 FLOORS = [
     {"errors", "paths"},
     {"atomic"},
-    {"run_log", "family", "store", "prompts", "stats", "words"},
-    {"tasks", "models"},
+    {"run_log", "family", "store", "prompts", "stats"},
+    {"tasks", "models", "words"},
     {"engines"},
     {"inference", "training"},
     {"studies"},
@@ -25,6 +26,8 @@ FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floo
 TORCH = {"torch", "transformers", "accelerate"}
 MAY_TORCH = {"engines", "training"}
 LAZY = {"__init__.py", "models/__init__.py"}  # the two places that import on first use
+MINIATURES = re.compile(r"\bmini\b|mini[-_/]|miniature|\bx-[a-z]{2}")
+MAY_NAME_MINIATURES = {"runs/schemas.py"}  # defaults of the notebooks' parameters
 BROAD = {  # what a hostile pickle makes torch raise; what a damaged file makes tokenizers and safetensors raise
     "engines/transformers/convert.py",
     "engines/transformers/loading.py",
@@ -86,6 +89,16 @@ def violations(name, text):
             yield f"{name} imports {module} above the torch-free line"
 
 
+def said(text):
+    """Every name and text of a module's code, without comments and docstrings."""
+    for node in ast.walk(ast.parse(text)):
+        for statement in getattr(node, "body", []) if not isinstance(node, ast.IfExp | ast.Lambda) else []:
+            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                statement.value.value = ""
+        fields = (getattr(node, name, None) for name in ("id", "attr", "arg", "name", "value", "module"))
+        yield from (field for field in fields if isinstance(field, str))
+
+
 def test_every_room_has_a_floor():
     assert {room(name) for name in modules()} == set(FLOOR_OF)
 
@@ -107,6 +120,30 @@ def test_imports_go_down(name):
 )
 def test_the_check_sees_a_climb_a_sidestep_torch_and_a_hidden_import(name, text):
     assert len(list(violations(name, text))) == 1
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if name not in MAY_NAME_MINIATURES])
+def test_the_package_knows_nothing_of_the_miniature_world(name):
+    """It plugs in as a family, as any other does."""
+    assert [one for one in said((SOURCE / name).read_text(encoding="utf-8")) if MINIATURES.search(one)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def is_miniature(name): ...",
+        "found = data_path('mini/models')",
+        "english = 'x-en'",
+        "name.startswith('mini-')",
+        "import miniatures.world",
+        "f'the miniatures: {names}'",
+    ],
+)
+def test_twin_knowledge_of_it_is_seen_in_code_and_not_in_docstrings(text):
+    assert any(MINIATURES.search(one) for one in said(text))
+    assert not any(
+        MINIATURES.search(one) for one in said(f'def f():\n    """{text}"""\n    return 1  # {text}')
+    )
 
 
 @pytest.mark.parametrize("name", modules())

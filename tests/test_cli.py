@@ -43,7 +43,7 @@ def test_models_lists_all_28_and_what_ships(call):
     rows = json.loads(call("models", "--json").stdout)
     names = {row["name"]: row for row in rows}
     assert len(family.checkpoints()) == 28
-    assert set(names) == {c.name for c in family.checkpoints()} | set(family.shipped_miniatures())
+    assert set(names) == {c.name for c in family.checkpoints()} | set(family.shipped())
     assert names["bloomz-mt"]["steps"].endswith("?") or names["bloomz-1b7"]["steps"].endswith("?")
     table = call("models")
     assert "bloomz-7b1-mt" in table.stdout
@@ -162,7 +162,7 @@ def test_an_interrupt_says_that_what_was_finished_is_kept():
     code = (
         "import sys, workbench.cli\n"
         "def interrupted(): raise KeyboardInterrupt\n"
-        "workbench.family.checkpoints = interrupted\n"
+        "workbench.family.families = interrupted\n"
         "sys.argv[1:] = ['models']\n"
         "workbench.cli.main()"
     )

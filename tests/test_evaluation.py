@@ -61,7 +61,7 @@ def test_labels_of_cb_follow_our_order_of_choices():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"task": "xcop"}, UnknownName, r"'xcop'; of the miniatures: .*entailment.*published: xnli"),
+        ({"task": "xcop"}, UnknownName, r"'xcop'; that ship: .*entailment.*published: xnli"),
         ({"languages": ["en"]}, UnknownName, "no language 'en'"),
         ({"prompt_language": "mt"}, BadInput, "promptsource"),
         ({"prompt_language": "de"}, UnknownName, "'de'; choose one of: en, native"),

@@ -1,6 +1,5 @@
 """The catalogue says true things, says what it does not know, and helps with typos."""
 
-import json
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, fields
@@ -102,6 +101,8 @@ def test_p3_is_english_only_but_its_base_was_not():
     assert family.languages_seen("bloomz-p3", "finetuning") == ("en",)
     assert "sw" in family.languages_seen("bloomz-p3", "pretraining")
     assert family.languages_seen("bloom", "finetuning") == ()
+    with pytest.raises(UnknownName, match="the table has no languages of 'mini-bloomz'; nearest: bloomz"):
+        family.languages_seen("mini-bloomz")
 
 
 def test_languages_are_found_by_code_and_the_published_alias():
@@ -115,33 +116,6 @@ def test_corpus_shares_add_up_to_a_whole():
     for corpus in ("roots_percent", "xp3_percent"):
         total = sum(getattr(language, corpus) or 0 for language in family.languages())
         assert total == pytest.approx(100, abs=1)
-
-
-def test_a_miniature_is_described_from_its_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(family, "data_path", lambda name: tmp_path / name)
-    folder = family.miniature_folder("mini-mt0-p3")
-    folder.mkdir(parents=True)
-    config = {
-        "model_type": "mt5",
-        "d_model": 32,
-        "d_kv": 8,
-        "d_ff": 64,
-        "num_layers": 2,
-        "num_heads": 4,
-        "vocab_size": 100,
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    found = family.find("mini-mt0-p3")
-    assert (found.architecture, found.parent, found.mixture, found.layers) == ("mt5", "mini-mt5", "P3", 2)
-    assert found.is_miniature
-    assert found.is_encoder_decoder
-    assert family.shipped_miniatures() == ("mini-mt0-p3",)
-
-
-def test_a_reserved_miniature_without_weights_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(family, "data_path", lambda name: tmp_path / name)
-    with pytest.raises(UnknownName, match="do not ship"):
-        family.find("mini-bloomz")
 
 
 def test_counted_parameters_are_those_transformers_makes():

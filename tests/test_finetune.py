@@ -199,7 +199,7 @@ def test_a_finished_one_is_left_and_another_refused(checkpoints, data, tmp_path)
         run_cli(*words, "--out", tmp_path / "other")
 
 
-@pytest.mark.parametrize("name", family.shipped_miniatures())
+@pytest.mark.parametrize("name", family.shipped())
 def test_a_miniature_can_be_finetuned_further(name, data, tmp_path):
     settings = settings_for(load(name).identity, steps=2, batch=4)
     out = training.finetune(

@@ -48,8 +48,8 @@ def test_the_wheel_finds_its_data_notebooks_and_weights_and_answers(unpacked, tm
         f"assert workbench.__file__.startswith({str(unpacked)!r}), workbench.__file__\n"
         "assert data_path('published_results.csv').exists() and notebook_path('03_probing.ipynb').exists()\n"
         f"assert str(data_path()).startswith({str(unpacked)!r})\n"
-        "from workbench.family import shipped_miniatures\n"
-        "assert len(shipped_miniatures()) >= 4\n"
+        "from workbench.family import shipped\n"
+        "assert len(shipped()) >= 4\n"
         "print(generate(load('mini-bloomz'), ['Anna smiles. Is Anna happy?'], max_new_tokens=3)[0].text)"
     )
     environment = {

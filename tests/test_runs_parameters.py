@@ -7,6 +7,7 @@ import pytest
 
 from workbench import runs
 from workbench.errors import BadInput
+from workbench.family import shared_badge
 from workbench.figures import badge_for
 from workbench.models import load
 from workbench.runs import names
@@ -48,7 +49,7 @@ def checked(number, values):
         ("01", {"open_task": "topic"}, "open_task: got 'topic' .* 'translation'"),
         ("01", {"open_languages": ["x-en"]}, "open_languages, .*'x-en'"),
         ("01", {"open_wordings": ["form_to"]}, "open_wordings has 'form_to'; did you mean from_to"),
-        ("01", {"model": "bloomz-560m"}, "^mini-mt0 beside bloomz-560m: miniatures never share"),
+        ("01", {"model": "bloomz-560m"}, "^mini-mt0 beside bloomz-560m: SYNTHETIC results never share"),
         ("02", {"models": ["bloomz-560m"]}, "^models has 1 name and bases 2; give as many$"),
         ("02", {"limt": 3}, "no parameter 'limt' in 02_language_transfer.ipynb; did you mean limit"),
         ("02", {"tasks": ["sentiments"]}, "did you mean sentiment"),
@@ -114,7 +115,7 @@ def is_refused(ask, models):
     [(["mini-bloomz", "mini-mt0"], False), (["bloomz", "mt0-xl"], False), (["mini-mt0", "mt0-xl"], True)],
 )
 def test_models_are_refused_together_where_figures_would_refuse_them(models, refused, store):
-    assert is_refused(names.expect_one_kind, models) == refused
+    assert is_refused(shared_badge, models) == refused
     assert (
         is_refused(lambda given: badge_for(*(load(name, store=store) for name in given)), models) == refused
     )

@@ -35,7 +35,7 @@ def percent_of_second_seed(side, what):
 
 
 CLAIMS = [  # file, what it says, the numbers counted in the data
-    (MINI, "in {} miniature languages, and {} tiny checkpoints", LANGUAGES, len(family.shipped_miniatures())),
+    (MINI, "in {} miniature languages, and {} tiny checkpoints", LANGUAGES, len(family.shipped())),
     (MINI, "{} wordings, promptsource style", WORDINGS),
     (MINI, "evaluation rows: {} meanings × all languages", len({row["cluster"] for row in read_rows("who")})),
     (MINI, "{} single sentences × all languages", len({row["id"] for row in read_sentences()})),
@@ -49,10 +49,10 @@ CLAIMS = [  # file, what it says, the numbers counted in the data
     (MINI, "`mini-mt0` reaches {} % of seen wordings", percent_of_second_seed("mt5", "mini-mt0: accuracy, at least")),
     (MINI, "`mini-bloomz-p3` keeps {} % of its score in families", percent_of_second_seed("bloom", "mini-bloomz-p3: held-out families / seen wordings, at least")),
     (MINI, "worth {} points [{}, {}], so", *(f"{100 * x:.0f}" for x in (SHARED_WORDS.value, SHARED_WORDS.low, SHARED_WORDS.high))),
-    ("README.md", "one of {} tiny checkpoints that ship", len(family.shipped_miniatures())),
+    ("README.md", "one of {} tiny checkpoints that ship", len(family.shipped())),
     ("README.md", "load any of the {} checkpoints", str(len(family.checkpoints()))),
     ("README.md", "the catalogue: {} checkpoints", str(len(family.checkpoints()))),
-    ("CHANGELOG.md", "{} checkpoints (BLOOM and mT5 side", len(family.shipped_miniatures())),
+    ("CHANGELOG.md", "{} checkpoints (BLOOM and mT5 side", len(family.shipped())),
     ("CHANGELOG.md", "{} languages in two scripts, {} ranked tasks, {} wordings", LANGUAGES, len(RANKED + HELD_OUT), WORDINGS),
 ]  # fmt: skip
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import workbench
-from workbench.cli import accept, mini, run, store, sweep, verify
+from workbench.cli import accept, run, store, sweep, verify
 from workbench.cli.evaluate import evaluate
 from workbench.cli.options import Device, Dtype, Json, Languages, Revision, names_in
 from workbench.cli.printing import notice, show, show_json
@@ -26,7 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(store.app, name="store")
-app.add_typer(mini.app, name="mini")
+for _name, _commands in workbench.family.plugged("workbench.commands"):
+    app.add_typer(_commands, name=_name)
 app.command()(evaluate)
 app.command("run", context_settings=run.EXTRA)(run.run)
 app.command("sweep")(sweep.sweep)
@@ -38,9 +39,8 @@ ModelName = Annotated[str, typer.Argument(help="A name of the family, a hub id, 
 
 @app.command()
 def models(as_json: Json = False) -> None:
-    """List the family: sizes, mixtures, prompt languages, memory, and what is on this machine."""
-    rows = [_describe(checkpoint) for checkpoint in workbench.family.checkpoints()]
-    rows += [_describe(workbench.family.find(name)) for name in workbench.family.shipped_miniatures()]
+    """List the families: sizes, mixtures, prompt languages, memory, and what is on this machine."""
+    rows = [_describe(one) for family in workbench.family.families() for one in family.checkpoints]
     show(rows, as_json)
     if not as_json:
         notice(
@@ -129,7 +129,7 @@ def _describe(checkpoint: Any) -> dict[str, Any]:
     gigabytes = [workbench.family.memory_needed(checkpoint, dtype) / 1e9 for dtype in ("float32", "bfloat16")]
     fields = {
         "name": checkpoint.name,
-        "side": "BLOOM" if checkpoint.architecture == "bloom" else "mT5",
+        "side": {"bloom": "BLOOM", "mt5": "mT5"}.get(checkpoint.architecture, checkpoint.architecture),
         "parameters": f"{checkpoint.parameters:,}",
         "mixture": checkpoint.mixture,
         "prompts": checkpoint.prompt_language,

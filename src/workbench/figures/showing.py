@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 from IPython.core.getipython import get_ipython
@@ -16,27 +16,21 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from workbench.errors import BadInput, StoreFailed
+from workbench.family import Badge, shared_badge
 from workbench.figures.style import DPI, GREY, style, wrap
 from workbench.models import Model
 from workbench.run_log import run_folder
 
-Badge = Literal["PUBLISHED", "MEASURED", "SYNTHETIC"]
 BADGES = {"PUBLISHED": "#1f4e8c", "MEASURED": "#0b6b50", "SYNTHETIC": "#a8430b"}
 
 
 def badge_for(*models: Model) -> Badge:
-    """Say what results of these models rest on: SYNTHETIC for miniatures, MEASURED for any other checkpoint.
+    """Say what results of these models rest on: SYNTHETIC for checkpoints of an artificial world, else MEASURED.
 
     Raises:
-        BadInput: miniatures beside other checkpoints, which never share a figure.
+        BadInput: models of both kinds, which never share a figure.
     """
-    small = [model.name for model in models if model.is_miniature]
-    if 0 < len(small) < len(models):
-        raise BadInput(
-            f"{', '.join(small)} beside {', '.join(m.name for m in models if m.name not in small)}: miniatures never share a "
-            "figure with other checkpoints; set all model parameters of the notebook, not only one"
-        )
-    return "SYNTHETIC" if small else "MEASURED"
+    return shared_badge(model.name for model in models)
 
 
 def show(figure: Figure, table: pd.DataFrame, *, name: str, badge: Badge, alt: str, note: str = "") -> None:
@@ -49,7 +43,7 @@ def show(figure: Figure, table: pd.DataFrame, *, name: str, badge: Badge, alt: s
         figure: The picture.
         table: What was plotted.
         name: File name: lower-case letters, digits and hyphens or underscores.
-        badge: PUBLISHED (recomputed from the authors' scores), MEASURED (this checkpoint), SYNTHETIC (miniatures).
+        badge: PUBLISHED (recomputed from the authors' scores), MEASURED (this checkpoint), SYNTHETIC (an artificial world).
         alt: What the picture says, in a sentence, for those who cannot see it.
         note: A line below the picture: checkpoint, number of items, kind of interval.
 

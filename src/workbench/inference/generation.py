@@ -69,7 +69,7 @@ def generate(
     )
     _check(decoding, samples)
     expect_whole("batch_size", batch_size)
-    model.warn_of_strange_words(prompts)
+    model.check_prompts(prompts)
     requests = [ToGenerate(prompt, sample) for prompt in prompts for sample in range(samples)]
     kind = Kind(
         name="generate",

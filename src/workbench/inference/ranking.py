@@ -118,7 +118,7 @@ def rank(
     chosen = protocol_for(model, protocol)
     for item in items:
         _check(item)
-    model.warn_of_strange_words([item.prompt for item in items])
+    model.check_prompts([item.prompt for item in items])
     requests = [ToScore(item.prompt, choice) for item in items for choice in item.choices]
     alone = [ToScore("", request.text) for request in requests] if chosen.normalisation == "pmi" else []
     effort = _effort(batch_tokens, exact)

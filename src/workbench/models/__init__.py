@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workbench.errors import BadInput
-from workbench.family import is_miniature
+from workbench.family import Badge, badge_of, family_of
 from workbench.models.identity import (
     Identity,
     architecture_of,
@@ -28,7 +28,6 @@ from workbench.models.identity import (
 from workbench.models.requests import Engine
 from workbench.run_log import note
 from workbench.store import Store, canonical
-from workbench.words import strange_words
 
 DTYPES = ("float32", "bfloat16", "float16")
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -82,9 +81,9 @@ class Model:
         return self.identity.is_encoder_decoder
 
     @property
-    def is_miniature(self) -> bool:
-        """Whether it is of the miniature family, whose results are SYNTHETIC."""
-        return is_miniature(self.name)
+    def badge(self) -> Badge:
+        """What its results rest on: SYNTHETIC for a checkpoint of an artificial world, else MEASURED."""
+        return badge_of(self.name)
 
     @cached_property
     def engine(self) -> Engine:
@@ -171,17 +170,12 @@ class Model:
         }
         note(models={identity.name: facts})
 
-    def warn_of_strange_words(self, texts: list[str]) -> None:
-        """Warn when a miniature is asked about words that its world does not have."""
-        if not self.is_miniature:
-            return
-        strange = sorted(set().union(*map(strange_words, texts)))
-        if strange:
-            shown = ", ".join(strange[:8]) + (" …" if len(strange) > 8 else "")
-            warnings.warn(
-                f"{self.name} knows only its miniature world; not in it: {shown} (all its words: data/mini/words.txt)",
-                stacklevel=3,
-            )
+    def check_prompts(self, prompts: list[str]) -> None:
+        """Warn of prompts that its family says it cannot understand."""
+        family = family_of(self.name)
+        warning = family.check_prompts(prompts) if family and family.check_prompts else None
+        if warning:
+            warnings.warn(f"{self.name}: {warning}", stacklevel=3)
 
 
 def load(

@@ -95,6 +95,6 @@ def _remedy(name: str, hub_id: str) -> str:
         if (Path(folder) / SETTINGS[0]).is_file():
             return f"the folder of that name here is './{folder}'"
     return (
-        f"with a network, `hf download {hub_id}` fetches it once; the miniatures work offline: "
-        f"{', '.join(family.shipped_miniatures())}"
+        f"with a network, `hf download {hub_id}` fetches it once; these ship with their weights and work offline: "
+        f"{', '.join(family.shipped()) or 'none'}"
     )

@@ -27,7 +27,6 @@ from workbench.models.folders import (
     weight_files,
 )
 from workbench.models.hub import cached, fetch, is_hub_id
-from workbench.paths import data_path
 from workbench.store import Store, canonical
 
 _TRAINED_LENGTH = {"bloom": 2048, "mt5": 1024, "umt5": 1024, "t5": 512}
@@ -78,15 +77,15 @@ def architecture_of(name: str, revision: str | None = None) -> str | None:
     folder, hub_id = locate(name, revision)
     if folder is not None:
         return _model_type(settings(folder / "config.json"))
-    known = [each.architecture for each in family.checkpoints() if each.hub_id == hub_id]
-    return known[0] if known else None
+    known = [one for each in family.families() for one in each.checkpoints if one.hub_id == hub_id]
+    return known[0].architecture if known else None
 
 
 def whereabouts(name: str) -> str:
     """Say in a few words where the files of a model are on this machine; empty where they are not."""
     folder, hub_id = folder_or_hub(name)
     if hub_id is None:
-        return "ships" if family.is_miniature(name) else str(folder)
+        return "ships" if name in family.shipped() else str(folder)
     snapshot = cached(hub_id, None)
     if snapshot is None:
         return ""
@@ -177,9 +176,7 @@ def folder_or_hub(name: str) -> tuple[Path | None, str | None]:
         if is_hub_id(name):
             return None, name
         raise
-    if family.is_miniature(checkpoint.hub_id):
-        return data_path("mini/models") / checkpoint.name, None
-    return None, checkpoint.hub_id
+    return (checkpoint.folder, None) if checkpoint.folder else (None, checkpoint.hub_id)
 
 
 def _checkpoint_folder(path: Path) -> Path:

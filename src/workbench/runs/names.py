@@ -11,21 +11,24 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from workbench.family import is_miniature
+from workbench.family import data_files
 from workbench.paths import data_path
 
 
 @cache
 def wordings(task: str) -> tuple[dict[str, Any], ...]:
     """The wordings of a task that ships, as they stand in its file."""
-    text = data_path(f"mini/templates/{task}.toml").read_text(encoding="utf-8")
-    return tuple(tomllib.loads(text)["template"])
+    return tuple(
+        one
+        for path in data_files(f"templates/{task}.toml")
+        for one in tomllib.loads(path.read_text(encoding="utf-8"))["template"]
+    )
 
 
 @cache
 def tasks() -> tuple[str, ...]:
-    """The tasks that ship."""
-    return tuple(sorted(path.stem for path in data_path("mini/tasks").glob("*.jsonl")))
+    """The tasks that ship with a family."""
+    return tuple(sorted(path.stem for path in data_files("tasks/*.jsonl")))
 
 
 @cache
@@ -43,9 +46,10 @@ def published_tasks() -> dict[str, tuple[str, ...]]:
 
 @cache
 def languages(file: str) -> tuple[str, ...]:
-    """The languages of a file of rows in the miniatures' data."""
-    with data_path(f"mini/{file}.jsonl").open(encoding="utf-8") as rows:
-        return tuple(dict.fromkeys(json.loads(row)["language"] for row in rows))
+    """The languages of a file of rows that ships with a family."""
+    texts = [path.read_text(encoding="utf-8") for path in data_files(f"{file}.jsonl")]
+    rows = [row for text in texts for row in text.strip().split("\n")]
+    return tuple(dict.fromkeys(json.loads(row)["language"] for row in rows))
 
 
 def expect_names(parameter: str, given: Iterable[str], known: Sequence[str]) -> None:
@@ -72,15 +76,3 @@ def expect_wordings(parameter: str, given: Sequence[str], asked: Iterable[str]) 
             raise ValueError(
                 f"{parameter} has none of the task {task}, which is asked too; its wordings: {', '.join(names)}"
             )
-
-
-def expect_one_kind(models: Iterable[str]) -> None:
-    """Refuse miniatures beside other checkpoints, whose results share no figure (as `figures.badge_for` does)."""
-    names = list(models)
-    small = [name for name in names if is_miniature(name)]
-    if 0 < len(small) < len(names):
-        others = ", ".join(name for name in names if name not in small)
-        raise ValueError(
-            f"{', '.join(small)} beside {others}: miniatures never share a figure with other checkpoints; set all of the "
-            "notebook's models, not only some"
-        )

@@ -16,7 +16,7 @@ from workbench.runs.page import circumstances, facts_table, figure, page
 _BADGES = {
     "PUBLISHED": "recomputed from the authors' scores",
     "MEASURED": "measured on the checkpoint named",
-    "SYNTHETIC": "from the miniature world; says nothing about BLOOMZ or mT0 themselves",
+    "SYNTHETIC": "from an artificial world; says nothing about checkpoints that read real text",
 }
 
 

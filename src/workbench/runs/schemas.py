@@ -8,10 +8,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from workbench.family import shared_badge
 from workbench.runs.names import (
     expect_languages,
     expect_names,
-    expect_one_kind,
     expect_wordings,
     languages,
     published_tasks,
@@ -51,7 +51,7 @@ class PromptSensitivity(Parameters):
 
     @model_validator(mode="after")
     def _are_known(self) -> Self:
-        expect_one_kind([self.model, self.partner_model])
+        shared_badge([self.model, self.partner_model])
         expect_names("tasks", self.tasks, ranked_tasks())
         expect_languages("languages", self.languages, self.tasks)
         for task in self.tasks:
@@ -91,7 +91,7 @@ class LanguageTransfer(Parameters):
         both = set(self.finetuned) & set(self.left_out)
         if both:
             raise ValueError(f"{', '.join(sorted(both))} cannot be both finetuned and left out")
-        expect_one_kind([*self.models, *self.bases, *self.english_models, *self.native_models])
+        shared_badge([*self.models, *self.bases, *self.english_models, *self.native_models])
         expect_names("tasks", self.tasks, ranked_tasks())
         expect_languages("finetuned", self.finetuned, self.tasks)
         expect_languages("left_out", self.left_out, self.tasks)
@@ -115,7 +115,7 @@ class Probing(Parameters):
 
     @model_validator(mode="after")
     def _are_known(self) -> Self:
-        expect_one_kind([self.model, self.encoder_decoder])
+        shared_badge([self.model, self.encoder_decoder])
         expect_names("languages", self.languages, languages("sentences"))
         expect_names("pivot", [self.pivot], self.languages or languages("sentences"))
         return self
@@ -141,8 +141,8 @@ class ZeroShotEvaluation(Parameters):
 
     @model_validator(mode="after")
     def _are_known(self) -> Self:
-        expect_one_kind(self.checkpoints)
-        expect_one_kind(self.miniatures)
+        shared_badge(self.checkpoints)
+        shared_badge(self.miniatures)
         if not (self.data and self.templates):  # else it may be one of your own
             expect_names("task", [self.task], (*published_tasks(), *tasks()))
         if self.task in published_tasks():

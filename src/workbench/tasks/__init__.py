@@ -1,12 +1,12 @@
 """A data set becomes items: prompt, choices, gold answer, language.
 
-Three doors: the miniature family's tasks, which ship; the published evaluation's tasks, from the hub or from files in
+Three doors: the tasks that ship with a family; the published evaluation's tasks, from the hub or from files in
 their schema; and rows of your own. `limit` counts meanings, so that every language gets the same ones.
 """
 
 from workbench.tasks.benchmarks import Benchmark, benchmarks, contamination
 from workbench.tasks.items import Asked, Item, make_items
-from workbench.tasks.local import read_rows, read_sentences, task_templates, tasks
+from workbench.tasks.local import english_of, read_rows, read_sentences, task_templates, tasks
 from workbench.tasks.reading import fingerprint, read_any, read_benchmark
 from workbench.tasks.shots import ask_with_shots, few_shot_items
 
@@ -17,6 +17,7 @@ __all__ = [
     "ask_with_shots",
     "benchmarks",
     "contamination",
+    "english_of",
     "few_shot_items",
     "fingerprint",
     "make_items",

@@ -1,18 +1,18 @@
-"""The miniature family's tasks: of each a file of rows (JSON lines) and a file of templates."""
+"""The tasks that ship with a family: of each a file of rows (JSON lines) and a file of templates."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from workbench.errors import UnknownName
-from workbench.paths import data_path
+from workbench.family import data_files, families
 from workbench.prompts import Template, read_templates
 from workbench.tasks.tables import read_table
 from workbench.tasks.values import expect_count
 
 
 def tasks() -> list[str]:
-    """List the tasks that ship with the package."""
-    return sorted(path.stem for path in data_path("mini/tasks").glob("*.jsonl"))
+    """List the tasks that ship with a family."""
+    return sorted(path.stem for path in data_files("tasks/*.jsonl"))
 
 
 def read_rows(
@@ -28,28 +28,29 @@ def read_rows(
     """
     if task not in tasks():
         raise UnknownName(f"no task called {task!r}; choose one of: {', '.join(tasks())}")
-    rows = read_table(data_path(f"mini/tasks/{task}.jsonl"), ("id", "cluster", "language"))
+    path = data_files(f"tasks/{task}.jsonl")[0]
+    rows = read_table(path, ("id", "cluster", "language"))
     return select([row.fields for row in rows], languages, limit, f"task {task!r}")
 
 
 def read_sentences(languages: Sequence[str] | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-    """Read the miniature world's single sentences with their meaning (for probes): id, language, text, attributes."""
-    rows = read_table(data_path("mini/sentences.jsonl"), ("id", "language", "text"))
-    return select(
-        [{**row.fields, "cluster": row.fields["id"]} for row in rows],
-        languages,
-        limit,
-        "the list of sentences",
-    )
+    """Read the families' single sentences with their meaning (for probes): id, language, text, attributes."""
+    files = data_files("sentences.jsonl")
+    rows = [row.fields for path in files for row in read_table(path, ("id", "language", "text"))]
+    return select([{**row, "cluster": row["id"]} for row in rows], languages, limit, "the list of sentences")
 
 
 def task_templates(task: str) -> list[Template]:
     """Read a task's wordings."""
-    path = data_path(f"mini/templates/{task}.toml")
-    if not path.exists():
-        known = sorted(found.stem for found in path.parent.glob("*.toml"))
-        raise UnknownName(f"no wordings for task {task!r}; there are some for: {', '.join(known)}")
-    return read_templates(path)
+    found = {path.stem: path for path in data_files("templates/*.toml")}
+    if task not in found:
+        raise UnknownName(f"no wordings for task {task!r}; there are some for: {', '.join(sorted(found))}")
+    return read_templates(found[task])
+
+
+def english_of(task: str) -> str:
+    """The code of the language of a task's English wordings."""
+    return next((one.languages[0] for one in families() if one.has_task(task)), "en")
 
 
 def select(

@@ -80,7 +80,7 @@ def settings_for(base: Identity, preset: str | None = None, **given: Any) -> Set
     """Settings to finetune a base: of a preset, or ours; what is given (and not None) replaces them.
 
     Args:
-        preset: "bloomz", "mt0", or None: 400 steps of 64 pairs at 3e-4, as the miniatures were finetuned.
+        preset: "bloomz", "mt0", or None: 400 steps of 64 pairs at 3e-4, for small models.
         given: steps, learning_rate, and the fields of `Settings` but the plan.
 
     Raises:

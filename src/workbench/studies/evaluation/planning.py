@@ -1,6 +1,6 @@
 """What an evaluation asks: which items, in which wordings, from which data; and what that will take.
 
-Three kinds of task pass through one door: the miniatures' own (they ship), the published ones (from the hub or from
+Three kinds of task pass through one door: those that ship with a family, the published ones (from the hub or from
 files), and rows of your own with your own wordings.
 """
 
@@ -96,7 +96,7 @@ def make_plan(
     """Read data and wordings and make the items.
 
     Args:
-        task: a task of the miniatures, a published one, or with `data` and `templates` any name of yours.
+        task: one that ships with a family, a published one, or with `data` and `templates` any name of yours.
         prompt_language: "en" English wordings for all data; "native" our wordings in the data's language; "mt" and
             "ht" promptsource's translated ones.
         templates: a checkout of promptsource (or a folder of its files), or a TOML file like ours.
@@ -150,11 +150,11 @@ def make_plan(
 
 
 def _known(task: str, data: Path | None, templates: Path | None) -> Benchmark | None:
-    """The published task of that name; None for one of the miniatures or of your own."""
+    """The published task of that name; None for one that ships with a family, or of your own."""
     benchmark = benchmarks().get(task)
     if benchmark is None and task not in tasks() and not (data and templates):
         raise UnknownName(
-            f"no task called {task!r}; of the miniatures: {', '.join(tasks())}; published: {', '.join(benchmarks())}; "
+            f"no task called {task!r}; that ship: {', '.join(tasks())}; published: {', '.join(benchmarks())}; "
             "or give rows and wordings of your own, with both data and templates"
         )
     return benchmark

@@ -6,7 +6,7 @@ from pathlib import Path
 from workbench.errors import BadInput, UnknownName
 from workbench.paths import data_path
 from workbench.prompts import Template, read_promptsource, read_templates
-from workbench.tasks import Benchmark, task_templates
+from workbench.tasks import Benchmark, english_of, task_templates
 
 PROMPT_LANGUAGES = ("en", "native", "mt", "ht")
 
@@ -46,7 +46,7 @@ def find_wordings(
         ours = read_templates(data_path(f"templates/{benchmark.wordings}.toml"))
         found = _in_language(ours, language, prompt_language)
     else:
-        found = _in_language(task_templates(task), language, prompt_language, english="x-en")
+        found = _in_language(task_templates(task), language, prompt_language, english=english_of(task))
     return _named(found, names, f"{task} with prompts in {prompt_language!r} for {language!r}")
 
 

@@ -1,0 +1,52 @@
+"""Which checkpoints there are, and the facts about them: the BLOOMZ & mT0 catalogue, and every family that plugs in.
+
+`catalogue` holds the built-in family and its languages, `checkpoints` the record of one checkpoint, and `plugins` the
+record of a family and the registry. No model code is imported here, and no pandas.
+"""
+
+from workbench.family.catalogue import (
+    PUBLISHED_TRUNCATION,
+    Language,
+    checkpoints,
+    find_language,
+    languages,
+    languages_seen,
+)
+from workbench.family.checkpoints import BYTES_PER_PARAMETER, Checkpoint, count_parameters, memory_needed
+from workbench.family.plugins import (
+    Badge,
+    Family,
+    badge_of,
+    data_files,
+    families,
+    family_of,
+    find,
+    plugged,
+    shared_badge,
+    shipped,
+    vocabulary,
+)
+
+__all__ = [
+    "BYTES_PER_PARAMETER",
+    "PUBLISHED_TRUNCATION",
+    "Badge",
+    "Checkpoint",
+    "Family",
+    "Language",
+    "badge_of",
+    "checkpoints",
+    "count_parameters",
+    "data_files",
+    "families",
+    "family_of",
+    "find",
+    "find_language",
+    "languages",
+    "languages_seen",
+    "memory_needed",
+    "plugged",
+    "shared_badge",
+    "shipped",
+    "vocabulary",
+]

@@ -1,0 +1,131 @@
+"""A family of checkpoints plugs in through the entry point group `workbench.families`.
+
+An entry point names a function without arguments that returns a `Family`; one file and three lines of a project's
+`pyproject.toml` are enough. The registry is read when a name is looked up that the catalogue does not have.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Literal
+
+from workbench.errors import BadInput, UnknownName
+from workbench.family.catalogue import checkpoints, named, nearest
+from workbench.family.checkpoints import Checkpoint
+
+Badge = Literal["PUBLISHED", "MEASURED", "SYNTHETIC"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Checkpoints that belong together, with their tasks and what results of them rest on.
+
+    `badge` marks figures: MEASURED for checkpoints that read real text, SYNTHETIC for those of an artificial world.
+    `languages` are the codes of the languages of its tasks, first the one of their English wordings. `data` is a folder
+    with those tasks: `tasks/<task>.jsonl`, `templates/<task>.toml`, `sentences.jsonl`, and `words.txt`, the vocabulary
+    by which texts without spaces are cut into words; each is optional. `check_prompts` takes prompts and returns a
+    warning about them, or None.
+    """
+
+    name: str
+    checkpoints: tuple[Checkpoint, ...]
+    badge: Badge = "MEASURED"
+    languages: tuple[str, ...] = ()
+    data: Path | None = None
+    check_prompts: Callable[[Sequence[str]], str | None] | None = None
+
+    def has_task(self, task: str) -> bool:
+        """Whether its data hold a task."""
+        return self.data is not None and (self.data / f"tasks/{task}.jsonl").is_file()
+
+
+@lru_cache(maxsize=1)
+def families() -> tuple[Family, ...]:
+    """List the families: BLOOMZ & mT0, then those that plug in."""
+    return (Family("BLOOMZ & mT0", checkpoints()), *(make() for _, make in plugged("workbench.families")))
+
+
+def plugged(group: str) -> list[tuple[str, Any]]:
+    """Import what installed packages register in a group of entry points: names and objects, by name.
+
+    A package that cannot be imported is left out with a warning: it must not break the work with all others.
+    """
+    found = []
+    for entry in sorted(entry_points(group=group)):
+        try:
+            found.append((entry.name, entry.load()))
+        except (ImportError, AttributeError) as error:
+            warnings.warn(
+                f"{entry.value!r}, which is registered in {group} as {entry.name!r}, cannot be imported: {error}; "
+                "reinstall its package or remove it",
+                stacklevel=2,
+            )
+    return found
+
+
+def find(name: str) -> Checkpoint:
+    """Find a checkpoint of any family by its short name or its hub id.
+
+    Raises:
+        UnknownName: no such checkpoint; the message lists the nearest names.
+    """
+    found = named(name, checkpoints()) or named(name, _all())
+    if found is None:
+        known = dict.fromkeys(text for one in _all() for text in (one.name, one.hub_id))
+        raise UnknownName(f"no checkpoint called {name!r}; {nearest(name, [*known])}")
+    return found
+
+
+def family_of(name: str) -> Family | None:
+    """Find the family of a checkpoint; a folder counts by its own name, as a checkpoint trained again has it."""
+    last = Path(name).name
+    return next(
+        (one for one in families() if named(name, one.checkpoints) or named(last, one.checkpoints)), None
+    )
+
+
+def data_files(pattern: str) -> list[Path]:
+    """Find the files below the families' data folders that match, as `data_files("tasks/*.jsonl")`."""
+    return [path for one in families() if one.data for path in sorted(one.data.glob(pattern))]
+
+
+def badge_of(name: str) -> Badge:
+    """Say what results of a model rest on; MEASURED for one of no family."""
+    family = family_of(name)
+    return family.badge if family else "MEASURED"
+
+
+def shared_badge(names: Iterable[str]) -> Badge:
+    """Say what a figure of these models rests on.
+
+    Raises:
+        BadInput: models whose results never share a figure.
+    """
+    badges = {name: badge_of(name) for name in names}
+    synthetic = [name for name, badge in badges.items() if badge == "SYNTHETIC"]
+    others = [name for name in badges if name not in synthetic]
+    if synthetic and others:
+        raise BadInput(
+            f"{', '.join(synthetic)} beside {', '.join(others)}: SYNTHETIC results never share a figure with others; "
+            "set all model parameters of the notebook, not only one"
+        )
+    return "SYNTHETIC" if synthetic else "MEASURED"
+
+
+def shipped() -> tuple[str, ...]:
+    """Name the checkpoints whose weights are on this machine with their family, so that they work without a network."""
+    return tuple(one.name for one in _all() if one.folder is not None)
+
+
+@lru_cache(maxsize=1)
+def vocabulary() -> frozenset[str]:
+    """The words of all families that list theirs."""
+    lists = [path.read_text(encoding="utf-8") for path in data_files("words.txt")]
+    return frozenset(word for words in lists for word in words.split())
+
+
+def _all() -> list[Checkpoint]:
+    return [checkpoint for family in families() for checkpoint in family.checkpoints]
