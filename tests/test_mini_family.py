@@ -8,6 +8,7 @@ from miniatures.family import family as miniatures
 from miniatures.recipe import MEMBERS
 from miniatures.world import read_world
 from workbench import family
+from workbench.errors import UnknownName
 from workbench.tasks import read_rows, read_sentences, tasks
 
 CONFIG = {
@@ -62,6 +63,11 @@ def test_what_a_miniature_answers_is_synthetic_also_of_one_trained_again(name):
 @pytest.mark.parametrize("name", ["bloomz-560m", "bigscience/bloomz-560m", "someone/else", "runs/mini/other"])
 def test_twin_what_another_checkpoint_answers_is_measured(name):
     assert family.badge_of(name) == "MEASURED"
+
+
+def test_a_name_that_is_no_model_has_no_badge():
+    with pytest.raises(UnknownName, match="nearest: mini-bloom"):
+        family.badge_of("mini-blom")
 
 
 def test_its_languages_are_those_of_its_world_and_of_its_tasks():

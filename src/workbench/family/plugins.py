@@ -93,8 +93,14 @@ def data_files(pattern: str) -> list[Path]:
 
 
 def badge_of(name: str) -> Badge:
-    """Say what results of a model rest on; MEASURED for one of no family."""
+    """Say what results of a model rest on; MEASURED for a folder or a hub id of no family.
+
+    Raises:
+        UnknownName: neither a checkpoint, nor a folder, nor a hub id; the message lists the nearest names.
+    """
     family = family_of(name)
+    if family is None and "/" not in name and not Path(name).is_dir():
+        find(name)
     return family.badge if family else "MEASURED"
 
 
@@ -103,6 +109,7 @@ def shared_badge(names: Iterable[str]) -> Badge:
 
     Raises:
         BadInput: models whose results never share a figure.
+        UnknownName: as `badge_of`.
     """
     badges = {name: badge_of(name) for name in names}
     synthetic = [name for name, badge in badges.items() if badge == "SYNTHETIC"]
