@@ -17,9 +17,8 @@ from workbench.atomic import write_atomically
 from workbench.paths import data_path
 
 ONSETS = ["b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "ch", "sh"]
-MARK = (
-    "\n# --- clones of English, derived: edit the English section and run `python -m miniatures.clones` ---\n"
-)
+# The line above the derived sections stays as it is, whatever command it names: the file's bytes are in the recipe's hash.
+MARK = re.compile(r"(\n# --- clones of English, derived.*\n)")
 SHARED_CATEGORIES = ("person",)
 COPIED = ("name", "join", "list")  # of a language's section: not text to translate
 
@@ -78,7 +77,7 @@ def derive(lexicon: str, constructions: str) -> tuple[str, str]:
     """Give the text of `lexicon.csv` and `constructions.toml` with the clones' parts made anew."""
     rows = list(csv.DictReader(io.StringIO(lexicon)))
     natural = [name for name in rows[0] if name not in {clone.code for clone in CLONES}]
-    head = constructions.partition(MARK)[0]
+    head, mark, _ = MARK.split(constructions, maxsplit=1)
     english = tomllib.loads(head)["x-en"]
     words, taken = _words_to_clone(rows, natural, english)
     sections = []
@@ -99,7 +98,7 @@ def derive(lexicon: str, constructions: str) -> tuple[str, str]:
     writer = csv.DictWriter(out, [*natural, *(clone.code for clone in CLONES)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return out.getvalue(), head + MARK + "".join(sections)
+    return out.getvalue(), head + mark + "".join(sections)
 
 
 def _words_to_clone(
