@@ -1,5 +1,6 @@
 """Laws of mixtures: the published format, and draws that depend on nothing but seed and step."""
 
+import gzip
 import json
 import resource
 import subprocess
@@ -170,6 +171,88 @@ def test_a_broken_line_is_named_with_file_and_line(read, folder, line, message):
     pool = read()
     with pytest.raises(BadInput, match=rf"zh/.*line 2\b.*{message}"):
         pool.draw(0, 60)
+
+
+GOOD = b'{"inputs": "a", "targets": "b"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "lines"),
+    [
+        ("a.jsonl", GOOD * 3 + b"\n \r\n\n", 3),  # blank lines at the end
+        ("a.jsonl", b"\xef\xbb\xbf" + GOOD * 3, 3),
+        ("A.JSONL", GOOD * 3, 3),
+        ("a.jsonl", GOOD.replace(b"\n", b"\r\n") * 3, 3),
+        ("a.jsonl", GOOD * 2 + GOOD.strip(), 3),
+        ("a b*[c]?.jsonl", GOOD * 3, 3),
+    ],
+)
+def test_files_are_read_as_other_programs_write_them(tmp_path, name, content, lines):
+    (tmp_path / "en").mkdir()
+    (tmp_path / "en" / name).write_bytes(content)
+    pool = mixtures.read(str(tmp_path))
+    assert pool.source.sizes() == {"en": lines}
+    assert pool.check() == lines
+    for each in (pool, mixtures.read_streamed(str(tmp_path))):
+        assert each.draw(0, 8) == [Pair("a", "b")] * 8
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", GOOD + b'{"inputs": ' + b"[" * 100_000, "line 2 is not JSON"),
+        ("a.jsonl", GOOD + b'{"inputs": "\xff", "targets": "b"}', "line 2 is not JSON in UTF-8"),
+        ("a.jsonl", GOOD + b"\n" + GOOD, "line 2 is not JSON"),
+        ("a.jsonl", (GOOD * 2).decode().encode("utf-16"), "line 1 is not JSON in UTF-8"),
+        ("a.jsonl", gzip.compress(GOOD), "line 1 is not JSON in UTF-8"),
+        ("a.jsonl", b"\n\n", "empty"),
+        ("b.jsonl.gz", gzip.compress(GOOD), "b.jsonl.gz is compressed.*unpack it to b.jsonl"),
+        ("b.jsonl.ZST", b"(\xb5/\xfd", "b.jsonl.ZST is compressed"),
+    ],
+)
+def test_what_is_damaged_or_packed_is_one_sentence_with_its_place(tmp_path, name, content, message):
+    """Packed files beside others were passed over without a word, and a stream ended in a traceback."""
+    (tmp_path / "en").mkdir()
+    (tmp_path / "en" / name).write_bytes(content)
+    for reader in (mixtures.read, mixtures.read_streamed):
+        with pytest.raises(BadInput, match=message):
+            reader(str(tmp_path)).draw(0, 8)
+
+
+def test_a_packed_file_beside_its_own_lines_or_in_another_language_is_no_obstacle(folder):
+    path = next((folder / "fr").iterdir())
+    (folder / "fr" / f"{path.name}.gz").write_bytes(b"")
+    (folder / "zh" / "more.jsonl.gz").write_bytes(b"")
+    assert {file.language for file in find_files(str(folder), iter(["fr", "en"]))} == {"en", "fr"}
+    with pytest.raises(BadInput, match=r"more\.jsonl\.gz is compressed"):
+        find_files(str(folder))
+
+
+def test_linked_languages_are_read_and_hidden_ones_are_not(read, folder, tmp_path):
+    """A link to a folder was left out without a word."""
+    (folder / "zh").rename(tmp_path / "away")
+    (folder / "zh").symlink_to(tmp_path / "away")
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "a.jsonl").write_text("broken")
+    pool = read()
+    assert set(pool.source.sizes()) == set(SIZES)
+    assert set(read(languages=["zh"]).draw(0, 3)) == set(pairs("zh", 0, 3))
+
+
+def test_a_name_that_a_stream_would_take_apart_is_refused(folder):
+    """`datasets` found no line in it; a language of nothing else was looked through for ever."""
+    (folder / "fr" / "a :: b.jsonl").write_bytes(GOOD)
+    assert len(mixtures.read(str(folder), languages=["fr"]).draw(0, 6)) == 6
+    with pytest.raises(BadInput, match=r"a :: b\.jsonl cannot be streamed"):
+        mixtures.read_streamed(str(folder))
+
+
+def test_a_file_that_is_gone_is_one_sentence(folder):
+    pool = mixtures.read(str(folder), languages=["fr"])
+    pool.draw(0, 1)
+    next((folder / "fr").iterdir()).unlink()
+    with pytest.raises(BadInput, match=r"fr/.* cannot be read: .*No such file"):
+        pool.draw(1, 1)
 
 
 def test_a_check_reads_every_line_before_anything_is_drawn(folder):

@@ -10,17 +10,24 @@ again. Further keys, as in xP3x, are ignored when read.
 import json
 import os
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
+from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
+from huggingface_hub.errors import HTTPError
 
-from workbench.errors import BadInput, StoreFailed, UnknownName
+from workbench.errors import BadInput, NotReachable, StoreFailed, UnknownName
+from workbench.prompts import is_text
 
 KEYS = ("inputs", "targets")
 LAYOUT = "<folder>/<language>/<name>.jsonl with the keys inputs and targets on every line"
+
+_PACKED = tuple(f".jsonl.{kind}" for kind in ("gz", "zst", "xz", "bz2", "zip"))
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,10 @@ def parse(line: str | bytes, path: str, number: int) -> Pair:
     """
     where = f"{path}, line {number}"
     try:
-        row = json.loads(line)
-    except ValueError as error:  # broken JSON, or broken UTF-8
+        row = json.loads(
+            line.removeprefix("\ufeff") if isinstance(line, str) else line
+        )  # bytes may have the mark
+    except (ValueError, RecursionError) as error:  # broken JSON, broken UTF-8, or nested too deep
         raise BadInput(f"{where} is not JSON in UTF-8: {error}; repair or remove the line") from error
     if not isinstance(row, dict):
         raise BadInput(f"{where} holds a {type(row).__name__}; an object with inputs and targets is needed")
@@ -59,13 +68,42 @@ def parse(line: str | bytes, path: str, number: int) -> Pair:
             raise BadInput(f"{where} lacks the key {key!r}; it has: {', '.join(row) or 'none'}")
         if not isinstance(row[key], str) or not row[key].strip():
             raise BadInput(f"{where}: {key!r} is {row[key]!r}; a text that is not empty is needed")
-        if not _is_text(row[key]):
+        if not is_text(row[key]):
             raise BadInput(f"{where}: {key!r} holds half of a surrogate pair; repair or remove the line")
     return Pair(row["inputs"], row["targets"])
 
 
-def _is_text(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in text)
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Within the block a file that cannot be read is one sentence.
+
+    Raises:
+        BadInput: of this machine. NotReachable: of the hub.
+    """
+    try:
+        yield
+    except HTTPError as error:
+        raise NotReachable(
+            f"{path} cannot be read on: {error}; start again, which goes on from there"
+        ) from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error}; repair it, or leave it out") from error
+
+
+def parse_all(lines: Iterable[str | bytes], path: str) -> Iterator[Pair]:
+    """The pairs of a file's lines; blank lines at its end count for nothing.
+
+    Raises:
+        BadInput: as `parse`, or a blank line before others.
+    """
+    blank = 0
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            blank = blank or number
+            continue
+        if blank:
+            parse("", path, blank)
+        yield parse(line, path, number)
 
 
 def file_name(dataset: str, subset: str | None, split: str, template: str) -> str:
@@ -117,16 +155,22 @@ def find_files(root: str, languages: Sequence[str] | None = None, names: str = "
         BadInput: nothing there in this layout, or nothing that the pattern takes.
     """
     system, base = url_to_fs(root)
+    languages = list(languages or ())
     scheme = root[: root.index("://") + 3] if "://" in root else ""
-    found = []
-    for path, facts in sorted(system.find(base, maxdepth=2, detail=True).items()):
-        parts = posixpath.relpath(path, base).split("/")
-        if len(parts) == 2 and parts[1].endswith(".jsonl") and not parts[1].startswith("."):
-            found.append(DataFile(scheme + path, parts[0], parts[1], int(facts["size"])))
+    found, packed = [], []
+    for path, facts in _listed(system, base):
+        language, _, name = posixpath.relpath(path, base).partition("/")
+        if not name or "/" in name or language.startswith(".") or name.startswith("."):
+            continue
+        if name.lower().endswith(".jsonl"):
+            found.append(DataFile(scheme + path, language, name, int(facts["size"])))
+        elif name.lower().endswith(_PACKED):
+            packed.append((language, name))
+    _expect_unpacked(root, packed, found, languages)
     if not found:
         raise BadInput(f"{root} holds no mixture; needed is {LAYOUT}")
     there = sorted({file.language for file in found})
-    for language in languages or ():
+    for language in languages:
         if language not in there:
             raise UnknownName(f"{root} has no language {language!r}; it has: {', '.join(there)}")
     asked = [file for file in found if file.language in set(languages or there)]
@@ -137,6 +181,27 @@ def find_files(root: str, languages: Sequence[str] | None = None, names: str = "
             f"no file of {', '.join(sorted(missing))} in {root} is called {names!r}; drop the pattern or the language"
         )
     return taken
+
+
+def _listed(system: AbstractFileSystem, base: str) -> list[tuple[str, dict[str, Any]]]:
+    """Files two levels down, sorted; a link to a folder is listed as if it were a file, and followed here."""
+    found = system.find(base, maxdepth=2, detail=True)
+    links = [path for path, facts in found.items() if facts.get("islink") and system.isdir(path)]
+    for link in links:
+        found |= system.find(link, maxdepth=1, detail=True)
+    return sorted(found.items())
+
+
+def _expect_unpacked(
+    root: str, packed: Iterable[tuple[str, str]], found: Iterable[DataFile], languages: Sequence[str]
+) -> None:
+    there = {(file.language, file.name) for file in found}
+    for language, name in packed:
+        unpacked = name[: name.rindex(".")]
+        if (not languages or language in languages) and (language, unpacked) not in there:
+            raise BadInput(
+                f"{root}/{language}/{name} is compressed, and lines are drawn from all over a file; unpack it to {unpacked}"
+            )
 
 
 def _without_merged(found: list[DataFile]) -> list[DataFile]:

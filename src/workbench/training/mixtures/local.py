@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from workbench.errors import BadInput
 from workbench.training.mixtures.drawing import shuffled
-from workbench.training.mixtures.files import DataFile, Pair, parse
+from workbench.training.mixtures.files import DataFile, Pair, parse, parse_all, reading
 
 CHUNK = 1 << 24  # bytes read at once when lines are counted
 
@@ -51,8 +52,8 @@ class Local:
     def check(self) -> Iterator[Pair]:
         """Every line of every file, in order."""
         for file in self.files:
-            with Path(file.path).open("rb") as lines:
-                yield from (parse(line, file.path, number) for number, line in enumerate(lines, start=1))
+            with reading(file.path), Path(file.path).open("rb") as lines:
+                yield from parse_all(lines, file.path)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Indexed:
 
     def pair(self, line: int) -> Pair:
         """Read a line, counted from 0."""
-        with Path(self.file.path).open("rb") as file:
+        with reading(self.file.path), Path(self.file.path).open("rb") as file:
             file.seek(int(self.starts[line]))
             text = file.read(int(self.starts[line + 1] - self.starts[line]))
         return parse(text, self.file.path, line + 1)
@@ -83,14 +84,21 @@ def _index(file: DataFile) -> Indexed:
         BadInput: an empty file.
     """
     found, digest, at = [np.zeros(1, dtype=np.int64)], sha256(), 0
-    with Path(file.path).open("rb") as lines:
+    with reading(file.path), Path(file.path).open("rb") as lines:
         while chunk := lines.read(CHUNK):
             digest.update(chunk)
             found.append(np.flatnonzero(np.frombuffer(chunk, dtype=np.uint8) == ord("\n")) + at + 1)
             at += len(chunk)
-    starts = np.concatenate(found)
-    if starts[-1] != at:  # the last line has no line break
-        starts = np.append(starts, at)
-    if at == 0:
+        starts = np.concatenate(found)
+        if starts[-1] != at:  # the last line has no line break
+            starts = np.append(starts, at)
+        while len(starts) > 1 and _is_blank(lines, int(starts[-2]), int(starts[-1])):
+            starts = starts[:-1]
+    if len(starts) == 1:
         raise BadInput(f"{file.path} is empty; remove it, or write its lines")
     return Indexed(file, starts, digest.hexdigest())
+
+
+def _is_blank(file: BinaryIO, start: int, end: int) -> bool:
+    file.seek(start)
+    return end - start < 1000 and not file.read(end - start).strip()

@@ -65,7 +65,13 @@ def read_streamed(
 
     Broken lines are named when they come. A resumed training reads again what was drawn before (see `streamed`).
     """
-    return make_pool(Streamed(find_files(root, languages, names), seed), weights, seed)
+    files = find_files(root, languages, names)
+    for file in files:
+        if "::" in file.name:
+            raise BadInput(
+                f"{file.path} cannot be streamed: in an address `::` means a file within a file; rename it"
+            )
+    return make_pool(Streamed(files, seed), weights, seed)
 
 
 def _pinned(hub_id: str) -> str:

@@ -12,8 +12,9 @@ from itertools import islice
 from datasets import IterableDataset
 from datasets.utils.logging import disable_progress_bar
 
+from workbench.errors import BadInput
 from workbench.training.mixtures.drawing import shuffled, shuffled_window
-from workbench.training.mixtures.files import DataFile, Pair, parse
+from workbench.training.mixtures.files import DataFile, Pair, parse_all, reading
 
 OPEN_FILES = 16  # of a language, read in turn
 WINDOW = 2_000  # pairs of a language held to mix its stream
@@ -55,7 +56,14 @@ class Streamed:
         while True:
             key = f"{self.seed} {language} {epoch}"
             order = [files[shuffled(place, len(files), key)] for place in range(len(files))]
-            yield from shuffled_window(key, _in_turn(order), WINDOW)
+            pairs = shuffled_window(key, _in_turn(order), WINDOW)
+            first = next(pairs, None)
+            if first is None:
+                raise BadInput(
+                    f"all files of {language!r} are empty; write their lines, or leave the language out"
+                )
+            yield first
+            yield from pairs
             epoch += 1
 
 
@@ -74,11 +82,12 @@ def _in_turn(files: list[DataFile]) -> Iterator[Pair]:
 
 
 def _stream(file: DataFile) -> Iterator[Pair]:
-    """The pairs of one file, as `datasets` streams its lines.
+    """The pairs of one file, as `datasets` streams its lines (and asks the hub again where it breaks off).
 
-    As text, so that a broken line can be named; and not by `load_dataset`, which would report every file to the hub.
+    As text, so that a broken line can be named: bytes that are no UTF-8 become backslashes, which no JSON has there. And not by
+    `load_dataset`, which would report every file to the hub.
     """
     disable_progress_bar()
-    lines = IterableDataset.from_text(glob.escape(file.path))
-    for number, row in enumerate(lines, start=1):
-        yield parse(row["text"], file.path, number)
+    lines = IterableDataset.from_text(glob.escape(file.path), encoding_errors="backslashreplace")
+    with reading(file.path):
+        yield from parse_all((row["text"] for row in lines), file.path)
