@@ -1,5 +1,8 @@
 """Small random checkpoints of the real classes, made once per session: no download, no training."""
 
+import hashlib
+import shutil
+
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -77,3 +80,36 @@ def store(tmp_path):
 def model(request, checkpoints, store):
     """A handle on each architecture in turn."""
     return load(str(checkpoints[request.param]), device="cpu", store=store)
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch):
+    """An empty cache of the hub's client, which is told to ask no network."""
+    cache = tmp_path / "hub"
+    cache.mkdir()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return cache
+
+
+@pytest.fixture
+def fill_hub_cache(hub_cache):
+    """Lays a checkpoint out as the hub's client does: blobs, snapshots with links, refs."""
+
+    def fill(folder, hub_id, commit="c" * 40, ref="main"):
+        root = hub_cache / f"models--{hub_id.replace('/', '--')}"
+        snapshot = root / "snapshots" / commit
+        for made in (root / "blobs", root / "refs", snapshot):
+            made.mkdir(parents=True, exist_ok=True)
+        if ref:
+            (root / "refs" / ref).write_text(commit)
+        for file in folder.iterdir():
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            is_large = file.suffix in (".safetensors", ".bin", ".model")
+            name = digest if is_large else digest[:40]
+            shutil.copy(file, root / "blobs" / name)
+            (snapshot / file.name).symlink_to(f"../../blobs/{name}")
+        return root
+
+    return fill

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
+from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
@@ -33,14 +33,21 @@ def is_hub_id(name: str) -> bool:
 
 
 def cached(hub_id: str, revision: str | None) -> Path | None:
-    """The snapshot of a revision in the hub's cache, whole or in part; a commit may be shortened."""
-    config = try_to_load_from_cache(hub_id, SETTINGS[0], revision=revision)
-    if isinstance(config, str):
-        return Path(config).parent
-    if revision is not None and _SHORT_COMMIT.fullmatch(revision):
-        found = [path for path in _snapshots(hub_id) if path.name.startswith(revision)]
-        return found[0] if len(found) == 1 else None
-    return None
+    """The snapshot of a revision in the hub's cache, whole or in part; a commit may be shortened.
+
+    Raises:
+        BadInput: what no revision can be called.
+    """
+    name = revision or "main"
+    if name.startswith("/") or ".." in name or "\0" in name:
+        raise BadInput(f"no revision is called {revision!r}; give a commit, a branch or a tag")
+    root = _root(hub_id)
+    ref = root / "refs" / name
+    commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else name
+    if (root / "snapshots" / commit).is_dir():
+        return root / "snapshots" / commit
+    found = [path for path in _snapshots(hub_id) if path.name.startswith(commit)]
+    return found[0] if len(found) == 1 and _SHORT_COMMIT.fullmatch(commit) else None
 
 
 def fetch(name: str, hub_id: str, revision: str | None) -> Path:
@@ -75,9 +82,12 @@ def fetch(name: str, hub_id: str, revision: str | None) -> Path:
         ) from error
 
 
+def _root(hub_id: str) -> Path:
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=hub_id, repo_type="model")
+
+
 def _snapshots(hub_id: str) -> list[Path]:
-    folder = repo_folder_name(repo_id=hub_id, repo_type="model")
-    return sorted((Path(constants.HF_HUB_CACHE) / folder / "snapshots").glob("*"))
+    return sorted((_root(hub_id) / "snapshots").glob("*"))
 
 
 def _what_is_here(hub_id: str, revision: str | None) -> str:
