@@ -28,9 +28,10 @@ MAY_TORCH = {"engines", "training"}
 LAZY = {"__init__.py", "models/__init__.py"}  # the two places that import on first use
 MINIATURES = re.compile(r"\bmini\b|mini[-_/]|miniature|\bx-[a-z]{2}")
 MAY_NAME_MINIATURES = {"runs/schemas.py"}  # defaults of the notebooks' parameters
-BROAD = {  # what a hostile pickle makes torch raise; what a damaged file makes tokenizers and safetensors raise
-    "engines/transformers/convert.py",
-    "engines/transformers/loading.py",
+BROAD = {
+    "engines/transformers/convert.py",  # what a hostile pickle makes torch raise
+    "engines/transformers/loading.py",  # what a damaged file makes tokenizers and safetensors raise
+    "cli/boundary.py",  # the last resort
 }
 
 

@@ -1,6 +1,8 @@
 """The command line: what it prints, where errors go, and the contract's exit codes."""
 
+import io
 import json
+import math
 import os
 import re
 import subprocess
@@ -13,7 +15,8 @@ import typer
 from typer.testing import CliRunner
 
 from workbench import family
-from workbench.cli import app
+from workbench.cli import app, printing
+from workbench.cli.evaluate import folder_name
 
 
 @pytest.fixture
@@ -31,7 +34,12 @@ def call(tmp_path, environment):
     """Run `workbench` in a process of its own."""
 
     def run(*words, **changes):
-        command = [sys.executable, "-m", "workbench.cli", *map(str, words)]
+        command = [
+            sys.executable,
+            "-m",
+            "workbench.cli",
+            *(word if isinstance(word, bytes) else str(word) for word in words),
+        ]
         return subprocess.run(
             command, capture_output=True, text=True, env={**environment, **changes}, cwd=tmp_path
         )
@@ -210,3 +218,87 @@ def test_a_help_that_loses_its_brackets_is_found_out(said, lost):
         """Do it."""
 
     assert list(lost_in_help(other)) == [(lost,)]
+
+
+HOSTILE = "t[/b] [en] plain :smile: \x1b[2J\x9b31m\r \u200fשלום 猫 \ud83d"
+SHOWN = "t[/b] [en] plain :smile: \\x1b[2J\\x9b31m\\x0d \u200fשלום 猫 \\ud83d"
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A stdout in an encoding, and what was written to it as text of that encoding."""
+
+    def of(encoding):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
+        monkeypatch.setattr(sys, "stdout", stream)
+        printing.set_up_streams()
+        return lambda: (stream.flush(), stream.buffer.getvalue().decode(encoding))[1]
+
+    return of
+
+
+def test_data_are_printed_as_they_are_and_not_read_as_markup_or_sent_as_control_characters(terminal):
+    """A template `t[/b]` ended in a MarkupError after all the work, and `[en] plain` came out as ` plain`."""
+    written = terminal("utf-8")
+    printing.show([{HOSTILE: HOSTILE}])
+    printing.show_line(HOSTILE)
+    assert written().count(SHOWN) == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_json_is_exact_in_every_terminal(terminal, encoding):
+    written = terminal(encoding)
+    content = [{HOSTILE: [HOSTILE, 1.5, True, None]}]
+    printing.show([*content], as_json=True)
+    assert json.loads(written()) == content
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", written())
+
+
+def test_json_has_null_for_what_is_no_number(terminal):
+    written = terminal("utf-8")
+    printing.show_json({"a": [math.nan, (math.inf, 1.0)]})
+    assert json.loads(written()) == {"a": [None, [None, 1.0]]}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_terminal_without_unicode_is_shown_what_its_encoding_lacks_spelled_out(terminal, encoding):
+    written = terminal(encoding)
+    printing.show([{"text": "猫"}])
+    printing.show_line("猫")
+    assert written().count("\\u732b") == 2
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [(">&-", 0, ""), (">/dev/full", 7, "No space left"), ("| true; exit ${PIPESTATUS[0]}", 141, "")],
+)
+def test_a_closed_or_full_output_is_no_traceback(end, code, said):
+    """`workbench models | head -1` ended with 1, which means that a notebook raised."""
+    line = f"{sys.executable} -m workbench.cli models --json {end}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert not re.search("Traceback|Exception ignored|Broken", done.stderr)
+
+
+def test_the_default_folder_of_an_evaluation_is_short_and_of_these_models_alone():
+    """The names of three long paths made one that no file system takes, found out after all was computed."""
+    long = [f"/data/group/{'very-long-name-' * 8}{number}" for number in range(3)]
+    names = [
+        ["xcopa", *long],
+        ["xcopa", *long[:2]],
+        ["xcopa", "a/b"],
+        ["xcopa", "a_b"],
+        ["xcopa", "猫" * 90],
+        ["xcopa", "bloomz"],
+    ]
+    folders = [folder_name(each) for each in names]
+    assert len(set(folders)) == len(names)
+    assert max(len(each.encode()) for each in folders) <= 100
+    assert folders[-1] == "xcopa-bloomz"
+
+
+def test_an_argument_that_is_not_utf_8_is_refused(call):
+    done = call(b"generate", b"mini-bloomz", b"caf\xe9")
+    assert done.returncode == 2
+    assert "is not UTF-8" in done.stderr

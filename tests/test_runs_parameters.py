@@ -1,5 +1,6 @@
 """What the notebooks may be given is checked before anything starts, and a run is named after what it was given."""
 
+import json
 import subprocess
 import sys
 
@@ -137,3 +138,91 @@ def test_checking_names_waits_for_no_torch_and_no_pandas():
         "assert not {'torch', 'transformers', 'pandas', 'jinja2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def notebook(folder, cell):
+    path = folder / "mine.ipynb"
+    cells = [
+        {
+            "cell_type": "code",
+            "metadata": {"tags": ["parameters"]},
+            "source": cell,
+            "outputs": [],
+            "execution_count": None,
+        }
+    ]
+    path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}))
+    return read_notebook(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["~", "~ 5 of them", "~nosuchuser/x", "./", "../", "../rows", "rows/a", "/", "a/" + "b" * 400]
+)
+def test_text_stays_text_and_what_names_files_is_found_from_here(tmp_path, monkeypatch, text):
+    """A text that begins with `~`, `./` or `../`, or that some folder is named like, was rewritten into a path."""
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "a").touch()
+    monkeypatch.chdir(tmp_path / "rows")
+    mine = notebook(tmp_path, "prompt = ''\ndata = ''\nmodels = ['x']")
+    assert check(mine, {"prompt": text})[1] == {"prompt": text}
+    found = check(mine, {"data": "../rows/a", "models": ["../rows", "rows/a", "mini-bloom"]})[1]
+    here = tmp_path / "rows" / ".." / "rows"
+    assert found == {"data": str(here / "a"), "models": [str(here), "rows/a", "mini-bloom"]}
+
+
+SECRET_NAMES = [
+    "hf_token", "token", "tokens", "pwd", "auth", "auth_header", "bearer", "key", "openai_key", "api_key", "apikey", "apiKey",
+    "AWS_SECRET_ACCESS_KEY", "cookie", "password", "db_passwd", "credentials", "client_secret", "private_key", "hftoken",
+]  # fmt: skip
+PLAIN_NAMES = [
+    "tokenizer", "tokenizers", "max_new_tokens", "batch_tokens", "key_metric", "author", "authors", "keyboard", "eos_token",
+    "special_tokens", "sort_key", "text_key", "monkey", "secretary", "tokenization", "bearing", "cookies_recipe", "passage",
+]  # fmt: skip
+SECRET_VALUES = [
+    "github_pat_" + "A1b2" * 8, "ghp_" + "A1b2" * 9, "glpat-" + "A1b2" * 5, "xoxb-123456789012-abcdef", "hf_" + "A1b2" * 9,
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcdefghij0123456789", "AIza" + "A1b2C" * 7, "-----BEGIN RSA PRIVATE KEY-----",
+    "postgres://u:p@host/db", "see https://me:pass@example.org/x", "sk-" + "A1b2" * 8, "sk-proj-" + "A1b2" * 8,
+    "AKIAABCDEFGHIJKLMNOP", "Authorization: Bearer " + "A1b2" * 8,
+]  # fmt: skip
+PLAIN_VALUES = [
+    "bigscience/bloomz-7b1-mt", "sk-en-parallel-corpus-2020-v1", "https://example.org:8080/a@b", "user@example.org", "eyJ", "a:b@c",
+    "3f786850e387550fdab836ed7e6dc881de23001b", "postgres://host/db", "the bearer of bad news is here", "hf_dataset", "-----",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_a_name_of_a_secret_is_refused_in_the_cell_and_inside_a_parameter(tmp_path, name):
+    with pytest.raises(BadInput, match="looks like a secret"):
+        check(notebook(tmp_path, f"{name} = 'x'"), {})
+    with pytest.raises(BadInput, match="looks like a secret"):
+        check(notebook(tmp_path, "options: dict = {}"), {"options": {"inside": [{name: "x"}]}})
+
+
+@pytest.mark.parametrize("name", PLAIN_NAMES)
+def test_a_name_that_only_resembles_one_is_taken(tmp_path, name):
+    assert check(notebook(tmp_path, f"{name} = 'x'"), {})[0] == {name: "x"}
+
+
+def test_a_value_that_is_a_secret_is_refused_and_not_repeated_and_others_are_taken(tmp_path):
+    mine = notebook(tmp_path, "text = ''\ntexts: list[str] = []\ntokens = 20")
+    for text in SECRET_VALUES:
+        for values in ({"text": text}, {"texts": ["x", text]}):
+            with pytest.raises(BadInput, match="looks like a secret") as error:
+                check(mine, values)
+            assert text not in str(error.value)
+    for text in PLAIN_VALUES:
+        assert check(mine, {"text": text})[1] == {"text": text}
+
+
+@pytest.mark.parametrize("seed", ["x", 1.5, True, -1, float("nan"), None, "1"])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(BadInput, match=r"seed|finite"):
+        checked("03", {"seed": seed})
+
+
+@pytest.mark.parametrize(
+    "value", ["half \ud83d", [["[" * 5] * 3, {"x": "\udcff"}], float("inf"), {1, 2}, b"x"]
+)
+def test_a_value_that_no_manifest_can_hold_is_refused(tmp_path, value):
+    with pytest.raises(BadInput, match="written in UTF-8"):
+        check(notebook(tmp_path, "anything: Any = ''"), {"anything": value})

@@ -359,3 +359,12 @@ def test_a_fork_computes_with_several_threads_unless_its_parent_did_before(paren
         [sys.executable, "-c", FORK, parent], capture_output=True, text=True, env=environment, timeout=300
     )
     assert done.stdout.strip() == fork, done.stderr
+
+
+@pytest.mark.parametrize("name", ["...toml", ".toml", "..json", f"{'n' * 230}.toml"])
+def test_a_sweep_whose_name_leads_to_another_folder_is_refused(tmp_path, name):
+    """`...toml` has the name `..`: its page went into the root of all runs."""
+    file = write_sweep(tmp_path, 'notebook = "03_probing"', name)
+    with pytest.raises(BadInput, match="cannot be the name of a file"):
+        runs.sweep(file, root=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()

@@ -197,6 +197,34 @@ def test_what_is_no_finished_run_or_names_this_machine_is_refused(tmp_path):
         runs.find_cases(str(folder))
 
 
+@pytest.mark.parametrize("name", ["../../out", "/tmp/out", "a/b", "..", ".hidden", "n" * 300])
+def test_accepting_writes_nothing_outside_the_folder_of_expected_values(tmp_path, name):
+    """`--case ../../x` and a notebook's name of that form wrote where they led to."""
+    expected = tmp_path / "deep" / "er" / "expected"
+    with pytest.raises(BadInput, match="cannot be the name of a file"):
+        runs.accept(run_folder(tmp_path / "one"), name, folder=expected)
+    with pytest.raises(BadInput, match="cannot be the name of a file"):
+        runs.accept(run_folder(tmp_path / "two", notebook=name), "case", folder=expected)
+    assert not list(tmp_path.rglob("*out*"))
+    assert not (tmp_path / "deep").exists()
+    assert runs.accept(tmp_path / "one", "été-2", folder=expected)[0].parent == expected / "mine"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [("[]", "holds a list"), ('{"notebook": 3}', "is no manifest"), ("[" * 100_000, "cannot read"), ("{", "cannot read")],
+)  # fmt: skip
+def test_a_manifest_of_another_shape_is_named_in_a_sentence(tmp_path, manifest, said):
+    folder = run_folder(tmp_path / "one")
+    (folder / "run.json").write_text(manifest)
+    for use in (
+        lambda: runs.find_cases(str(folder)),
+        lambda: runs.accept(folder, folder=tmp_path / "expected"),
+    ):
+        with pytest.raises(BadInput, match=f"run.json.* {said.split()[-1]}|{said} .*run.json"):
+            use()
+
+
 def test_a_wrong_name_lists_the_cases_there_are(tmp_path):
     runs.accept(run_folder(tmp_path / "one"), "small", folder=tmp_path / "expected")
     with pytest.raises(BadInput, match=r"no expected values for other; .* mine/small"):

@@ -1,7 +1,17 @@
 """The mistakes a caller may want to catch, each with the command line's exit code.
 
 Everything else is a plain ValueError or TypeError. Messages say what came, what is allowed and what to do.
+
+Exit codes of the command line: 0 done; 1 a notebook raised; 2 wrong usage, name, file or parameter; 3 results differ;
+4 the environment differs (`--strict-env`); 5 weights or answers are not reachable; 6 a notebook ended early; 7 the store
+or the disk failed; 70 a fault of our own, with its traceback in a file; 124 time limit; 130 interrupted; 138 a kernel
+died; 141 whoever read the output closed it (`| head`). An error is one sentence on stderr, with `--json` too, and
+nothing on stdout.
 """
+
+OUR_FAULT = 70
+INTERRUPTED = 130
+OUTPUT_CLOSED = 141
 
 
 class WorkbenchError(Exception):

@@ -6,18 +6,20 @@ imports them on first use, so `--help` is quick.
 
 import sys
 import warnings
+from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
 import workbench
 from workbench.cli import accept, run, store, sweep, verify
+from workbench.cli.boundary import exit_code_of
 from workbench.cli.evaluate import evaluate
-from workbench.cli.options import Device, Dtype, Json, Languages, Revision, names_in
-from workbench.cli.printing import notice, show, show_json
-from workbench.errors import WorkbenchError
+from workbench.cli.options import Device, Dtype, Json, Languages, Revision, names_in, positive
+from workbench.cli.printing import notice, set_up_streams, show, show_json, show_line
 
 app = typer.Typer(
     help="Study crosslingual generalization with BLOOMZ and mT0.",
@@ -52,17 +54,21 @@ def models(as_json: Json = False) -> None:
 def generate(
     model: ModelName,
     prompts: Annotated[list[str], typer.Argument(help="One or more prompts.")],
-    max_new_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 64,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest answer, in tokens.")] = 64,
     dtype: Dtype = "float32",
     device: Device = "auto",
     revision: Revision = None,
-    beams: Annotated[int, typer.Option(help="Beams; 1 is greedy.")] = 1,
+    beams: Annotated[int, typer.Option(min=1, help="Beams; 1 is greedy.")] = 1,
     sample: Annotated[bool, typer.Option("--sample", help="Sample instead of greedy; needs --seed.")] = False,
-    temperature: Annotated[float, typer.Option(help="With --sample.")] = 1.0,
-    top_p: Annotated[float, typer.Option(help="With --sample.")] = 1.0,
-    top_k: Annotated[int, typer.Option(help="With --sample; 0 cuts nothing.")] = 0,
-    seed: Annotated[int | None, typer.Option(help="With --sample.")] = None,
-    samples: Annotated[int, typer.Option(help="With --sample: how many per prompt.")] = 1,
+    temperature: Annotated[
+        float, typer.Option(parser=positive, metavar="FLOAT", help="With --sample.")
+    ] = 1.0,
+    top_p: Annotated[
+        float, typer.Option(parser=positive, metavar="FLOAT", help="With --sample; at most 1.")
+    ] = 1.0,
+    top_k: Annotated[int, typer.Option(min=0, help="With --sample; 0 cuts nothing.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="With --sample.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="With --sample: how many per prompt.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Answer prompts; an answer given once comes from the store."""
@@ -75,7 +81,7 @@ def generate(
         show_json([{**vars(answer), "model": model, "from_store": handle.misses == 0} for answer in answers])
         return
     for answer in answers:
-        typer.echo(answer.text.strip())
+        show_line(answer.text.strip())
     cut = sum(not answer.finished for answer in answers)
     if cut:
         notice(f"{cut} of {len(answers)} answers reached --max-new-tokens {max_new_tokens} and may go on.")
@@ -87,19 +93,22 @@ def finetune(
     data: Annotated[str, typer.Argument(help="A folder in xP3's layout, or a data set of the hub.")],
     out: Annotated[Path, typer.Option(help="A new folder for the checkpoint.")],
     preset: Annotated[str | None, typer.Option(help="Published settings: bloomz or mt0.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Updates.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Pairs per step, over all processes.")] = None,
-    accumulate: Annotated[int | None, typer.Option(help="Micro-batches per step and process.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The highest.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Updates.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Pairs per step, over all processes.")] = None,
+    accumulate: Annotated[int | None, typer.Option(min=1, help="Micro-batches per step and process.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(parser=positive, metavar="FLOAT", help="The highest.")
+    ] = None,
     languages: Languages = None,
-    seed: Annotated[int, typer.Option(help="Seed of what is drawn, and of dropout.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of what is drawn, and of dropout.")] = 0,
     dtype: Annotated[
         Literal["float32", "bfloat16"], typer.Option(help="What forward passes compute in.")
     ] = "float32",
-    max_input: Annotated[int | None, typer.Option(help="Tokens after which an input is cut.")] = None,
-    max_target: Annotated[int | None, typer.Option(help="Tokens after which a target is cut.")] = None,
+    max_input: Annotated[int | None, typer.Option(min=1, help="Tokens after which an input is cut.")] = None,
+    max_target: Annotated[int | None, typer.Option(min=1, help="Tokens after which a target is cut.")] = None,
 ) -> None:
     """Finetune a model on prompts; stopped and started again, it goes on."""
+    workbench.atomic.make_folder(out.absolute().parent)  # before the work, not after
     handle = workbench.load(model, device="cpu")
     chosen = workbench.training.settings_for(
         handle.identity, preset, steps=steps, batch=batch, accumulate=accumulate, learning_rate=learning_rate,
@@ -107,7 +116,7 @@ def finetune(
     )  # fmt: skip
     pool = workbench.training.mixtures.read(data, languages=names_in(languages), seed=seed)
     for line in workbench.training.describe(workbench.training.finetune(handle, pool, out, chosen)):
-        typer.echo(line)
+        show_line(line)
 
 
 @app.command()
@@ -121,7 +130,7 @@ def convert(
     folder = import_module("workbench.engines.transformers.convert").to_safetensors(
         model, output, revision=revision
     )
-    typer.echo(f"{to} in {folder}: load it by that path")
+    show_line(f"{to} in {folder}: load it by that path")
 
 
 def _describe(checkpoint: Any) -> dict[str, Any]:
@@ -143,15 +152,14 @@ def _describe(checkpoint: Any) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Run the command line; an error of ours is one sentence on stderr and the contract's exit code."""
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit; an error is one sentence on stderr and the contract's exit code.
+
+    Args:
+        words: What comes after `workbench`; this process's arguments by default.
+    """
+    given = list(sys.argv[1:] if words is None else words)
+    set_up_streams()
     warnings.showwarning = lambda message, *_, **__: notice(f"warning: {message}")
-    try:
-        app()
-    except WorkbenchError as error:
-        notice(f"error: {error}")
-        sys.exit(error.exit_code)
-    except SystemExit as end:
-        if end.code == 130:  # what typer makes of Ctrl-C
-            notice("interrupted; what was finished is kept")
-        raise
+    command = partial(app, given, prog_name="workbench", standalone_mode=False)
+    sys.exit(exit_code_of(command, given))

@@ -7,7 +7,7 @@ import typer
 
 import workbench
 from workbench.cli.options import Expected
-from workbench.cli.printing import show
+from workbench.cli.printing import show, show_line
 from workbench.cli.verify import difference_rows
 
 
@@ -23,4 +23,4 @@ def accept(
         path, changed = workbench.runs.accept(run, case, expected)
         if changed:
             show(difference_rows([(path.stem, each) for each in changed]))
-        typer.echo(f"{path}: {'new' if changed is None else f'{len(changed)} changes'}")
+        show_line(f"{path}: {'new' if changed is None else f'{len(changed)} changes'}")

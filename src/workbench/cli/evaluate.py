@@ -2,6 +2,7 @@
 
 import json
 import re
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,9 +10,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 import workbench
-from workbench.cli.options import Device, Dtype, Json, Languages, names_in
-from workbench.cli.printing import notice, show, show_json
+from workbench.cli.options import Device, Dtype, Json, Languages, fraction, names_in
+from workbench.cli.printing import notice, show, show_json, show_line
 from workbench.errors import BadInput
+
+_NAME_BYTES = 100  # of a folder's name; file systems take 255
 
 
 def evaluate(
@@ -32,21 +35,24 @@ def evaluate(
     ] = "en",
     data: Annotated[Path | None, typer.Option(help="A file or folder in the published schema.")] = None,
     data_revision: Annotated[str | None, typer.Option(help="Of the data set on the hub.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Meanings per language, from the first.")] = None,
-    shots: Annotated[int, typer.Option(help="Answered exemplars before each question.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Meanings per language, from the first.")] = None,
+    shots: Annotated[int, typer.Option(min=0, help="Answered exemplars before each question.")] = 0,
     shots_language: Annotated[
         str | None, typer.Option(help="Of the exemplars; the item's by default.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Which exemplars.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Which exemplars.")] = 0,
     protocol: Annotated[str | None, typer.Option(help="How choices are scored; xmtf by default.")] = None,
     margin: Annotated[
-        float, typer.Option(min=0.001, max=0.999, help="Models closer than this count as equal (a fraction).")
+        float,
+        typer.Option(
+            parser=fraction, metavar="FLOAT", help="Models closer than this count as equal (a fraction)."
+        ),
     ] = 0.05,
     dtype: Dtype = "float32",
     device: Device = "auto",
     revision: Annotated[str | None, typer.Option(help="Of the model on the hub; one model only.")] = None,
     batch_tokens: Annotated[
-        int | None, typer.Option(help="At most so many tokens at a time, which bounds the memory.")
+        int | None, typer.Option(min=1, help="At most so many tokens at a time, which bounds the memory.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for items, tables and figures.")] = None,
     plan_only: Annotated[bool, typer.Option("--forecast", help="Say what it takes, and stop.")] = False,
@@ -71,18 +77,26 @@ def evaluate(
     _warn(plan)
     if plan_only:
         for name, handle in handles.items():
-            typer.echo(f"{name}: {room.describe(room.forecast(handle, plan))}")
+            show_line(f"{name}: {room.describe(room.forecast(handle, plan))}")
         return
+    folder = out or Path("runs/evaluate") / folder_name([task, *names])
+    workbench.atomic.make_folder(folder)  # before hours of work, not after
     parts = [_ask(room, handle, plan, protocol, batch_tokens) for handle in handles.values()]
     ranked = import_module("pandas").concat(parts, ignore_index=True)
     tables = _tables(room, ranked, plan, names, margin)
-    folder = out or Path("runs/evaluate") / "-".join(
-        re.sub(r"[^\w.-]+", "_", name) for name in [task, *names]
-    )
     written = room.write(folder, ranked, tables, plan, handles, badge)
     written += _draw(tables["by_language"], tables["by_template"], folder, badge, plan)
     _tell(room, tables, badge, as_json)
     notice(f"{len(written)} files in {folder}, among them items.parquet with every score")
+
+
+def folder_name(names: list[str]) -> str:
+    """Task and models; where they do not fit or were changed, a beginning and 8 digits of a hash of all of them."""
+    name = "-".join(re.sub(r"[^\w.-]+", "_", each) for each in names)
+    if name == "-".join(names) and len(name.encode()) <= _NAME_BYTES:
+        return name
+    start = name.encode()[: _NAME_BYTES - 9].decode(errors="ignore")
+    return f"{start}-{sha256(json.dumps(names).encode()).hexdigest()[:8]}"
 
 
 def _warn(plan: Any) -> None:
@@ -140,5 +154,5 @@ def _tell(room: Any, tables: dict[str, Any], badge: str, as_json: bool) -> None:
         return
     for name, table in tables.items():
         if name != "by_template" or len(table) <= 40:
-            typer.echo(f"[{badge}] {name.replace('_', ' ')}")
+            show_line(f"[{badge}] {name.replace('_', ' ')}")
             show(room.rounded(table).to_dict("records"))

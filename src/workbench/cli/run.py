@@ -7,7 +7,7 @@ import typer
 
 import workbench
 from workbench.cli.options import Limit, Root
-from workbench.cli.printing import notice
+from workbench.cli.printing import notice, show_line
 from workbench.errors import BadInput, WorkbenchError
 
 EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}  # the pairs of -p
@@ -49,9 +49,9 @@ def run(
             failures.append(error)
             notice(f"{path.name}: {error}")
             continue
-        typer.echo(f"{path.stem}: {done.message}")
+        show_line(f"{path.stem}: {done.message}")
     page = workbench.runs.write_index(root)
-    typer.echo(f"Open {page.resolve().as_uri()}")
+    show_line(f"Open {page.resolve().as_uri()}")
     if failures:
         raise failures[0]
 

@@ -1,5 +1,6 @@
 """`workbench sweep`: many runs of one notebook, with a table of what runs, waits and failed."""
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from rich.table import Table
 
 import workbench
 from workbench.cli.options import Json, Root
-from workbench.cli.printing import notice
+from workbench.cli.printing import as_text, notice, show_json, show_line
 
 _SHOWN = 20  # rows of the live table
 
@@ -44,10 +45,10 @@ def sweep(
             notice(f"{ending.run_id} ({ending.exit_code}): {ending.message.splitlines()[0]}")
     if as_json:
         table = import_module("pandas").read_parquet(done.folder / "runs.parquet")
-        typer.echo(table.to_json(orient="records", indent=1, force_ascii=False))
+        show_json(json.loads(table.to_json(orient="records")))
     else:
-        typer.echo(f"{_words(done.counts)} in {done.seconds:.1f} s: {done.folder}")
-        typer.echo(f"Open {(done.folder / 'index.html').resolve().as_uri()}")
+        show_line(f"{_words(done.counts)} in {done.seconds:.1f} s: {done.folder}")
+        show_line(f"Open {(done.folder / 'index.html').resolve().as_uri()}")
     if done.exit_code:
         raise typer.Exit(done.exit_code)
 
@@ -84,7 +85,7 @@ def _table(progress: Any) -> Table:
     )
     for state, run_id in states[:_SHOWN]:
         ending = progress.endings.get(run_id)
-        table.add_row(state, run_id, ending.message.splitlines()[0] if ending else "")
+        table.add_row(state, as_text(run_id), as_text(ending.message.splitlines()[0] if ending else ""))
     if len(states) > _SHOWN:
         table.add_row("…", f"and {len(states) - _SHOWN} more", "")
     return table

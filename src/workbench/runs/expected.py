@@ -6,6 +6,7 @@ another kind of device: whether the stored 95 % interval contains the new value;
 """
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,10 +15,11 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ValidationError
 
 from workbench.atomic import read_json
 from workbench.errors import BadInput
-from workbench.runs.parameters import texts_in
+from workbench.runs.parameters import names_files, texts_in
 from workbench.stats import bootstrap, wilson
 from workbench.store import canonical
 
@@ -27,6 +29,22 @@ NUMBER = {"rtol": 1e-4, "atol": 5e-4}  # nats; a margin is the difference of two
 PARTS = {"notebook", "parameters", "environment", "device", "models", "metrics", "intervals", "tables"}
 _KEPT_NUMBERS = 200  # per column, evenly spaced
 _DIGITS = 4  # of the hash that marks a row
+
+
+class _Hardware(BaseModel):
+    gpus: list[str]
+
+
+class Manifest(BaseModel):
+    """The part of a run's `run.json` that is compared."""
+
+    notebook: str
+    notebook_path: str = ""
+    given: dict[str, Any]
+    python: str
+    packages: dict[str, str]
+    digests: dict[str, str]
+    hardware: _Hardware
 
 
 @dataclass(frozen=True)
@@ -44,11 +62,11 @@ def expectation(folder: Path) -> dict[str, Any]:
     """What the run in `folder` gives, in the form of an expected file without its tolerances' history.
 
     Raises:
-        BadInput: its parameters name files of this machine.
+        BadInput: its parameters name files of this machine, or its manifest is of another shape.
     """
-    manifest = read_json(folder / "run.json")
-    for name, value in manifest["given"].items():
-        if any(Path(text).is_absolute() for text in texts_in(value)):
+    manifest = read_manifest(folder)
+    for name, value in manifest.given.items():
+        if any(_is_of_this_machine(name, text) for text in texts_in(value)):
             raise BadInput(
                 f"parameter {name} is a path of this machine; expected values can only name what ships"
             )
@@ -56,20 +74,40 @@ def expectation(folder: Path) -> dict[str, Any]:
     tables = {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
     return {
         "format": 1,
-        "notebook": manifest["notebook"],
-        "parameters": manifest["given"],
-        "environment": {"python": manifest["python"], "packages": manifest["packages"]},
+        "notebook": manifest.notebook,
+        "parameters": manifest.given,
+        "environment": {"python": manifest.python, "packages": manifest.packages},
         "device": device_of(manifest),
-        "models": manifest["digests"],
+        "models": manifest.digests,
         "metrics": {name: _metric(value) for name, value in sorted(metrics.items())},
         "intervals": _intervals(metrics, tables),
         "tables": {name: _table(table) for name, table in tables.items()},
     }
 
 
-def device_of(manifest: dict[str, Any]) -> str:
+def read_manifest(folder: Path) -> Manifest:
+    """What a run's manifest says, as far as it is compared.
+
+    Raises:
+        BadInput: it is damaged, or of another shape.
+    """
+    try:
+        return Manifest.model_validate(read_json(folder / "run.json"))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise BadInput(
+            f"{folder / 'run.json'} is no manifest of a run: {where}: {problem['msg']}; run the notebook again"
+        ) from error
+
+
+def device_of(manifest: Manifest) -> str:
     """The kind of device the run's models were asked on."""
-    return "cuda" if manifest["hardware"]["gpus"] else "cpu"
+    return "cuda" if manifest.hardware.gpus else "cpu"
+
+
+def _is_of_this_machine(name: str, text: str) -> bool:
+    return Path(text).is_absolute() and (names_files(name) or os.path.exists(text))
 
 
 def keep_tolerances(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:

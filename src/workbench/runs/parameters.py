@@ -8,23 +8,23 @@ a language code, True is no number, and nothing is parsed as YAML.
 import ast
 import difflib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
 from workbench.errors import BadInput
+from workbench.paths import expanded
 from workbench.runs.notebooks import Notebook
 from workbench.runs.schemas import SCHEMAS, Parameters
+from workbench.runs.secrets import refuse_secret
 
-_SECRET_NAME = re.compile(
-    r"(secret|passw(or)?d|passphrase|credential|api_?key|access_?key|private_?key|token$)", re.IGNORECASE
-)
-_SECRET_VALUE = re.compile(
-    r"\b(hf_[A-Za-z0-9]{30,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|AKIA[A-Z0-9]{16})\b"
+_NAMES_FILES = re.compile(
+    r"(^|_)(paths?|files?|folders?|dirs?|director(y|ies)|data|datasets?|corp(us|ora)|rows|lexicons?|templates?|family|answers"
+    r"|models?|checkpoints?|bases?|encoder|decoder)(_|$)"
 )
 _TYPES = {
     "str": str,
@@ -47,7 +47,7 @@ def schema_of(notebook: Notebook) -> type[BaseModel]:
     """
     fields = cell_fields(notebook)
     for name, (_, default) in fields.items():
-        _refuse_secret(name, default)
+        refuse_secret(name, default)
     known = SCHEMAS.get(notebook.path.stem)
     if known is not None and known.model_fields.keys() == fields.keys():
         return known  # somebody's edited copy is read from its cell
@@ -59,7 +59,7 @@ def cell_fields(notebook: Notebook) -> dict[str, tuple[Any, Any]]:
     """Name -> (type, default) of the assignments in the `parameters` cell; the type is the annotation's or the literal's."""
     try:
         statements = ast.parse(notebook.parameters_cell).body
-    except SyntaxError as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise BadInput(f"{notebook.path.name}: the parameters cell is not Python: {error}") from error
     fields: dict[str, tuple[Any, Any]] = {}
     for statement in statements:
@@ -80,7 +80,7 @@ def cell_fields(notebook: Notebook) -> dict[str, tuple[Any, Any]]:
                 if isinstance(statement, ast.AnnAssign)
                 else _kind_of(default)
             )
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             raise BadInput(_not_plain(notebook, statement)) from None
         fields[target.id] = (kind, default)
     return fields
@@ -96,9 +96,14 @@ def parse(notebook: Notebook, texts: Mapping[str, str]) -> dict[str, Any]:
     """
     schema = schema_of(notebook)
     for name, text in texts.items():
-        _refuse_secret(name, text)
+        refuse_secret(name, text)
         _refuse_unknown(name, schema, notebook)
     return {name: _read(name, text, schema.model_fields[name].annotation) for name, text in texts.items()}
+
+
+def names_files(name: str) -> bool:
+    """Whether a parameter's name says that its value may be a file or folder: data, templates, model, out_file and the like."""
+    return _NAMES_FILES.search(name) is not None
 
 
 def texts_in(value: Any) -> Iterator[str]:
@@ -114,22 +119,23 @@ def check(notebook: Notebook, values: Mapping[str, Any]) -> tuple[dict[str, Any]
     """Check values against the notebook's schema.
 
     Returns:
-        (all parameters with defaults, only those given), as JSON values; paths that exist from here made absolute.
+        (all parameters with defaults, only those given), as JSON values; paths from here, in parameters whose name says
+        that they name files, made absolute. Other text stays as it is.
 
     Raises:
         BadInput: an unknown name (nearest names listed), a wrong type or value, or something like a secret.
     """
     schema = schema_of(notebook)
     for name, value in values.items():
-        _refuse_secret(name, value)
+        refuse_secret(name, value)
         _refuse_unknown(name, schema, notebook)
     try:
-        given = json.loads(json.dumps(dict(values), allow_nan=False))
-    except (TypeError, ValueError) as error:
+        given = json.loads(json.dumps(dict(values), allow_nan=False, ensure_ascii=False).encode())
+    except (TypeError, ValueError, RecursionError) as error:
         raise BadInput(
-            f"parameters must be strings, finite numbers, booleans, lists or dicts: {error}"
+            f"parameters must be strings, finite numbers, booleans, lists or dicts, written in UTF-8: {error}"
         ) from error
-    given = {name: _absolute(value) for name, value in given.items()}
+    given = {name: _from_here(name, value) for name, value in given.items()}
     try:
         checked = schema.model_validate(given).model_dump(mode="json")
     except ValidationError as error:
@@ -185,31 +191,24 @@ def _read(name: str, text: str, kind: Any) -> Any:
     try:
         value = json.loads(text)
         TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
-    except (ValueError, ValidationError):
+    except (ValueError, RecursionError, ValidationError):
         return text
     return value
 
 
-def _absolute(value: Any) -> Any:
-    """A path from where the caller stands, made absolute: the notebook runs in its own folder."""
+def _from_here(name: str, value: Any) -> Any:
+    """A path from where the caller stands, made absolute, where the parameter names files: the notebook runs elsewhere."""
     if isinstance(value, list):
-        return [_absolute(item) for item in value]
+        return [_from_here(name, item) for item in value]
     if isinstance(value, dict):
-        return {key: _absolute(item) for key, item in value.items()}
-    if not isinstance(value, str) or not value:
+        return {key: _from_here(name, item) for key, item in value.items()}
+    if not isinstance(value, str) or not names_files(name):
         return value
-    is_path = value.startswith(("./", "../", "~")) or (
-        "/" in value and len(value) < 4096 and Path(value).exists()
-    )
-    return str(Path(value).expanduser().absolute()) if is_path else value
-
-
-def _refuse_secret(name: str, value: Any) -> None:
-    if _SECRET_NAME.search(name) or any(map(_SECRET_VALUE.search, texts_in(value))):
-        raise BadInput(
-            f"parameter {name!r} looks like a secret – parameters are written into notebooks and manifests – set an "
-            "environment variable (HF_TOKEN for the hub) instead"
-        )
+    path = expanded(value)
+    is_path = value.startswith(("./", "../", "~/")) or (
+        "/" in str(path) and os.path.exists(path)
+    )  # no error for a long text
+    return str(path.absolute()) if is_path else value
 
 
 def _refuse_unknown(name: str, schema: type[BaseModel], notebook: Notebook) -> None:

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workbench.atomic import make_folder, write_atomically
+from workbench.atomic import expect_file_name, make_folder, write_atomically
 from workbench.errors import BadInput
 from workbench.runs.folders import finished
 from workbench.runs.leases import visible_gpus
@@ -114,10 +114,11 @@ def read_sweep(path: Path | str) -> tuple[str, SweepFile]:
         BadInput: no such file, not TOML or JSON, an unknown key, or a value of another kind.
     """
     path = Path(path)
+    name = expect_file_name(path.stem, "the sweep")
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        return path.stem, SweepFile.model_validate(content)
+        return name, SweepFile.model_validate(content)
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"cannot read the sweep {path}: {error}; give a .toml or .json file") from error
     except ValidationError as error:
@@ -127,7 +128,7 @@ def read_sweep(path: Path | str) -> tuple[str, SweepFile]:
         ]
         known = ", ".join(SweepFile.model_fields)
         raise BadInput(f"{path}: {'; '.join(problems)} – a sweep's file may say: {known}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(
             f"{path} is not {'JSON' if path.suffix == '.json' else 'TOML'}: {error}; mend it at that place"
         ) from error

@@ -5,15 +5,16 @@ answers are computed and not looked up.
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from workbench.atomic import make_folder, read_json, write_atomically
+from workbench.atomic import expect_file_name, make_folder, read_json, write_atomically
 from workbench.errors import BadInput
-from workbench.paths import data_path
+from workbench.paths import data_path, expanded
 from workbench.runs.expected import (
     PARTS,
     Difference,
@@ -22,6 +23,7 @@ from workbench.runs.expected import (
     drift,
     expectation,
     keep_tolerances,
+    read_manifest,
 )
 from workbench.runs.folders import MARK
 from workbench.runs.local import LocalProcesses
@@ -65,15 +67,15 @@ def find_cases(what: str | None = None, folder: Path | None = None) -> list[Case
         BadInput: there are none by that name, or a file that holds none.
     """
     folder = folder or data_path("expected")
-    path = Path(what or "").expanduser()
-    if what and (path / "run.json").exists():
-        manifest = read_json(path / "run.json")
+    path = expanded(what or "")
+    if what and os.path.exists(path / "run.json"):  # no error for a long name
+        manifest = read_manifest(path)
         if not (path / MARK).exists():
             raise BadInput(f"the run in {path} did not succeed; there is nothing to compare with")
-        notebook = find_notebook(manifest["notebook_path"])
-        return [Case(f"{manifest['notebook']}/{path.resolve().name}", notebook, expectation(path))]
+        notebook = find_notebook(manifest.notebook_path)
+        return [Case(f"{manifest.notebook}/{path.resolve().name}", notebook, expectation(path))]
     known = sorted(folder.glob("*/*.json"))
-    chosen = [path] if what and path.is_file() else [each for each in known if _is_meant(each, what)]
+    chosen = [path] if what and os.path.isfile(path) else [each for each in known if _is_meant(each, what)]
     if not chosen:
         names = (
             ", ".join(f"{each.parent.name}/{each.stem}" for each in known)
@@ -126,7 +128,7 @@ def verify(
     """
     plans = [plan(case.notebook, case.expected["parameters"]) for case in cases]
     with TemporaryDirectory(prefix="workbench-verify-") as temporary:
-        root = (keep or Path(temporary)).expanduser().absolute()
+        root = expanded(keep or temporary).absolute()
         environment = {"WORKBENCH_STORE": str(Path(temporary) / "store.sqlite")}
         with LocalProcesses(workers, environment=environment) as executor:
             tasks = [executor.submit(Task(planned, root, True, limit)) for planned in plans]
@@ -142,7 +144,7 @@ def _judged(case: Case, planned: Plan, ending: Ending, root: Path, other_hardwar
         return Verdict(case.name, ending)
     folder = planned.folder(root)
     got = expectation(folder)
-    statistical = other_hardware or device_of(read_json(folder / "run.json")) != case.expected["device"]
+    statistical = other_hardware or device_of(read_manifest(folder)) != case.expected["device"]
     found = differences(case.expected, got, statistical=statistical)
     return Verdict(case.name, ending, tuple(found), tuple(drift(case.expected, got)))
 
@@ -164,12 +166,14 @@ def accept(
         BadInput: no finished run, or one whose parameters name files of this machine, or a damaged file in its place.
         StoreFailed: the disk did not take it.
     """
-    run = Path(run).expanduser()
-    if not (run / MARK).exists():
+    run = expanded(run)
+    if not os.path.exists(run / MARK):
         raise BadInput(f"no finished run in {run}; give the folder of one, as in runs/<notebook>/<run id>")
     new = expectation(run)
     name = case or ("default" if not new["parameters"] else run.resolve().name.rsplit("-", 1)[0])
-    path = (folder or data_path("expected")) / new["notebook"] / f"{name}.json"
+    name = expect_file_name(name, "the case")
+    notebook = expect_file_name(new["notebook"], "the notebook")
+    path = (folder or data_path("expected")) / notebook / f"{name}.json"
     old = _read_expected(path) if path.exists() else None
     changed = None if old is None else differences(old, new)
     make_folder(path.parent)
