@@ -53,7 +53,7 @@ CLAIMS = [  # file, what it says, the numbers counted in the data
     ("README.md", "load any of the {} checkpoints", str(len(family.checkpoints()))),
     ("README.md", "the catalogue: {} checkpoints", str(len(family.checkpoints()))),
     ("CHANGELOG.md", "{} checkpoints (BLOOM and mT5 side", len(family.shipped())),
-    ("CHANGELOG.md", "{} languages in two scripts, {} ranked tasks, {} wordings", LANGUAGES, len(RANKED + HELD_OUT), WORDINGS),
+    ("CHANGELOG.md", "{} languages in two scripts, {} tasks, {} templates", LANGUAGES, len(RANKED + HELD_OUT), WORDINGS),
 ]  # fmt: skip
 
 
