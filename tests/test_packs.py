@@ -1,19 +1,34 @@
 """Answers travel in one file: whole, checked before they are taken in, and found without weights."""
 
+import io
 import json
+import random
+import sqlite3
 import zipfile
-from hashlib import sha256
+from dataclasses import fields
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from workbench.cli import app
-from workbench.errors import BadInput, UnknownName
+from workbench.errors import BadInput, StoreFailed, UnknownName
+from workbench.models.identity import Identity
+from workbench.models.requests import Decoded, TokenScores
 from workbench.store import Store, canonical
+from workbench.store.checking import check_store
+from workbench.store.file import log_of
+from workbench.store.forms import ANSWERS
+from workbench.store.names import IDENTITY
 from workbench.store.packs import check_pack, export_pack, import_pack
+from workbench.store.rows import checksum_of, digest_of, seal
 
-HERE = {"name": "bloomz-560m", "hub_id": "bigscience/bloomz-560m", "weights": "aa", "tokenizer": "tt"}
-OTHER = {"name": "mini-mt0", "hub_id": None, "weights": "bb", "tokenizer": "tt"}
+REST = {
+    "folder": None, "commit": None, "tokenizer": "tt", "architecture": "bloom", "is_encoder_decoder": False,
+    "context_length": 2048,
+}  # fmt: skip
+HERE = {"name": "bloomz-560m", "hub_id": "bigscience/bloomz-560m", "weights": "aa", **REST}
+OTHER = {"name": "mini-mt0", "hub_id": None, "weights": "bb", **REST}
 
 
 def context(weights, kind="score"):
@@ -22,18 +37,27 @@ def context(weights, kind="score"):
     )
 
 
+def scores(logprob=-0.1):
+    return {"tokens": ["yes"], "logprobs": [logprob], "truncated": False}
+
+
+def array(numbers=(1.0, 2.0)):
+    file = io.BytesIO()
+    np.save(file, np.array([numbers], np.float32))
+    return file.getvalue()
+
+
 @pytest.fixture
 def full(tmp_path):
     """A store with two models, texts and arrays, two kinds of device."""
     store = Store(tmp_path / "full.sqlite")
     store.remember_identity("bigscience/bloomz-560m@main", HERE)
     store.remember_identity("/some/folder", OTHER)
-    store.put(
-        context("aa"), [(f"q{n}", {"logprobs": [-n / 3]}) for n in range(5)], device="cuda", batch_size=8
-    )
-    store.put(context("aa"), [("late", {"logprobs": [-0.1]})], device="cpu")
-    store.put(context("aa", "states"), [("q", b"\x93NUMPY bytes")], device="cuda")
-    store.put(context("bb"), [("q0", "é")], device="cpu")
+    store.put(context("aa"), [(f"q{n}", scores(-n / 3)) for n in range(5)], device="cuda", batch_size=8)
+    store.put(context("aa"), [("late", scores())], device="cpu")
+    store.put(context("aa", "states"), [("q", array())], device="cuda")
+    text = {"text": "é", "token_count": 1, "finished": True}
+    store.put(context("bb", "generate"), [("q0", text)], device="cpu")
     return store
 
 
@@ -48,7 +72,7 @@ def test_a_pack_brings_every_answer_with_its_device_and_its_names(full, tmp_path
     assert (info.answers, taken.answers, taken.new, taken.kept_names) == (8, 8, 8, ())
     assert answers(empty) == answers(full)
     assert empty.identities() == {"bigscience/bloomz-560m@main": HERE, "mini-mt0": OTHER}
-    assert empty.check() == []
+    assert check_store(empty) == []
     assert import_pack(empty, tmp_path / "all.pack").new == 0
 
 
@@ -89,19 +113,21 @@ def test_a_name_without_answers_is_not_among_those_that_have_some(full, tmp_path
         UnknownName, match=r"no answers of 'mini-mt5'; it has those of: mini-mt0, bloomz-560m$"
     ):
         export_pack(full, tmp_path / "p", models=["mini-mt5"])
-    full.put(context("cc"), [("q", "x")], device="cpu")  # the twin
+    full.put(context("cc"), [("q", scores())], device="cpu")  # the twin
     assert export_pack(full, tmp_path / "p", models=["mini-mt5"]).models == ("mini-mt5",)
 
 
 def test_no_place_on_this_machine_is_in_a_pack_or_in_the_count(full, tmp_path):
     """Two folders of one name are told apart by their weights; the same name asks for both."""
     full.remember_identity("/home/me/mini-mt0", {**OTHER, "name": "/home/me/mini-mt0", "weights": "dd"})
-    full.put(context("dd"), [("q", "x")], device="cpu")
-    assert {"score mini-mt0 float32", "score mini-mt0 bb float32"} < full.info()["by_kind"].keys()
+    full.put(
+        context("dd", "generate"), [("q", {"text": "x", "token_count": 1, "finished": True})], device="cpu"
+    )
+    assert {"generate mini-mt0 float32", "generate mini-mt0 bb float32"} < full.info()["by_kind"].keys()
     info = export_pack(full, tmp_path / "p", models=["mini-mt0"])
     assert (info.models, info.answers) == (("mini-mt0", "mini-mt0 bb"), 2)
-    with zipfile.ZipFile(tmp_path / "p") as archive:
-        assert b"/home" not in b"".join(archive.read(name) for name in archive.namelist())
+    assert b"/home" not in (tmp_path / "p").read_bytes()
+    assert b"/home" in full.path.read_bytes() + log_of(full.path).read_bytes()  # the twin
 
 
 def test_the_same_answers_give_the_same_bytes(full, tmp_path):
@@ -110,45 +136,128 @@ def test_the_same_answers_give_the_same_bytes(full, tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def repack(source, target, change):
-    """The pack with its two members changed, the checksum of the archive itself being right."""
-    with zipfile.ZipFile(source) as archive:
-        header, body = json.loads(archive.read("pack.json")), archive.read("answers.jsonl")
-    header, body = change(header, body)
-    with zipfile.ZipFile(target, "w") as archive:
-        archive.writestr("pack.json", json.dumps(header))
-        archive.writestr("answers.jsonl", body)
+def resealed(pack, where="question = 'late'", **fields):
+    """Change fields of an answer, its checksum being right."""
+    for name, value in fields.items():
+        pack.execute(f"UPDATE answers SET {name} = ? WHERE {where}", (value,))
+    row = pack.execute(
+        f"SELECT question, answer, device, batch_size, made FROM answers WHERE {where}"
+    ).fetchone()
+    pack.execute(f"UPDATE answers SET checksum = ? WHERE {where}", (seal(*row),))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda h, b: (h, b.replace(b"-0.1", b"-0.2")), "checksum differs"),
-        (lambda h, b: ({**h, "format": 2}, b), "has format 2, this workbench reads up to 1; update"),
-        (lambda h, b: ({**h, "kind": "other"}, b), "no answer pack"),
-        (lambda h, b: ([], b), "no answer pack"),
-        (lambda h, b: ({**h, "contexts": h["contexts"][:1]}, b), "incomplete"),
-        (lambda h, b: ({**h, "sha256": sha256(b"{}\n").hexdigest()}, b"{}\n"), "answer 1 .* incomplete"),
-    ],
-)
-def test_a_changed_or_newer_pack_is_refused_and_nothing_is_taken_in(full, tmp_path, change, message):
-    export_pack(full, tmp_path / "good")
-    repack(tmp_path / "good", tmp_path / "bad", change)
+def unnamed(pack, text):
+    """Another context, under the right digest."""
+    pack.execute("INSERT INTO contexts VALUES (?, ?)", (digest_of(text), text))
+
+
+def remembered(pack, about):
+    text = canonical(about)
+    pack.execute("INSERT INTO identities VALUES ('m', ?, ?)", (text, checksum_of("m", text)))
+
+
+HOSTILE = {
+    "a trigger": (lambda p: p.execute("CREATE TRIGGER t AFTER INSERT ON answers BEGIN DELETE FROM contexts; END"), "has triggers"),
+    "a view": (lambda p: p.execute("CREATE VIEW v AS SELECT randomblob(1000000000)"), "other tables"),
+    "a table": (lambda p: p.execute("CREATE TABLE t (x)"), "other tables"),
+    "a generated column": (lambda p: p.execute("ALTER TABLE files ADD COLUMN x AS (zeroblob(1000000000))"), "not those of a store"),
+    "a column": (lambda p: p.execute("ALTER TABLE answers ADD COLUMN x"), "not those of a store"),
+    "a newer format": (lambda p: p.execute("PRAGMA user_version = 99"), "has format 99, this workbench reads up to 2; update"),
+    "another database": (lambda p: p.execute("PRAGMA application_id = 1"), "not a store"),
+    "a changed answer": (lambda p: p.execute("UPDATE answers SET answer = 1 WHERE question = 'late'"), "checksum"),
+    "a changed device": (lambda p: p.execute("UPDATE answers SET device = 'cuda'"), "checksum"),
+    "another question's key": (lambda p: resealed(p, key=b"x" * 20), "key does not fit"),
+    "text as key": (lambda p: resealed(p, key="x"), "key does not fit"),
+    "no context": (lambda p: p.execute("DELETE FROM contexts"), "settings are not there"),
+    "another record": (lambda p: resealed(p, answer='{"foo":1}'), "no record of tokens"),
+    "no JSON": (lambda p: resealed(p, answer="{"), "damaged"),
+    "deep JSON": (lambda p: resealed(p, answer="[" * 100_000), "too deeply"),
+    "not a number": (lambda p: resealed(p, answer=canonical(scores()).replace("-0.1", "NaN")), "no number of at most 0"),
+    "a sure loss": (lambda p: resealed(p, answer=canonical(scores(0.5))), "no number of at most 0"),
+    "an empty array": (lambda p: resealed(p, answer=canonical({"tokens": [], "logprobs": [], "truncated": False})), "at least one token"),
+    "a text for an array": (lambda p: resealed(p, "question = 'q'", answer="x"), "damaged"),
+    "a state that is none": (lambda p: resealed(p, "question = 'q'", answer=array([1.0, np.nan])), "no finite number"),
+    "half an array": (lambda p: resealed(p, "question = 'q'", answer=array()[:-2]), "no array of float32"),
+    "a pickle": (lambda p: resealed(p, "question = 'q'", answer=b"\x80\x04N."), "no array"),
+    "a device of escapes": (lambda p: resealed(p, device="\x1b[2J"), "no name of a family"),
+    "settings that are none": (lambda p: unnamed(p, '"nope"'), "no JSON object"),
+    "settings of no kind": (lambda p: unnamed(p, canonical({**json.loads(context("aa")), "kind": "x"})), "its kind 'x' is none of"),
+    "settings in another form": (lambda p: unnamed(p, context("aa") + " "), "one form"),
+    "a model with one field more": (lambda p: remembered(p, {**HERE, "more": 1}), "fields are not those of a model"),
+    "a model with a wrong field": (lambda p: remembered(p, {**HERE, "weights": 1}), "fields are not those of a model"),
+    "a file's digest": (lambda p: p.execute("INSERT INTO files VALUES ('f', '1', 'd', 0)"), "checksum"),
+    "text that is none": (lambda p: p.execute("UPDATE answers SET question = CAST(x'ff' AS TEXT) WHERE question = 'late'"), "checksum"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_changed_newer_or_hostile_pack_is_refused_in_a_sentence_and_nothing_is_taken_in(
+    full, tmp_path, name
+):
+    change, message = HOSTILE[name]
+    bad = tmp_path / "bad"
+    export_pack(full, bad)
+    pack = sqlite3.connect(bad, isolation_level=None)
+    change(pack)
+    pack.close()
     empty = Store(tmp_path / "empty.sqlite")
-    with pytest.raises(BadInput, match=message):
-        import_pack(empty, tmp_path / "bad")
-    assert empty.contexts() == []
-    repack(
-        tmp_path / "good", tmp_path / "same", lambda h, b: (h, b)
-    )  # the twin: repacking alone breaks nothing
-    assert import_pack(empty, tmp_path / "same").new == 8
+    for use in (check_pack, lambda path: import_pack(empty, path)):
+        with pytest.raises(BadInput, match=message) as caught:
+            use(bad)
+        assert "\x1b" not in str(caught.value)
+    assert (empty.contexts(), empty.info()["answers"], empty.identities()) == ([], 0, {})
+
+
+def test_a_resealed_pack_that_says_what_is_possible_is_taken_in(full, tmp_path):
+    """The twin: sealing anew alone breaks nothing."""
+    export_pack(full, tmp_path / "good")
+    pack = sqlite3.connect(tmp_path / "good", isolation_level=None)
+    resealed(pack, answer=canonical(scores(-0.5)))
+    pack.close()
+    assert import_pack(Store(tmp_path / "empty.sqlite"), tmp_path / "good").new == 8
+
+
+def test_a_pack_whose_tables_share_pages_is_refused_before_they_are_read(full, tmp_path):
+    """Pages that are read many times make a small file answer with gigabytes."""
+    export_pack(full, tmp_path / "bad")
+    pack = sqlite3.connect(tmp_path / "bad", isolation_level=None)
+    pack.execute("PRAGMA writable_schema = ON")
+    pages = dict(pack.execute("SELECT name, rootpage FROM sqlite_master"))
+    pack.execute("UPDATE sqlite_master SET rootpage = ? WHERE name = 'files'", (pages["identities"],))
+    pack.close()
+    with pytest.raises(BadInput, match=r"no whole answer pack .*2nd reference"):
+        check_pack(tmp_path / "bad")
+
+
+@pytest.mark.parametrize("turns", [30, pytest.param(1000, marks=pytest.mark.soak)])
+def test_one_flipped_bit_in_a_pack_is_one_sentence_or_changes_nothing(full, tmp_path, turns):
+    export_pack(full, tmp_path / "good")
+    good, dice = (tmp_path / "good").read_bytes(), random.Random(0)
+    expected, refused = answers(full), 0
+    for turn in range(turns):
+        raw = bytearray(good)
+        raw[dice.randrange(len(raw))] ^= 1 << dice.randrange(8)
+        (tmp_path / "bad").write_bytes(raw)
+        store = Store(tmp_path / f"{turn}.sqlite")
+        try:
+            import_pack(store, tmp_path / "bad")
+        except BadInput:
+            refused += 1
+            assert store.contexts() == []
+        else:
+            assert answers(store) == expected
+    assert refused > turns / 20
 
 
 def test_half_a_pack_and_no_pack_are_refused(full, tmp_path):
     export_pack(full, tmp_path / "good")
-    (tmp_path / "half").write_bytes((tmp_path / "good").read_bytes()[:-40])
+    (tmp_path / "half").write_bytes((tmp_path / "good").read_bytes()[:-5000])
     with pytest.raises(BadInput, match="no whole answer pack"):
         check_pack(tmp_path / "half")
+    with zipfile.ZipFile(tmp_path / "old", "w") as archive:
+        archive.writestr("pack.json", "{}")
+    with pytest.raises(BadInput, match=r"no whole answer pack .*before version 0\.2"):
+        check_pack(tmp_path / "old")
     with pytest.raises(BadInput, match="no pack at"):
         check_pack(tmp_path / "nowhere")
 
@@ -176,3 +285,66 @@ def test_packs_travel_by_command(full, tmp_path, monkeypatch):
     assert isinstance(
         CliRunner().invoke(app, ["store", "import", str(tmp_path / "bad.pack")]).exception, BadInput
     )
+
+
+def test_a_pack_is_a_store_that_answers_where_nothing_can_be_written(full, tmp_path):
+    export_pack(full, tmp_path / "p")
+    (tmp_path / "p").chmod(0o444)
+    assert answers(Store(tmp_path / "p")) == answers(full)
+
+
+def test_another_store_is_taken_in_like_a_pack_also_while_it_is_written(full, tmp_path):
+    """Nodes of a cluster write a file each."""
+    mine = Store(tmp_path / "mine.sqlite")
+    mine.put(context("aa"), [("q0", scores(-9.0))], device="cpu")
+    taken = import_pack(mine, full.path)
+    assert (taken.answers, taken.new) == (8, 8)  # of q0 there are two, by two families of devices
+    assert mine.get(context("aa"), ["q0"])[0].value == scores(-9.0)
+    assert mine.get(context("aa"), ["q0"], device="cuda")[0].value == scores(0.0)
+    assert "/some/folder" not in mine.identities()
+    assert check_store(mine) == []
+    full.put(context("aa"), [("later", scores())], device="cpu")
+    assert import_pack(mine, full.path).new == 1
+
+
+def test_a_second_answer_comes_out_of_a_pack_as_a_second_answer(full, tmp_path):
+    full.put(context("aa"), [("q0", scores(-9.0))], device="cpu")
+    export_pack(full, tmp_path / "p")
+    store = Store(tmp_path / "empty.sqlite")
+    assert import_pack(store, tmp_path / "p").new == 9
+    assert store.get(context("aa"), ["q0"])[0].device == "cuda"
+    assert store.get(context("aa"), ["q0"], device="cpu")[0].value == scores(-9.0)
+    assert import_pack(store, tmp_path / "p").new == 0
+
+
+def test_an_import_that_does_not_fit_leaves_nothing(full, tmp_path):
+    export_pack(full, tmp_path / "p")
+    small = Store(tmp_path / "small.sqlite")
+    small.contexts()
+    connection = small._file._connected()
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    full.put(context("aa"), [(f"more {n}", scores()) for n in range(500)], device="cpu")
+    export_pack(full, tmp_path / "p")
+    connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(StoreFailed, match="free some space"):
+        import_pack(small, tmp_path / "p")
+    assert (small.contexts(), small.info()["answers"]) == ([], 0)
+
+
+def test_a_damaged_entry_is_not_exported(full, tmp_path):
+    full._file._connected().execute("UPDATE answers SET device = 'mps' WHERE question = 'late'")
+    with pytest.raises(StoreFailed, match=r"damaged .*store check --repair"):
+        export_pack(full, tmp_path / "p")
+    assert list(tmp_path.glob("*p")) == []
+
+
+def test_the_forms_are_those_of_the_engines_records():
+    """Who adds a field to a record, or a kind of answer, has to say here what it may hold."""
+    assert {field.name for field in fields(Identity)} - {"states"} == set(IDENTITY)
+    for kind, record, value in (
+        ("generate", Decoded, {"text": "", "token_count": 0, "finished": False}),
+        ("score", TokenScores, scores()),
+    ):
+        ANSWERS[kind](value)
+        assert {field.name for field in fields(record)} == set(value)
+    ANSWERS["states"](array())

@@ -17,15 +17,17 @@ from threading import Barrier
 import pytest
 
 from workbench.errors import StoreFailed
-from workbench.store import Store, canonical
+from workbench.store import Store, canonical, settle
+from workbench.store.checking import check_store
 
-CONTEXT = canonical({"weights": "abc", "kind": "generate"})
+ABOUT = {"kind": "generate", "weights": "abc", "tokenizer": "tt", "dtype": "float32", "algorithm": 1}
+CONTEXT = canonical(ABOUT)
 WRITER = """
 import sys
 from workbench.store import Store, canonical
 store, first = Store(sys.argv[1]), int(sys.argv[2])
 for batch in range(first, first + 100000):
-    store.put(sys.argv[3], [(canonical({"batch": batch, "row": row}), {"text": "x" * 50, "batch": batch}) for row in range(16)], device="cpu")
+    store.put(sys.argv[3], [(canonical({"batch": batch, "row": row}), {"text": "x" * 50, "token_count": batch, "finished": True}) for row in range(16)], device="cpu")
     print(batch, flush=True)
 """
 MODEL = {
@@ -36,6 +38,10 @@ MODEL = {
 
 def question(text):
     return canonical({"prompt": text})
+
+
+def said(text):
+    return {"text": text, "token_count": 1, "finished": True}
 
 
 @pytest.fixture
@@ -80,7 +86,7 @@ def test_answers_come_in_the_order_asked_and_missing_ones_are_none(store):
 
 def test_another_context_or_one_more_byte_is_a_miss(store):
     store.put(CONTEXT, [(question("a"), 1)], device="cpu")
-    assert store.get(canonical({"weights": "abd", "kind": "generate"}), [question("a")]) == [None]
+    assert store.get(canonical({**ABOUT, "weights": "abd"}), [question("a")]) == [None]
     assert store.get(CONTEXT, [question("a ")]) == [None]
     assert store.get(CONTEXT, [question("a")])[0].value == 1
 
@@ -98,17 +104,17 @@ def test_values_are_readable_by_any_sqlite_tool(store):
 
 
 def test_a_damaged_entry_is_an_error_that_names_the_repair_and_the_repair_works(store):
-    store.put(CONTEXT, [(question("a"), {"text": "yes"}), (question("b"), {"text": "yes"})], device="cpu")
+    store.put(CONTEXT, [(question("a"), said("yes")), (question("b"), said("yes"))], device="cpu")
     with sqlite3.connect(store.path) as connection:
         connection.execute(
             """UPDATE answers SET answer = '{"text":"no"}' WHERE question = '{"prompt":"a"}'"""
         )
     with pytest.raises(StoreFailed, match=r"damaged.*store check --repair"):
         store.get(CONTEXT, [question("a")])
-    assert store.get(CONTEXT, [question("b")])[0].value == {"text": "yes"}
-    assert len(store.check()) == 1
-    assert len(store.check(repair=True)) == 1
-    assert store.check() == []
+    assert store.get(CONTEXT, [question("b")])[0].value == said("yes")
+    assert len(check_store(store)) == 1
+    assert len(check_store(store, repair=True)) == 1
+    assert check_store(store) == []
     assert store.get(CONTEXT, [question("a")]) == [None]
 
 
@@ -251,7 +257,7 @@ def test_two_hundred_kills_lose_nothing(tmp_path):
 
 def test_the_check_of_the_kill_test_can_fail(tmp_path):
     path = tmp_path / "store.sqlite"
-    Store(path).put(CONTEXT, [(canonical({"batch": 0, "row": 0}), {"batch": 0})], device="cpu")
+    Store(path).put(CONTEXT, [(canonical({"batch": 0, "row": 0}), said("x"))], device="cpu")
     with pytest.raises(AssertionError):
         assert_all_there(path, [0])
 
@@ -279,7 +285,7 @@ def assert_all_there(path, batches):
     store = Store(path)
     questions = [canonical({"batch": batch, "row": row}) for batch in batches for row in range(16)]
     assert None not in store.get(CONTEXT, questions)
-    assert store.check() == []
+    assert check_store(store) == []
     counts = sqlite3.connect(path).execute(
         "SELECT count(*) FROM answers GROUP BY json_extract(question, '$.batch')"
     )
@@ -308,7 +314,7 @@ def old_store(path):
     shared = blake2b(CONTEXT.encode(), digest_size=20).digest()
     connection.execute("INSERT INTO contexts VALUES (?, ?)", (shared, CONTEXT))
     for number in range(50):
-        asked, answer = question(str(number)), canonical({"text": str(number)})
+        asked, answer = question(str(number)), canonical(said(str(number)))
         key = blake2b(asked.encode(), key=shared, digest_size=20).digest()
         checksum = zlib.crc32(answer.encode(), zlib.crc32(asked.encode()))
         row = (key, shared, asked, answer, checksum, "cuda", 8, time.time())
@@ -322,12 +328,12 @@ def test_a_store_of_format_1_is_upgraded_in_place(tmp_path):
     old_store(tmp_path / "old.sqlite")
     store = Store(tmp_path / "old.sqlite")
     found = store.get(CONTEXT, [question(str(number)) for number in range(50)])
-    assert [answer.value for answer in found] == [{"text": str(number)} for number in range(50)]
+    assert [answer.value for answer in found] == [said(str(number)) for number in range(50)]
     assert store.identity("m@main") == MODEL
     store.remember_file(tmp_path, os.stat(tmp_path), "ff")
     assert store.file_digest(tmp_path, os.stat(tmp_path)) == "ff"
-    store.put(CONTEXT, [(question("new"), 1)], device="cpu")
-    assert store.check() == []
+    store.put(CONTEXT, [(question("new"), said("new"))], device="cpu")
+    assert check_store(store) == []
     version = sqlite3.connect(store.path).execute("PRAGMA user_version").fetchone()
     assert version == (2,)
 
@@ -361,25 +367,27 @@ def test_a_read_only_store_of_format_1_is_read_as_it_is(tmp_path, as_reader):
     folder.mkdir()
     old_store(folder / "old.sqlite")
     before = (folder / "old.sqlite").read_bytes()
-    code = "print(store.get(context, [question('3')])[0].value, store.identity('m@main')['weights'])"
-    assert as_reader(folder / "old.sqlite", code).stdout == "{'text': '3'} aa\n"
+    code = "print(store.get(context, [question('3')])[0].value['text'], store.identity('m@main')['weights'])"
+    assert as_reader(folder / "old.sqlite", code).stdout == "3 aa\n"
     assert (folder / "old.sqlite").read_bytes() == before
 
 
 def test_answers_of_two_families_of_devices_stand_beside_each_other(store):
     """`same_device=True` once recomputed for ever: what it stored was dropped for the answer that was there."""
-    store.put(CONTEXT, [(question("a"), "of cuda")], device="cuda", batch_size=8)
+    store.put(CONTEXT, [(question("a"), said("of cuda"))], device="cuda", batch_size=8)
     assert store.get(CONTEXT, [question("a")], device="cpu") == [None]
-    store.put(CONTEXT, [(question("a"), "of cpu"), (question("b"), "b")], device="cpu")
-    store.put(CONTEXT, [(question("a"), "of cpu, later")], device="cpu")
+    store.put(CONTEXT, [(question("a"), said("of cpu")), (question("b"), said("b"))], device="cpu")
+    store.put(CONTEXT, [(question("a"), said("of cpu, later"))], device="cpu")
     for device, value in (("cpu", "of cpu"), ("cuda", "of cuda"), (None, "of cuda")):
-        assert store.get(CONTEXT, [question("a")], device=device)[0].value == value
-    assert [answer.value for answer in store.get(CONTEXT, [question("b"), question("a")], device="cpu")] == [
+        assert store.get(CONTEXT, [question("a")], device=device)[0].value["text"] == value
+    assert [
+        answer.value["text"] for answer in store.get(CONTEXT, [question("b"), question("a")], device="cpu")
+    ] == [
         "b",
         "of cpu",
     ]
     assert store.get(CONTEXT, [question("a")], device="mps") == [None]
-    assert (store.info()["answers"], store.check()) == (3, [])
+    assert (store.info()["answers"], check_store(store)) == (3, [])
 
 
 def test_a_file_that_was_replaced_is_another_file(store, tmp_path):
@@ -414,13 +422,13 @@ def test_threads_share_a_store_reading_and_writing(store):
     def work(number):
         for step in range(20):
             asked = [question(f"{number} {step} {row}") for row in range(8)]
-            store.put(CONTEXT, [(each, each) for each in asked], device="cpu")
-            assert [answer.value for answer in store.get(CONTEXT, asked)] == asked
+            store.put(CONTEXT, [(each, said(each)) for each in asked], device="cpu")
+            assert [answer.value["text"] for answer in store.get(CONTEXT, asked)] == asked
         return number
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(work, range(8))) == list(range(8))
-    assert (store.info()["answers"], store.check()) == (8 * 20 * 8, [])
+    assert (store.info()["answers"], check_store(store)) == (8 * 20 * 8, [])
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc")
@@ -444,7 +452,7 @@ def test_a_hundred_handles_share_one_connection_which_is_closed_when_unused(tmp_
 
 def test_a_forked_process_has_its_own_connection_and_leaves_its_parents_alone(store):
     store.put(CONTEXT, [(question("parent"), 1)], device="cpu")
-    with store._transaction(write=True) as connection:  # the child must neither wait for this lock nor end it
+    with store.transaction(write=True) as connection:  # the child must neither wait for this lock nor end it
         connection.execute("DELETE FROM answers")
         if (pid := os.fork()) == 0:
             found = store.get(CONTEXT, [question("parent")])[0]
@@ -475,6 +483,18 @@ def test_a_copy_of_the_file_has_every_answer_after_a_handle_is_closed(store, tmp
     other.communicate(b"\n")
     assert Store(tmp_path / "after.sqlite").get(CONTEXT, [question("a")])[0].value == 1
     assert Store(tmp_path / "before.sqlite").get(CONTEXT, [question("a")]) == [None]  # the twin
+
+
+def test_what_a_killed_process_left_in_the_log_is_settled(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store.sqlite"))
+    settle()
+    assert not Store().path.exists()
+    kill_writers(Store().path, rounds=1)
+    shutil.copy(Store().path, tmp_path / "before.sqlite")
+    settle()
+    shutil.copy(Store().path, tmp_path / "after.sqlite")
+    before, after = (Store(tmp_path / f"{name}.sqlite").info()["answers"] for name in ("before", "after"))
+    assert before < after == Store().info()["answers"]
 
 
 @pytest.mark.parametrize("named", ["mine/store.sqlite", "~/store.sqlite"])
@@ -540,7 +560,7 @@ def test_a_file_written_while_it_is_read_without_locks_is_an_error(tmp_path, as_
     store.put(CONTEXT, [(question("a"), 1)], device="cpu")
     store.close()
     code = """
-with store._transaction(write=False) as connection:
+with store.transaction(write=False) as connection:
     connection.execute('SELECT * FROM answers').fetchall()
     print('read', flush=True); input()
 """

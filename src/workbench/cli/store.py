@@ -17,13 +17,23 @@ Pack = Annotated[Path, typer.Argument(help="The pack's file.")]
 
 @app.command()
 def info(as_json: Json = False) -> None:
-    """Count the answers in the store."""
-    found = workbench.store.Store().info()
+    """Count the answers in the store; those of superseded algorithms apart."""
+    found = workbench.store.Store().info(_algorithms())
     if as_json:
         show_json(found)
         return
     typer.echo(f"{found['path']}: {found['answers']} answers, {found['bytes'] / 1e6:.1f} MB")
-    show([{"what": what, "answers": count} for what, count in sorted(found["by_kind"].items())])
+    rows = [{"what": what, "answers": count} for what, count in sorted(found["by_kind"].items())]
+    old = [
+        {"what": f"{what}, superseded", "answers": count}
+        for what, count in sorted(found["superseded"].items())
+    ]
+    show([*rows, *old])
+    if old:
+        notice(
+            "What is superseded was computed by an older algorithm: it is kept and not used; "
+            "`workbench store prune` removes it."
+        )
 
 
 @app.command()
@@ -35,14 +45,24 @@ def check(
 ) -> None:
     """Read every entry of the store (exit 7 if one is damaged), or of a pack (exit 2)."""
     if pack is not None:
-        _tell(import_module("workbench.store.packs").check_pack(pack))
+        _print_pack(import_module("workbench.store.packs").check_pack(pack))
         return
-    damaged = workbench.store.Store().check(repair=repair)
-    for key in damaged:
-        typer.echo(f"{'removed' if repair else 'damaged'} {key}")
+    store = workbench.store.Store()
+    damaged = import_module("workbench.store.checking").check_store(store, repair=repair)
+    for each in damaged:
+        typer.echo(f"{'removed' if repair else 'damaged'} {each}")
     if damaged and not repair:
-        raise typer.Exit(workbench.errors.StoreFailed.exit_code)
+        raise workbench.errors.StoreFailed(
+            f"{len(damaged)} entries of the store {store.path} are damaged; {workbench.store.REPAIR}"
+        )
     typer.echo("every entry is whole" if not damaged else f"{len(damaged)} entries removed")
+
+
+@app.command()
+def prune() -> None:
+    """Remove the answers of superseded algorithms, which are kept and not used, and give their space back."""
+    store = workbench.store.Store()
+    typer.echo(f"{store.prune(_algorithms())} answers removed from {store.path}")
 
 
 @app.command("export")
@@ -58,7 +78,7 @@ def export_answers(
     ] = None,
 ) -> None:
     """Write answers into one file, which `store import` takes in elsewhere, without weights."""
-    _tell(
+    _print_pack(
         import_module("workbench.store.packs").export_pack(
             workbench.store.Store(), pack, models=model or (), runs=run or ()
         )
@@ -67,7 +87,7 @@ def export_answers(
 
 @app.command("import")
 def import_answers(pack: Pack) -> None:
-    """Take in a pack's answers; those that are there already stay."""
+    """Take in the answers of a pack or of another store; those that are there already stay."""
     taken = import_module("workbench.store.packs").import_pack(workbench.store.Store(), pack)
     typer.echo(f"{taken.new} new answers of {taken.answers} in the pack")
     for name in taken.kept_names:
@@ -76,7 +96,12 @@ def import_answers(pack: Pack) -> None:
         )
 
 
-def _tell(found: Any) -> None:
+def _algorithms() -> dict[str, int]:
+    found: dict[str, int] = import_module("workbench.engines.transformers").ALGORITHMS
+    return found
+
+
+def _print_pack(found: Any) -> None:
     typer.echo(
         f"{found.path}: {found.answers} answers, whole; models: {', '.join(found.models) or 'none named'}"
     )

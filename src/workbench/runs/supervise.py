@@ -24,6 +24,7 @@ from workbench.runs.identity import surroundings
 from workbench.runs.notebooks import last_markdown, read_notebook
 from workbench.runs.plans import Plan, plan
 from workbench.runs.verdict import Outcome, error_of, judge
+from workbench.store import default_path, settle
 
 ENVIRONMENT = {
     "MPLBACKEND": "Agg",
@@ -202,6 +203,7 @@ def _supervise(part: Path, planned: Plan, limit: float | None) -> tuple[Outcome,
         with (part / "stdout.log").open("wb") as out, (part / "stderr.log").open("wb") as err:
             environment = {**_inherited(), "WORKBENCH_RUN": str(part), "JUPYTER_RUNTIME_DIR": name}
             environment["IPYTHONDIR"] = str(private / "ipython")
+            environment["WORKBENCH_STORE"] = str(default_path())  # the notebook has another working folder
             orders = _write_orders(private, planned)
             process = STARTER.get()(Start(orders, out, err, part, environment))
         try:
@@ -211,6 +213,7 @@ def _supervise(part: Path, planned: Plan, limit: float | None) -> tuple[Outcome,
         except KeyboardInterrupt:
             verdict = Outcome("interrupted", 130, {"type": "KeyboardInterrupt", "message": "interrupted"})
         _end(process, private / "kernel.pid")
+        settle()
         seen = read_json(private / "result.json")
         code = process.returncode if process.returncode is not None else 1
         return verdict or judge(code, seen, part / "notebook.ipynb"), seen

@@ -9,13 +9,12 @@ The log is shared memory of one machine: processes on several machines that writ
 it. There each machine has a file of its own, and `workbench store import` merges them.
 """
 
-import json
 import os
 import sqlite3
 import time
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,12 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from workbench.errors import StoreFailed
-from workbench.store.file import RECOVER, REPAIR, log_of
-from workbench.store.names import public_identities
+from workbench.store.contents import count_answers, remove_superseded
+from workbench.store.file import REPAIR, log_of
+from workbench.store.names import identity_in
 from workbench.store.rows import (
     Row,
+    add_context,
     add_first,
     add_others,
     canonical,
@@ -40,7 +41,7 @@ from workbench.store.rows import (
 )
 from workbench.store.sharing import SharedFile, shared
 
-__all__ = ["Answer", "Store", "canonical", "default_path"]
+__all__ = ["REPAIR", "Answer", "Store", "canonical", "default_path", "settle"]
 _KEYS_PER_QUERY = 500
 
 
@@ -66,6 +67,19 @@ def default_path() -> Path:
     path = _whole_path(named)
     os.environ["WORKBENCH_STORE"] = str(path)
     return path
+
+
+def settle() -> None:
+    """Move what processes that have ended left in the default store's log into its file, where that can be done.
+
+    A copy of the file alone then has every answer, and a place where nothing can be written can show it.
+    """
+    path = default_path()
+    if log_of(path).exists():
+        with suppress(StoreFailed):
+            store = Store(path)
+            store.checkpoint()
+            store.close()
 
 
 class Store:
@@ -117,12 +131,8 @@ class Store:
             rows.append(
                 (key_of(shared, question), shared, question, answer, sealed, device, batch_size, made)
             )
-        with self._transaction(write=True) as connection:
-            connection.execute(
-                "INSERT INTO contexts VALUES (?, ?) ON CONFLICT DO UPDATE SET context = excluded.context "
-                "WHERE context != excluded.context",  # a damaged one
-                (shared, context),
-            )
+        with self.transaction(write=True) as connection:
+            add_context(connection, shared, context)
             if add_first(connection, rows) < len(rows):
                 add_others(connection, rows)
 
@@ -133,7 +143,7 @@ class Store:
             StoreFailed: the entry is damaged, or the store cannot be read.
         """
         name, stamp = plain(str(path)), _stamp(stat)
-        with self._transaction(write=False) as connection:
+        with self.transaction(write=False) as connection:
             row = connection.execute(
                 "SELECT digest, checksum FROM files WHERE path = ? AND stamp = ?", (name, stamp)
             ).fetchone()
@@ -155,7 +165,7 @@ class Store:
             StoreFailed: the entry is damaged, or the store cannot be read.
         """
         name = plain(name)
-        with self._transaction(write=False) as connection:
+        with self.transaction(write=False) as connection:
             row = connection.execute(
                 "SELECT identity, checksum FROM identities WHERE name = ?", (name,)
             ).fetchone()
@@ -164,7 +174,7 @@ class Store:
     def remember_identity(self, name: str, identity: dict[str, Any]) -> None:
         """Remember what a model name stands for, so that its answers are found without its weights."""
         name, text = plain(name), plain(canonical(identity))
-        with self._transaction(write=False) as connection:
+        with self.transaction(write=False) as connection:
             known = connection.execute("SELECT identity FROM identities WHERE name = ?", (name,)).fetchone()
         if known != (text,):
             self._remember("identities", (name, text, checksum_of(name, text)))
@@ -175,13 +185,14 @@ class Store:
         Raises:
             StoreFailed: an entry is damaged, or the store cannot be read.
         """
-        with self._transaction(write=False) as connection:
+        with self.transaction(write=False) as connection:
             rows = connection.execute("SELECT * FROM identities ORDER BY name").fetchall()
-        return {name: self._identity(name, text, checksum) for name, text, checksum in rows}
+        found = {row[0]: self._identity(*row) for row in rows}
+        return {name: about for name, about in found.items() if about is not None}
 
     def contexts(self) -> list[str]:
         """All contexts that have answers, in a fixed order."""
-        with self._transaction(write=False) as connection:
+        with self.transaction(write=False) as connection:
             rows = connection.execute("SELECT context FROM contexts ORDER BY digest").fetchall()
         return [context for (context,) in rows]
 
@@ -191,49 +202,41 @@ class Store:
         Raises:
             StoreFailed: an entry is damaged.
         """
-        with self._transaction(write=False) as connection:
-            rows = connection.execute(
-                "SELECT key, question, answer, checksum, device, batch_size, made FROM answers WHERE context = ? "
-                "ORDER BY key",
-                (digest_of(context),),
-            ).fetchall()
-        return [(row[1], self._value(*row), *row[4:6]) for row in rows]
+        found = []
+        for key, _, question, answer, checksum, device, batch_size, made in self.rows([context]):
+            value = self._value(key, question, answer, checksum, device, batch_size, made)
+            found.append((question, value, device, batch_size))
+        return found
 
-    def info(self) -> dict[str, Any]:
-        """Count what is in the store: answers by kind and model, size in bytes."""
-        with self._transaction(write=False) as connection:
-            rows = connection.execute(
-                "SELECT c.context, count(*) FROM answers a JOIN contexts c ON a.context = c.digest GROUP BY a.context"
-            ).fetchall()
-        names = {about["weights"]: name for name, about in public_identities(self.identities()).items()}
-        counts: dict[str, int] = {}
-        for context, count in rows:
-            fields = json.loads(context)
-            model = names.get(fields.get("weights"), str(fields.get("weights"))[:12])
-            label = f"{fields.get('kind')} {model} {fields.get('dtype')}"
-            counts[label] = counts.get(label, 0) + count
+    def rows(self, contexts: Iterable[str]) -> Iterator[Row]:
+        """The rows of all answers in these contexts, ordered by key, as they are in the file."""
+        wanted = {digest_of(context) for context in contexts}
+        with self.transaction(write=False) as connection:
+            for row in connection.execute("SELECT * FROM answers ORDER BY key"):
+                if row[1] in wanted:
+                    yield row
+
+    def info(self, algorithms: Mapping[str, int] | None = None) -> dict[str, Any]:
+        """Count what is in the store, also where some of it is damaged: answers by kind and model, size in bytes.
+
+        Args:
+            algorithms: today's by kind; answers by others are kept and not used, and counted apart as `superseded`.
+        """
+        with self.transaction(write=False) as connection:
+            counts = count_answers(connection, algorithms)
         size = sum(path.stat().st_size for path in (self.path, log_of(self.path)) if path.exists())
-        return {"path": str(self.path), "bytes": size, "answers": sum(counts.values()), "by_kind": counts}
+        return {"path": str(self.path), "bytes": size, **counts}
 
-    def check(self, *, repair: bool = False) -> list[str]:
-        """Read every entry and list the keys of damaged ones; `repair` removes those, to be computed again."""
-        with self._transaction(write=repair) as connection:
-            whole = connection.execute("PRAGMA integrity_check").fetchone()[0]
-            if whole != "ok":
-                raise StoreFailed(f"{self.path} is damaged as a database: {whole}; {RECOVER}")
-            damaged = [
-                key
-                for key, context, question, *rest in connection.execute("SELECT * FROM answers")
-                if key not in (key_of(context, question), key_of(context, question, rest[2]))
-                or not is_sealed(question, *rest)
-            ]
-            if repair:
-                connection.executemany("DELETE FROM answers WHERE key = ?", [(key,) for key in damaged])
-        return [key.hex() for key in damaged]
+    def prune(self, algorithms: Mapping[str, int]) -> int:
+        """Remove the answers by superseded algorithms, and give their space back; says how many they were."""
+        with self.transaction(write=True) as connection:
+            removed = remove_superseded(connection, algorithms)
+        self._file.vacuum()
+        return removed
 
     def checkpoint(self) -> None:
         """Move what is committed into the store's file, so that a copy of that file alone has every answer."""
-        with self._transaction(write=False):
+        with self.transaction(write=False):
             pass  # opened
         self._file.checkpoint()
 
@@ -249,14 +252,19 @@ class Store:
             self._shared = shared(self.path)
         return self._shared
 
-    def _transaction(self, *, write: bool) -> AbstractContextManager[sqlite3.Connection]:
+    def transaction(self, *, write: bool) -> AbstractContextManager[sqlite3.Connection]:
+        """A transaction of this thread, for those who read or write many rows.
+
+        Raises:
+            StoreFailed: whatever SQLite found wrong.
+        """
         return self._file.transaction(write=write)
 
     def _find(self, asked: dict[bytes, str]) -> dict[bytes, Answer]:
         """The answers under these keys, each given to this question."""
         found: dict[bytes, Answer] = {}
         keys = list(asked)
-        with self._transaction(write=False) as connection:
+        with self.transaction(write=False) as connection:
             for start in range(0, len(keys), _KEYS_PER_QUERY):
                 part = keys[start : start + _KEYS_PER_QUERY]
                 marks = ",".join("?" * len(part))
@@ -279,10 +287,11 @@ class Store:
                 pass
         raise self._damaged(f"the answer {_shown(key)}")
 
-    def _identity(self, name: str, text: str, checksum: int) -> dict[str, Any]:
-        if not isinstance(text, str) or checksum != checksum_of(name, text):
-            raise self._damaged(f"what is remembered of the model {name!r}")
-        return json.loads(text)
+    def _identity(self, name: str, text: object, checksum: object) -> dict[str, Any] | None:
+        try:
+            return identity_in(name, text, checksum)
+        except ValueError:
+            raise self._damaged(f"what is remembered of the model {name!r}") from None
 
     def _remember(self, table: str, row: tuple[str | int, ...]) -> None:
         """Keep what can be found again: where the store is read-only, it is not kept, with one notice."""
@@ -295,7 +304,7 @@ class Store:
                 )
             return
         marks = ",".join("?" * len(row))
-        with self._transaction(write=True) as connection:
+        with self.transaction(write=True) as connection:
             connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row)
 
     def _damaged(self, what: str) -> StoreFailed:

@@ -82,7 +82,8 @@ def connect_read_only(path: Path) -> tuple[sqlite3.Connection, bool]:
         version = _format_of(connection, path)
     except sqlite3.OperationalError as error:
         log = log_of(path)
-        if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")) or not path.exists():
+        name = getattr(error, "sqlite_errorname", "")  # none where Python could not decode
+        if not name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")) or not path.exists():
             raise
         if log.exists() and log.stat().st_size:
             raise StoreFailed(
@@ -133,8 +134,15 @@ def remedy(error: sqlite3.Error) -> str:
 
 
 def schema_of(connection: sqlite3.Connection) -> dict[str, str]:
-    """The statements that made what is in the file, by name."""
-    rows = connection.execute("SELECT name, sql FROM main.sqlite_master WHERE name NOT LIKE 'sqlite_%'")
+    """The statements that made what is in the file, by name.
+
+    Raises:
+        sqlite3.Error: they cannot be read.
+    """
+    try:
+        rows = connection.execute("SELECT name, sql FROM main.sqlite_master").fetchall()
+    except UnicodeDecodeError as error:  # SQLite's message quotes the damaged schema
+        raise sqlite3.DatabaseError("malformed database schema") from error
     return {name: " ".join(str(sql).split()) for name, sql in rows}
 
 
@@ -172,6 +180,8 @@ def _format_of(connection: sqlite3.Connection, path: Path) -> int:
         raise StoreFailed(f"{path} has format {version}, this workbench reads up to {FORMAT}; update it")
     if tables and (version not in TABLES or not TABLES[version].items() <= tables.items()):
         raise StoreFailed(f"the tables of {path} are not those of a store of format {version}; {RECOVER}")
+    if any(statement.upper().startswith("CREATE TRIGGER") for statement in tables.values()):
+        raise StoreFailed(f"{path} has triggers, which a store has not; drop them, or {_ELSEWHERE}")
     return version if tables else 0
 
 

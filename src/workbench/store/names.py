@@ -1,7 +1,41 @@
-"""What the models that a store remembers are called outside this machine."""
+"""What a store remembers of models, and what they are called outside this machine."""
 
+import json
 from pathlib import Path
+from types import NoneType
 from typing import Any
+
+from workbench.store.rows import checksum_of
+
+# The fields of `models.identity.Identity` that are remembered; a test holds the two together.
+IDENTITY: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "folder": (NoneType,),
+    "hub_id": (str, NoneType),
+    "commit": (str, NoneType),
+    "weights": (str,),
+    "tokenizer": (str,),
+    "architecture": (str,),
+    "is_encoder_decoder": (bool,),
+    "context_length": (int,),
+}
+
+
+def identity_in(name: str, text: object, checksum: object) -> dict[str, Any] | None:
+    """The identity in a row; None where it was written with other fields than today's, by another version.
+
+    Raises:
+        ValueError: the row is damaged.
+    """
+    if not isinstance(text, str) or checksum != checksum_of(name, text):
+        raise ValueError("its checksum does not fit")
+    try:
+        about = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(about, dict) or about.keys() != IDENTITY.keys():
+        return None
+    return about if all(type(about[field]) in kinds for field, kinds in IDENTITY.items()) else None
 
 
 def public_identities(identities: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -1,29 +1,30 @@
 """Answer packs: the answers of chosen models in one file, for those who have neither the weights nor the hardware.
 
-A pack is a zip of `pack.json` (format, which name stood for which weights, the contexts, counts, and the SHA-256 of the
-answers) and `answers.jsonl` (one answer per line; arrays as base64 of an .npy file). Nothing in it is executed or unpickled.
-It is checked as a whole before a single answer is taken in. The same store gives the same bytes.
+A pack is a store's file without a log, which names no folder of the machine that made it; named in WORKBENCH_STORE it answers
+as it is, also where it cannot be written. Before anything is taken from it, its tables must be exactly those of a store
+(no triggers, views or generated columns), its pages each used once, and every row whole and possible. The same answers
+give the same bytes. A store of another machine is taken in the same way.
 """
 
-import base64
-import io
 import json
-import zipfile
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from workbench.atomic import make_folder, written_whole
-from workbench.errors import BadInput, UnknownName
+from workbench.errors import BadInput, StoreFailed, UnknownName
 from workbench.store import Store, canonical
-from workbench.store.names import public_identities
+from workbench.store.checking import damaged_rows, expect_whole_database
+from workbench.store.file import REPAIR, TABLES, connect_read_only, create_tables, schema_of
+from workbench.store.forms import expect_context
+from workbench.store.names import identity_in, public_identities
+from workbench.store.rows import Row, add_context, add_first, add_others, checksum_of, digest_of, key_of
 
-FORMAT = 1
-_KIND = "workbench answer pack"
-_BATCH = 5000
-_ENTRY = {"context": int, "question": str, "device": str, "batch_size": int}
+_LONGEST = 1 << 28  # bytes of a field; the states of a text at all layers of the largest model are 4 MB
+_ASK_AGAIN = "ask for it again, or export it again"
 
 
 @dataclass(frozen=True)
@@ -85,49 +86,47 @@ def export_pack(
         raise UnknownName(
             f"the store {store.path} has no such answers; it has those of: {_names(identities) or 'no named model'}"
         )
-    body = "".join(_lines(store, chosen)).encode()
-    header = {
-        "kind": _KIND,
-        "format": FORMAT,
-        "identities": public_identities(
-            {name: about for name, about in identities.items() if about["weights"] in known}
-        ),
-        "contexts": chosen,
-        "answers": body.count(b"\n"),
-        "sha256": sha256(body).hexdigest(),
-    }
-    _write_zip(path, header, body)
+    named = {name: about for name, about in identities.items() if about["weights"] in known}
+    make_folder(path.parent)
+    with written_whole(path) as aside:
+        aside.unlink(missing_ok=True)
+        try:
+            _write(aside, store, chosen, public_identities(named))
+        except sqlite3.Error as error:
+            raise StoreFailed(
+                f"could not write {path}: {error}; free some space or choose another folder"
+            ) from error
+        with _opened(aside) as pack:
+            damaged = next(damaged_rows(pack, strict=True), None)
+        if damaged is not None:
+            raise StoreFailed(f"the store {store.path} is damaged ({damaged}); {REPAIR}")
     return check_pack(path)
 
 
 def import_pack(store: Store, path: Path) -> Taken:
-    """Take a pack's answers in; what is there already stays. A name that means other weights here keeps its meaning.
+    """Take in a pack's answers, or another store's, all in one transaction; what is there already stays.
+
+    A name that means other weights here keeps its meaning. Other processes wait to write while answers are copied.
 
     Raises:
         BadInput: no pack, a damaged one, or one of a newer format; nothing is taken in then.
-        StoreFailed: the store did not take it; batches before are kept, and importing again is safe.
+        StoreFailed: the store did not take it; nothing is taken in then.
     """
-    header, entries = _read(path)
-    before = store.info()["answers"]
-    of_context: dict[int, list[dict[str, Any]]] = {}
-    for entry in entries:
-        of_context.setdefault(entry["context"], []).append(entry)
-    for number, part in of_context.items():
-        for group in _alike(part):
-            for start in range(0, len(group), _BATCH):
-                pairs = [(entry["question"], _value(entry)) for entry in group[start : start + _BATCH]]
-                first = group[0]
-                store.put(
-                    header["contexts"][number], pairs, device=first["device"], batch_size=first["batch_size"]
-                )
-    kept = []
-    for name, identity in header["identities"].items():
-        here = store.identity(name)
-        if here is not None and here["weights"] != identity["weights"]:
-            kept.append(name)
-        else:
-            store.remember_identity(name, identity)
-    return Taken(len(entries), store.info()["answers"] - before, tuple(kept))
+    with _opened(path) as pack:
+        _expect_whole(pack, path)
+        named = public_identities(_identities(pack))
+        kept = [name for name, about in named.items() if _means_other(store.identity(name), about)]
+        with store.transaction(write=True) as connection:
+            for (context,) in pack.execute("SELECT context FROM contexts"):
+                add_context(connection, digest_of(context), context)
+            count = pack.execute("SELECT count(*) FROM answers").fetchone()[0]
+            new = add_first(connection, (row for row in _answers(pack) if row[0] == key_of(*row[1:3])))
+            if new < count:
+                new += add_others(connection, _answers(pack))
+        for name, about in named.items():
+            if name not in kept:
+                store.remember_identity(name, about)
+    return Taken(count, new, tuple(kept))
 
 
 def check_pack(path: Path) -> PackInfo:
@@ -136,21 +135,24 @@ def check_pack(path: Path) -> PackInfo:
     Raises:
         BadInput: as `import_pack`.
     """
-    header, entries = _read(path)
-    settings = []
-    for context in header["contexts"]:
-        fields = json.loads(context)
-        names = [
-            name for name, about in header["identities"].items() if about["weights"] == fields.get("weights")
-        ]
-        model = names[0] if names else str(fields.get("weights"))[:12]
-        rest = [
-            f"{k}={canonical(v)}"
-            for k, v in fields.items()
-            if k not in ("kind", "weights", "tokenizer", "dtype")
-        ]
-        settings.append(f"{fields.get('kind')} {model} {fields.get('dtype')}: {' '.join(rest)}")
-    return PackInfo(path, tuple(header["identities"]), len(entries), tuple(settings))
+    with _opened(path) as pack:
+        _expect_whole(pack, path)
+        named = public_identities(_identities(pack))
+        contexts = [row[0] for row in pack.execute("SELECT context FROM contexts ORDER BY digest")]
+        answers = pack.execute("SELECT count(*) FROM answers").fetchone()[0]
+    return PackInfo(path, tuple(named), answers, tuple(_setting(context, named) for context in contexts))
+
+
+def _setting(context: str, named: dict[str, dict[str, Any]]) -> str:
+    fields = expect_context(context)
+    names = [name for name, about in named.items() if about["weights"] == fields["weights"]]
+    model = names[0] if names else fields["weights"][:12]
+    rest = [
+        f"{key}={canonical(value)}"
+        for key, value in fields.items()
+        if key not in ("kind", "weights", "tokenizer", "dtype")
+    ]
+    return f"{fields['kind']} {model} {fields['dtype']}: {' '.join(rest)}"
 
 
 def _digests_of(name: str, identities: dict[str, dict[str, Any]], digests: set[str]) -> set[str]:
@@ -170,59 +172,74 @@ def _names(identities: dict[str, dict[str, Any]]) -> str:
     return ", ".join(dict.fromkeys(about["name"] for about in public_identities(identities).values()))
 
 
-def _lines(store: Store, contexts: Sequence[str]) -> Iterator[str]:
-    for number, context in enumerate(contexts):
-        for question, value, device, batch_size in store.entries(context):
-            raw = isinstance(value, bytes)
-            answer = {"npy": base64.b64encode(value).decode()} if raw else {"answer": value}
-            entry = {"context": number, "question": question, "device": device, "batch_size": batch_size}
-            yield canonical({**entry, **answer}) + "\n"
+def _means_other(here: dict[str, Any] | None, there: dict[str, Any]) -> bool:
+    return here is not None and here["weights"] != there["weights"]
 
 
-def _write_zip(path: Path, header: dict[str, Any], body: bytes) -> None:
-    make_folder(path.parent)
-    with written_whole(path) as aside, zipfile.ZipFile(aside, "w") as archive:
-        for name, content in (("pack.json", canonical(header).encode()), ("answers.jsonl", body)):
-            member = zipfile.ZipInfo(name)  # its date is fixed, so the same answers give the same bytes
-            member.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(member, content)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Header and answers, after every check."""
+def _write(path: Path, store: Store, contexts: Sequence[str], named: dict[str, dict[str, Any]]) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
     try:
-        with zipfile.ZipFile(path) as archive:
-            header = json.loads(archive.read("pack.json"))
-            body = archive.read("answers.jsonl")
-    except FileNotFoundError:
-        raise BadInput(f"no pack at {path}; `workbench store export FILE` writes one") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise BadInput(f"{path} is no whole answer pack ({error}); ask for it again") from error
-    if not isinstance(header, dict) or header.get("kind") != _KIND:
-        raise BadInput(f"{path} is no answer pack of the workbench")
-    if header["format"] > FORMAT:
-        raise BadInput(
-            f"{path} has format {header['format']}, this workbench reads up to {FORMAT}; update it"
+        connection.execute("PRAGMA journal_mode = OFF")  # a file that is not finished is thrown away
+        connection.execute("BEGIN")
+        create_tables(connection)
+        for context in contexts:
+            add_context(connection, digest_of(context), context)
+        add_first(connection, store.rows(contexts))
+        connection.executemany(
+            "INSERT INTO identities VALUES (?, ?, ?)",
+            [(name, canonical(about), checksum_of(name, canonical(about))) for name, about in named.items()],
         )
-    if sha256(body).hexdigest() != header["sha256"]:
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A pack's file, opened read-only in one transaction; whatever SQLite finds wrong with it is an error of the pack.
+
+    Raises:
+        BadInput: there is none, or it is none.
+    """
+    if not path.is_file():
+        raise BadInput(f"no pack at {path}; `workbench store export FILE` writes one")
+    connection = None
+    try:
+        connection, _ = connect_read_only(path)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
+        connection.execute("BEGIN")
+        yield connection
+    except StoreFailed as error:
+        if connection is not None:  # of the store that takes it in
+            raise
+        raise BadInput(f"{path} is no answer pack: {error}") from error
+    except sqlite3.Error as error:
         raise BadInput(
-            f"the answers in {path} are not those that were packed (their checksum differs); ask for it again"
-        )
-    entries = [json.loads(line) for line in io.BytesIO(body)]
-    for number, entry in enumerate(entries, start=1):
-        typed = all(isinstance(entry.get(field), kind) for field, kind in _ENTRY.items())
-        if not typed or not 0 <= entry["context"] < len(header["contexts"]):
-            raise BadInput(f"answer {number} in {path} is incomplete; ask for the pack again")
-    return header, entries
+            f"{path} is no whole answer pack ({error}); {_ASK_AGAIN} (before version 0.2 packs were zip files)"
+        ) from error
+    finally:
+        if connection is not None:
+            connection.close()
 
 
-def _alike(entries: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Entries that were computed on one kind of device in batches of one size, as the store takes them."""
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for entry in entries:
-        groups.setdefault((entry["device"], entry["batch_size"]), []).append(entry)
-    return list(groups.values())
+def _expect_whole(pack: sqlite3.Connection, path: Path) -> None:
+    version = pack.execute("PRAGMA main.user_version").fetchone()[0]
+    if schema_of(pack) != TABLES[version]:
+        raise BadInput(f"{path} has other tables than an answer pack, or more; {_ASK_AGAIN}")
+    try:
+        expect_whole_database(pack)
+    except ValueError as error:
+        raise BadInput(f"{path} is no whole answer pack ({error}); {_ASK_AGAIN}") from error
+    damaged = next(damaged_rows(pack, strict=True), None)
+    if damaged is not None:
+        raise BadInput(f"{path} is damaged ({damaged}); {_ASK_AGAIN}")
 
 
-def _value(entry: dict[str, Any]) -> Any:
-    return base64.b64decode(entry["npy"]) if "npy" in entry else entry["answer"]
+def _answers(pack: sqlite3.Connection) -> Iterable[Row]:
+    return pack.execute("SELECT * FROM answers ORDER BY key")
+
+
+def _identities(pack: sqlite3.Connection) -> dict[str, dict[str, Any]]:
+    rows = pack.execute("SELECT * FROM identities ORDER BY name").fetchall()
+    found = {name: identity_in(name, text, checksum) for name, text, checksum in rows}
+    return {name: about for name, about in found.items() if about is not None}

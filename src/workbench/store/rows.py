@@ -75,6 +75,15 @@ def value_of(answer: str | bytes) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
+def add_context(connection: sqlite3.Connection, digest: bytes, context: str) -> None:
+    """Add a context, or put right what is there under its digest and is damaged."""
+    connection.execute(
+        "INSERT INTO contexts VALUES (?, ?) ON CONFLICT DO UPDATE SET context = excluded.context "
+        "WHERE context != excluded.context",
+        (digest, context),
+    )
+
+
 def add_first(connection: sqlite3.Connection, rows: Iterable[Row]) -> int:
     """Add answers to questions that have none; says how many those were."""
     statement = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)"

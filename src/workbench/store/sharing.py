@@ -62,12 +62,12 @@ class SharedFile:
 
     def checkpoint(self) -> None:
         """Move what is committed from the log into the file, so that a copy of the file alone is whole; waits for nobody."""
-        with self._lock:
-            if self._open and not self.is_read_only:
-                try:
-                    self._open[0].execute("PRAGMA wal_checkpoint(PASSIVE)")
-                except sqlite3.Error as error:
-                    raise StoreFailed(f"the store {self.path} failed: {error}; {remedy(error)}") from error
+        if self._open:
+            self._maintain("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def vacuum(self) -> None:
+        """Give the space of deleted rows back."""
+        self._maintain("VACUUM")
 
     def close(self) -> None:
         """Close the connection; the next transaction opens another."""
@@ -84,6 +84,15 @@ class SharedFile:
             self._open.append(connection)
             self._state = state_of(self.path, lockless=self._lockless)
         return self._open[0]
+
+    def _maintain(self, statement: str) -> None:
+        """Do what SQLite does outside of transactions; nothing where the file cannot be written."""
+        with self._lock:
+            try:
+                if not self.is_read_only:
+                    self._connected().execute(statement)
+            except sqlite3.Error as error:
+                raise StoreFailed(f"the store {self.path} failed: {error}; {remedy(error)}") from error
 
     def _expect_unchanged(self) -> None:
         if self._lockless and self._state != state_of(self.path, lockless=True):

@@ -1,0 +1,68 @@
+"""How many answers a store has, to whom and how they were asked; also where some of its rows are damaged."""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from workbench.store.names import identity_in, public_identities
+
+
+def count_answers(connection: sqlite3.Connection, algorithms: Mapping[str, int] | None) -> dict[str, Any]:
+    """Count answers by kind, model and dtype; those by other algorithms than these apart, as `superseded`."""
+    connection.text_factory = bytes  # nothing is expected of damaged text
+    try:
+        counts = connection.execute("SELECT context, count(*) FROM answers GROUP BY context").fetchall()
+        contexts = dict(connection.execute("SELECT digest, context FROM contexts").fetchall())
+        names = _names_by_weights(connection.execute("SELECT * FROM identities ORDER BY name"))
+    finally:
+        connection.text_factory = str
+    used: Counter[str] = Counter()
+    superseded: Counter[str] = Counter()
+    for digest, count in counts:
+        fields, label = _settings_in(contexts.get(digest)), "unknown settings"
+        if fields is not None:
+            weights = str(fields.get("weights"))
+            label = f"{fields.get('kind')} {names.get(weights, weights[:12])} {fields.get('dtype')}"
+        (superseded if _is_superseded(fields, algorithms) else used)[label] += count
+    total = used.total() + superseded.total()
+    return {"answers": total, "by_kind": dict(used), "superseded": dict(superseded)}
+
+
+def remove_superseded(connection: sqlite3.Connection, algorithms: Mapping[str, int]) -> int:
+    """Remove the answers by other algorithms than these; says how many they were."""
+    contexts = connection.execute("SELECT digest, CAST(context AS BLOB) FROM contexts").fetchall()
+    old = [(digest,) for digest, context in contexts if _is_superseded(_settings_in(context), algorithms)]
+    removed = connection.executemany("DELETE FROM answers WHERE context = ?", old).rowcount
+    connection.executemany("DELETE FROM contexts WHERE digest = ?", old)
+    return removed if old else 0
+
+
+def _is_superseded(fields: dict[str, Any] | None, algorithms: Mapping[str, int] | None) -> bool:
+    """Whether nobody finds these answers any more, since today's algorithm is another."""
+    kind = None if fields is None else fields.get("kind")
+    if fields is None or not algorithms or not isinstance(kind, str) or kind not in algorithms:
+        return False
+    return bool(fields.get("algorithm") != algorithms[kind])
+
+
+def _settings_in(context: object) -> dict[str, Any] | None:
+    """The settings that a context names; None where it is damaged."""
+    try:
+        fields = json.loads(context)  # type: ignore[arg-type]
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _names_by_weights(rows: Iterable[tuple[Any, Any, Any]]) -> dict[str, str]:
+    found = {}
+    for name, text, checksum in rows:
+        try:
+            about = identity_in(name.decode(), text.decode(), checksum)
+        except (ValueError, AttributeError):  # damaged, or no text at all
+            continue
+        if about is not None:
+            found[name.decode()] = about
+    return {about["weights"]: name for name, about in public_identities(found).items()}

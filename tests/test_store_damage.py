@@ -1,0 +1,173 @@
+"""Damage in any table of a store is found and repaired, and what is old or impossible is shown as it is."""
+
+import json
+import random
+import re
+import sqlite3
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.test_packs import HERE, array, context, scores
+from workbench.cli import app
+from workbench.errors import StoreFailed
+from workbench.store import Store, canonical
+from workbench.store.checking import check_store
+from workbench.store.file import log_of
+from workbench.store.rows import seal
+
+NEW = canonical({"kind": "score", "weights": "aa", "tokenizer": "tt", "dtype": "float32", "algorithm": 1})
+
+
+@pytest.fixture
+def full(tmp_path):
+    store = Store(tmp_path / "store.sqlite")
+    store.remember_identity("bigscience/bloomz-560m@main", HERE)
+    store.remember_file(tmp_path, tmp_path.stat(), "ff")
+    store.put(NEW, [(f"q{n}", scores(-n / 3)) for n in range(5)], device="cuda", batch_size=8)
+    store.put(context("aa", "states"), [("q", array())], device="cuda")
+    return store
+
+
+def change(store, statement, *values):
+    with store.transaction(write=True) as connection:
+        connection.execute(statement, values)
+
+
+def resealed(store, answer):
+    with store.transaction(write=True) as connection:
+        row = connection.execute(
+            "SELECT device, batch_size, made FROM answers WHERE question = 'q0'"
+        ).fetchone()
+        connection.execute(
+            "UPDATE answers SET answer = ?, checksum = ? WHERE question = 'q0'",
+            (answer, seal("q0", answer, *row)),
+        )
+
+
+DAMAGE = {
+    "an answer": (lambda s: change(s, "UPDATE answers SET answer = '1' WHERE question = 'q0'"), "answers [0-9a-f]{40}: its checksum"),
+    "a device": (lambda s: change(s, "UPDATE answers SET device = 'cpu' WHERE question = 'q0'"), "answers .* checksum"),
+    "a key": (lambda s: change(s, "UPDATE answers SET key = 'key' WHERE question = 'q0'"), "answers 6b6579: its key"),
+    "a type": (lambda s: change(s, "UPDATE answers SET answer = 1.5, batch_size = 'x' WHERE question = 'q0'"), "answers .* checksum"),
+    "no text": (lambda s: change(s, "UPDATE answers SET question = CAST(x'ff' AS TEXT) WHERE question = 'q0'"), "answers .* checksum"),
+    "not a number": (lambda s: resealed(s, canonical(scores()).replace("-0.1", "NaN")), "answers .* no number of at most 0"),
+    "above 0": (lambda s: resealed(s, canonical(scores(0.5))), "answers .* no number of at most 0"),
+    "another record": (lambda s: resealed(s, "[]"), "answers .* no record"),
+    "a context": (lambda s: change(s, "UPDATE contexts SET context = replace(context, 'score', 'scorf')"), "contexts .* digest"),
+    "a digest": (lambda s: change(s, "UPDATE contexts SET digest = 7 WHERE context LIKE '%score%'"), "contexts 37: its digest"),
+    "an identity": (lambda s: change(s, "UPDATE identities SET identity = replace(identity, 'aa', 'ab')"), "identities 'big.*main': its checksum"),
+    "an identity of no text": (lambda s: change(s, "UPDATE identities SET identity = x'ff'"), "identities .* checksum"),
+    "a name": (lambda s: change(s, "UPDATE identities SET name = ?", "\x1b[2J"), r"identities '.x1b\[2J'.* checksum"),
+    "a file": (lambda s: change(s, "UPDATE files SET digest = 'fe'"), "files .* checksum"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", DAMAGE)
+def test_damage_in_any_table_is_found_named_and_repaired_and_nobody_crashes(full, monkeypatch, where):
+    """Once only answers had checksums: the rest was "whole", and `store info` crashed."""
+    monkeypatch.setenv("WORKBENCH_STORE", str(full.path))
+    assert check_store(full) == []  # the twin
+    damage, message = DAMAGE[where]
+    damage(full)
+    [found] = check_store(full)
+    assert re.search(message, str(found)), str(found)
+    info = CliRunner().invoke(app, ["store", "info"])
+    assert (info.exit_code, "6 answers" in info.output) == (0, True)
+    told = CliRunner().invoke(app, ["store", "check"])
+    assert f"damaged {found}" in told.output
+    assert isinstance(told.exception, StoreFailed)
+    assert "`workbench store check --repair`" in str(told.exception)
+    assert "1 entries removed" in CliRunner().invoke(app, ["store", "check", "--repair"]).output
+    assert check_store(full) == []
+
+
+def test_a_damaged_row_is_a_sentence_for_whoever_asks_for_it(full):
+    change(full, "UPDATE identities SET identity = replace(identity, 'aa', 'ab')")
+    change(full, "UPDATE files SET digest = 'fe'")
+    resealed(full, "[" * 100_000)
+    for use in (
+        lambda: full.identity("bigscience/bloomz-560m@main"),
+        full.identities,
+        lambda: full.file_digest(full.path.parent, full.path.parent.stat()),
+        lambda: full.get(NEW, ["q0"]),
+    ):
+        with pytest.raises(StoreFailed, match=r"damaged .*check --repair"):
+            use()
+
+
+def test_an_identity_of_another_version_is_not_known_and_not_damaged(full):
+    full.remember_identity("m", {"name": "m", "weights": "aa"})
+    assert (full.identity("m"), list(full.identities())) == (None, ["bigscience/bloomz-560m@main"])
+    assert check_store(full) == []
+
+
+def test_answers_whose_settings_are_lost_are_found_and_get_them_back(full):
+    change(full, "UPDATE contexts SET context = 'x'")
+    assert full.get(NEW, ["q1"])[0].value == scores(-1 / 3)
+    full.put(NEW, [("new", scores())], device="cpu")
+    assert NEW in full.contexts()
+    check_store(full, repair=True)
+    name = "bigscience/bloomz-560m@main float32"
+    assert full.info()["by_kind"] == {f"score {name}": 6, "unknown settings": 1}
+
+
+def test_superseded_answers_are_counted_apart_kept_and_pruned(full, monkeypatch):
+    full.put(canonical({**json.loads(NEW), "algorithm": 0}), [("q", scores())], device="cpu")
+    today = {"score": 1, "states": 1}
+    info = full.info(today)
+    assert info["by_kind"] == {"score bigscience/bloomz-560m@main float32": 5}
+    assert info["superseded"] == {
+        "score bigscience/bloomz-560m@main float32": 1,
+        "states bigscience/bloomz-560m@main float32": 1,
+    }
+    assert (full.info()["superseded"], info["answers"]) == ({}, 7)  # the twin
+    assert (full.prune(today), full.prune(today)) == (2, 0)
+    assert (full.info(today)["answers"], full.info(today)["superseded"], check_store(full)) == (5, {}, [])
+
+
+def test_info_counts_the_log(full):
+    assert full.info()["bytes"] == full.path.stat().st_size + log_of(full.path).stat().st_size
+    assert log_of(full.path).stat().st_size > 0
+
+
+def test_the_log_shrinks_once_a_reader_that_held_it_is_gone(full):
+    """SQLite can reuse no part of the log that a reader may need; what grew meanwhile once stayed."""
+    reader = sqlite3.connect(full.path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM answers").fetchone()
+    for turn in range(3):
+        many = [(f"{turn} {n}", {**scores(), "tokens": ["y" * 2000]}) for n in range(1500)]
+        full.put(NEW, many, device="cpu")
+    assert log_of(full.path).stat().st_size > 8_000_000
+    reader.close()
+    full.checkpoint()
+    full.put(NEW, [("one more", scores())], device="cpu")
+    assert log_of(full.path).stat().st_size <= 4 << 20
+
+
+@pytest.mark.parametrize("turns", [25, pytest.param(1000, marks=pytest.mark.soak)])
+def test_one_flipped_bit_in_a_store_is_one_sentence_or_changes_nothing(full, tmp_path, turns):
+    expected = [answer.value for answer in full.get(NEW, [f"q{n}" for n in range(5)])]
+    full.close()
+    good, dice, seen = full.path.read_bytes(), random.Random(1), 0
+    for turn in range(turns):
+        raw = bytearray(good)
+        raw[dice.randrange(len(raw))] ^= 1 << dice.randrange(8)
+        bad = tmp_path / f"{turn}.sqlite"
+        bad.write_bytes(raw)
+        for use in (
+            lambda s: s.get(NEW, [f"q{n}" for n in range(5)]),
+            Store.info,
+            check_store,
+            Store.identities,
+            Store.contexts,
+        ):
+            try:
+                found = use(Store(bad))
+            except StoreFailed:
+                seen += 1
+                continue
+            if isinstance(found, list) and found and hasattr(found[0], "value"):
+                assert [answer and answer.value for answer in found] == expected
+    assert seen > 0
