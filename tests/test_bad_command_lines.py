@@ -56,6 +56,7 @@ COMMANDS = {
     "store check": ([], {0: FILES}),
     "store export": (["out.pack"], {"--model": NAMES, "--run": FILES, 0: PLACES}),
     "store import": (["pack"], {0: FILES}),
+    "store prune": ([], {0: NAMES, "--all": NAMES}),
     "finetune": (["mini-bloom", "folder", "--out", "new"], {
         0: NAMES + FILES, 1: FILES, "--preset": NAMES, "--steps": [*INTEGERS, "0"], "--batch": [*INTEGERS, "0"],
         "--accumulate": [*INTEGERS, "0"], "--learning-rate": REALS, "--seed": INTEGERS, "--max-input": [*INTEGERS, "0"],
@@ -167,6 +168,41 @@ def complaints(words, code, said):
         yield f"{len(lines)} sentences"
     if "Traceback" in said.err + said.out or re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", said.err + said.out):
         yield "a traceback or a control character"
+
+
+KNOWN = [
+    ["run", "03_probing", "--limit", "-1"],
+    ["run", "03_probing", "--limit", "nan"],
+    ["generate", "mini-bloomz", "Hello", "--sample", "--seed", "1", "--temperature", "nan"],
+    ["generate", "~nosuchuser", "Hello"],
+    ["generate", LONG, "Hello"],
+    ["generate", "shapes", "Hello"],
+    ["generate", "damaged", "Hello"],
+    ["evaluate", "mini-bloomz", "sentiment", "--shots", "-1"],
+    ["evaluate", "mini-bloomz", "sentiment", "--margin", "nan"],
+    ["evaluate", "mini-bloomz", "sentiment", "--limit", "1", "--data", "~nosuchuser/x"],
+    ["evaluate", "mini-bloomz", "sentiment", "--limit", "1", "--out", "binary/below"],
+    ["finetune", "mini-bloom", "~nosuchuser/x", "--out", "new"],
+    ["sweep", "deep.json"],
+    ["sweep", "nan.json"],
+    ["sweep", "surrogate.json"],
+    ["sweep", "...toml"],
+    ["sweep", "latin1.toml"],
+    *([command, folder] for command in ("verify", "accept") for folder in ("shapes", "damaged")),
+    ["store", "export", "out.pack", "--run", "shapes"],
+    ["generate", "caf\udce9", "Hello", "--json"],
+]
+
+
+@pytest.mark.parametrize(
+    "words", KNOWN, ids=lambda words: " ".join(words)[:60].encode("ascii", "replace").decode()
+)
+def test_lines_that_ended_in_a_traceback_or_did_work_end_in_one_sentence_and_print_nothing(
+    words, place, capfd
+):
+    code, said = ended(words, capfd)
+    assert list(complaints(words, code, said)) == []
+    assert said.out == ""
 
 
 @pytest.mark.parametrize("command", COMMANDS)

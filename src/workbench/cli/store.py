@@ -8,7 +8,7 @@ import typer
 
 import workbench
 from workbench.cli.options import Json
-from workbench.cli.printing import notice, show, show_json
+from workbench.cli.printing import notice, show, show_json, show_line
 
 app = typer.Typer(help="Look after the store of answers.", no_args_is_help=True)
 
@@ -22,7 +22,7 @@ def info(as_json: Json = False) -> None:
     if as_json:
         show_json(found)
         return
-    typer.echo(f"{found['path']}: {found['answers']} answers, {found['bytes'] / 1e6:.1f} MB")
+    show_line(f"{found['path']}: {found['answers']} answers, {found['bytes'] / 1e6:.1f} MB")
     rows = [{"what": what, "answers": count} for what, count in sorted(found["by_kind"].items())]
     old = [
         {"what": f"{what}, superseded", "answers": count}
@@ -50,19 +50,19 @@ def check(
     store = workbench.store.Store()
     damaged = import_module("workbench.store.checking").check_store(store, repair=repair)
     for each in damaged:
-        typer.echo(f"{'removed' if repair else 'damaged'} {each}")
+        show_line(f"{'removed' if repair else 'damaged'} {each}")
     if damaged and not repair:
         raise workbench.errors.StoreFailed(
             f"{len(damaged)} entries of the store {store.path} are damaged; {workbench.store.REPAIR}"
         )
-    typer.echo("every entry is whole" if not damaged else f"{len(damaged)} entries removed")
+    show_line("every entry is whole" if not damaged else f"{len(damaged)} entries removed")
 
 
 @app.command()
 def prune() -> None:
     """Remove the answers of superseded algorithms, which are kept and not used, and give their space back."""
     store = workbench.store.Store()
-    typer.echo(f"{store.prune(_algorithms())} answers removed from {store.path}")
+    show_line(f"{store.prune(_algorithms())} answers removed from {store.path}")
 
 
 @app.command("export")
@@ -89,7 +89,7 @@ def export_answers(
 def import_answers(pack: Pack) -> None:
     """Take in the answers of a pack or of another store; those that are there already stay."""
     taken = import_module("workbench.store.packs").import_pack(workbench.store.Store(), pack)
-    typer.echo(f"{taken.new} new answers of {taken.answers} in the pack")
+    show_line(f"{taken.new} new answers of {taken.answers} in the pack")
     for name in taken.kept_names:
         notice(
             f"{name} means other weights here than in the pack; its answers are in, and found by those weights"
@@ -102,8 +102,8 @@ def _algorithms() -> dict[str, int]:
 
 
 def _print_pack(found: Any) -> None:
-    typer.echo(
+    show_line(
         f"{found.path}: {found.answers} answers, whole; models: {', '.join(found.models) or 'none named'}"
     )
     for each in found.settings:
-        typer.echo(each)
+        show_line(each)

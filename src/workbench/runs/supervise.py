@@ -19,6 +19,7 @@ from typing import IO, Any, Protocol
 
 from workbench.atomic import read_json, write_atomically
 from workbench.errors import StoreFailed
+from workbench.paths import expanded
 from workbench.runs.folders import claimed, digests, finished, publish, set_aside
 from workbench.runs.identity import surroundings
 from workbench.runs.notebooks import last_markdown, read_notebook
@@ -140,7 +141,7 @@ def run_plan(
         BadInput: the notebook or the package changed since; without `wait`, the same run going on elsewhere.
         WorkbenchError, KeyboardInterrupt: as `run` does.
     """
-    final = planned.folder(Path(root).expanduser().absolute())
+    final = planned.folder(expanded(root).absolute())
     try:
         if not force and (manifest := finished(final)):
             return Run(final, manifest, reused=True)

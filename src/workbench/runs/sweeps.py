@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workbench.atomic import expect_file_name, make_folder, write_atomically
 from workbench.errors import BadInput
+from workbench.paths import expanded
 from workbench.runs.folders import finished
 from workbench.runs.leases import visible_gpus
 from workbench.runs.local import LocalProcesses
@@ -174,7 +175,7 @@ def sweep(
     """
     clock = monotonic()
     name, file, plans = plan_sweep(path)
-    root = Path(root).expanduser().absolute()
+    root = expanded(root).absolute()
     progress = Progress(plans)
     if not force:
         there = (plan.run_id for plan in plans if finished(plan.folder(root)))

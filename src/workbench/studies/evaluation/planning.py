@@ -14,6 +14,7 @@ from typing import Any
 from workbench import family
 from workbench.errors import BadInput, NotReachable, UnknownName
 from workbench.models import Model
+from workbench.paths import expanded
 from workbench.prompts import Template
 from workbench.studies.evaluation.wordings import find_wordings, provenance
 from workbench.tasks import (
@@ -111,7 +112,7 @@ def make_plan(
         raise BadInput(
             "exemplars in another language need wordings for both; use the English ones (prompt language en)"
         )
-    data, templates = (Path(each).expanduser() if each else None for each in (data, templates))
+    data, templates = (expanded(each) if each else None for each in (data, templates))
     languages, names = (list(each) if each is not None else None for each in (languages, names))
     benchmark = _known(task, data, templates)
     asked = [*languages, shots_language] if languages and shots_language else languages

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import (
@@ -13,6 +12,7 @@ from huggingface_hub.errors import (
 )
 
 from workbench.errors import BadInput, NotReachable
+from workbench.paths import expanded
 from workbench.training.mixtures.drawing import Pool, make_pool
 from workbench.training.mixtures.files import LAYOUT, find_files
 from workbench.training.mixtures.local import Local
@@ -43,8 +43,8 @@ def read(
         BadInput: neither a folder nor `owner/name`, or nothing in this layout.
         NotReachable: the hub cannot be asked, or has no such data set.
     """
-    if Path(data).expanduser().is_dir():
-        files = find_files(str(Path(data).expanduser().resolve()), languages, names)
+    if expanded(data).is_dir():
+        files = find_files(str(expanded(data).resolve()), languages, names)
         return make_pool(Local(files, seed), weights, seed)
     if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", data):
         raise BadInput(
