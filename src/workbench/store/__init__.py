@@ -204,8 +204,9 @@ class Store:
         """
         found = []
         for key, _, question, answer, checksum, device, batch_size, made in self.rows([context]):
-            value = self._value(key, question, answer, checksum, device, batch_size, made)
-            found.append((question, value, device, batch_size))
+            if not is_sealed(question, answer, checksum, device, batch_size, made):
+                raise self._damaged(f"the answer {_shown(key)}")
+            found.append((question, self._read(key, answer), device, batch_size))
         return found
 
     def rows(self, contexts: Iterable[str]) -> Iterator[Row]:
@@ -273,19 +274,19 @@ class Store:
                     f"WHERE key IN ({marks})",
                     part,
                 )
-                for row in rows:
-                    if row[1] != asked.get(row[0]):
-                        raise self._damaged(f"the answer {_shown(row[0])}")
-                    found[row[0]] = Answer(self._value(*row), row[4])
+                for key, question, answer, checksum, device, size, made in rows:
+                    if question != asked.get(key) or not is_sealed(
+                        question, answer, checksum, device, size, made
+                    ):
+                        raise self._damaged(f"the answer {_shown(key)}")
+                    found[key] = Answer(self._read(key, answer), device)
         return found
 
-    def _value(self, key: bytes, question: str, answer: str | bytes, *origin: Any) -> Any:
-        if is_sealed(question, answer, *origin):
-            try:
-                return value_of(answer)
-            except ValueError:
-                pass
-        raise self._damaged(f"the answer {_shown(key)}")
+    def _read(self, key: bytes, answer: str | bytes) -> Any:
+        try:
+            return value_of(answer)
+        except ValueError:
+            raise self._damaged(f"the answer {_shown(key)}") from None
 
     def _identity(self, name: str, text: object, checksum: object) -> dict[str, Any] | None:
         try:

@@ -14,6 +14,7 @@ from typing import Any
 
 Row = tuple[bytes, bytes, str, str | bytes, int, str, int, float]  # the columns of the table of answers
 
+_DECODER = json.JSONDecoder()
 _COVERS_ALL = (
     1 << 32
 )  # above the 32 bits of a checksum: it covers device, batch size and time as well (since format 2)
@@ -47,7 +48,9 @@ def plain(text: str) -> str:
 
 def seal(question: str, answer: str | bytes, device: str, batch_size: int, made: float) -> int:
     """The checksum of an answer's row."""
-    return _COVERS_ALL | _crc(question, answer, _crc_of_origin(device, batch_size, made))
+    raw = answer if isinstance(answer, bytes) else answer.encode()
+    start = _crc_of_origin(device, batch_size, made)
+    return _COVERS_ALL | zlib.crc32(raw, zlib.crc32(question.encode(), start))
 
 
 def is_sealed(
@@ -56,9 +59,9 @@ def is_sealed(
     """Whether the fields of an answer's row are those that were written; never raises, whatever the fields are."""
     if not isinstance(question, str) or not isinstance(answer, str | bytes) or not isinstance(checksum, int):
         return False
-    if checksum < _COVERS_ALL:  # a row of format 1
-        return checksum == _crc(question, answer, 0)
-    return checksum == _COVERS_ALL | _crc(question, answer, _crc_of_origin(device, batch_size, made))
+    start = 0 if checksum < _COVERS_ALL else _crc_of_origin(device, batch_size, made)  # 0: a row of format 1
+    raw = answer if isinstance(answer, bytes) else answer.encode()
+    return checksum & ~_COVERS_ALL == zlib.crc32(raw, zlib.crc32(question.encode(), start))
 
 
 def value_of(answer: str | bytes) -> Any:
@@ -70,7 +73,7 @@ def value_of(answer: str | bytes) -> Any:
     if isinstance(answer, bytes):
         return answer
     try:
-        return json.loads(answer)
+        return _DECODER.decode(answer)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
@@ -101,11 +104,6 @@ def add_others(connection: sqlite3.Connection, rows: Iterable[Row]) -> int:
         for _, context, question, answer, checksum, device, *rest in rows
     )  # fmt: skip
     return connection.executemany(statement, keyed).rowcount
-
-
-def _crc(question: str, answer: str | bytes, start: int) -> int:
-    raw = answer if isinstance(answer, bytes) else answer.encode()
-    return zlib.crc32(raw, zlib.crc32(question.encode(), start))
 
 
 @lru_cache(maxsize=64)
