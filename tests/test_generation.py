@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -10,10 +11,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
 
-from workbench.engines.transformers import bloom, mt5
+from workbench.engines.transformers import bloom, memory, mt5
 from workbench.engines.transformers.decoding import DECODERS
 from workbench.engines.transformers.kv_cache import KVCache
+from workbench.engines.transformers.sampling import RowNoise, noise_source
 from workbench.errors import BadInput
 from workbench.inference.generation import generate
 from workbench.models import load
@@ -396,3 +399,129 @@ def test_a_run_notes_the_hits_and_misses_of_all_handles_of_a_model(model, tmp_pa
     [facts] = json.loads((tmp_path / "facts.json").read_text())["models"].values()
     assert (facts["store_hits"], facts["store_misses"]) == (2, 3)
     assert facts["hits_by_device"] == {"cpu": 2}
+
+
+def in_a_copy(model, tmp_path, **settings):
+    """The same checkpoint with other settings in its generation_config.json."""
+    folder = tmp_path / "copy"
+    shutil.copytree(model.name, folder)
+    path = folder / "generation_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+    return load(str(folder), device="cpu", store=model.store)
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_return_sequences": 3, "num_beams": 4},
+        {"return_dict_in_generate": True, "output_scores": True, "output_logits": True},
+        {"output_attentions": True, "output_hidden_states": True, "return_dict_in_generate": True},
+        {"stop_strings": ["a"]},
+        {"do_sample": True, "temperature": 0.3, "top_k": 5, "top_p": 0.5, "min_p": 0.1, "typical_p": 0.4},
+        {"max_length": 3, "min_length": 30, "max_time": 0.0},
+        {"repetition_penalty": 3.0, "num_beams": 3, "penalty_alpha": 0.6},
+        {"use_cache": False},
+    ],
+)
+def test_what_a_checkpoint_says_of_output_and_search_changes_nothing(model, tmp_path, settings, beams):
+    """`num_return_sequences` once gave twice as many answers as prompts, `stop_strings` a raw error."""
+    expected = generate(model, PROMPTS, max_new_tokens=6, num_beams=beams)
+    assert (
+        generate(in_a_copy(model, tmp_path, **settings), PROMPTS, max_new_tokens=6, num_beams=beams)
+        == expected
+    )
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_what_it_rules_out_stays_ruled_out_in_a_batch_as_alone(model, tmp_path, beams):
+    """The twin, in company of settings that are dropped."""
+    whole = generate(model, PROMPTS, max_new_tokens=6, num_beams=beams)
+    ids = model.engine.tokenizer(PROMPTS[0], return_tensors="pt").input_ids
+    first = model.engine.model.generate(input_ids=ids, max_new_tokens=6, do_sample=False, num_beams=beams)[
+        0, -6
+    ].item()
+    ruled = in_a_copy(model, tmp_path, suppress_tokens=[first], stop_strings=["a"], no_repeat_ngram_size=2)
+    assert generate(ruled, PROMPTS, max_new_tokens=6, num_beams=beams)[0].text != whole[0].text
+
+
+def test_each_answer_says_whether_it_came_from_the_store(model):
+    generate(model, PROMPTS[:2], max_new_tokens=3)
+    found = generate(model, PROMPTS, max_new_tokens=3)
+    assert [each.from_store for each in found] == [True, True, False, False]
+    assert generate(model, PROMPTS, max_new_tokens=3) == found  # which does not count
+
+
+def test_noise_has_the_tail_of_its_distribution_and_no_steps():
+    """From float32 numbers it ended at 16 nats, in steps of a millionth of a probability."""
+    noise = RowNoise([noise_source(f"{n}") for n in range(8)])(torch.LongTensor(), torch.zeros(8, 500_000))
+    assert noise.isfinite().all()
+    largest = noise.flatten().sort(descending=True).values
+    assert len(largest[:2000].unique()) == 2000
+    for quantile in (0.5, 1e-3, 1e-5):  # P(noise > x) = 1 - exp(-exp(-x))
+        place = largest[int(quantile * len(largest))].item()
+        assert place == pytest.approx(-math.log(-math.log1p(-quantile)), abs=0.5 if quantile < 1e-4 else 0.05)
+
+
+def test_noise_goes_on_beyond_what_float32_can_hold(monkeypatch):
+    tiny = torch.tensor([2.0**-40, 0.0, 0.5], dtype=torch.float64)
+    monkeypatch.setattr(torch, "rand", lambda *size, **options: tiny.to(options.get("dtype", torch.float32)))
+    noise = RowNoise([torch.Generator()])(torch.LongTensor(), torch.zeros(1, 3))[0]
+    assert noise.tolist() == pytest.approx(
+        [40 * math.log(2), 54 * math.log(2), -math.log(math.log(2))], abs=1e-4
+    )
+
+
+def test_a_mt5_base_answers_with_its_sentinels(checkpoints, store, tmp_path):
+    """They are what a base says about hidden spans; the tokenizer counts them as special and leaves them out."""
+    folder = tmp_path / "sentinels"
+    shutil.copytree(checkpoints["mt5"], folder)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<extra_id_0>", "<extra_id_1>"]})
+    first = tokenizer.convert_tokens_to_ids("<extra_id_0>")
+    tokenizer.save_pretrained(folder)
+    engine = load(str(folder), device="cpu", store=store).engine
+    word = engine.tokenizer("chat", add_special_tokens=False)["input_ids"]
+    ids = [engine._pad, first, *word, first + 1, *engine._ends]
+    assert engine._decoded(ids).text.replace(" ", "") == "<extra_id_0>chat<extra_id_1>"
+    assert engine._decoded([engine._pad, *word, *engine._ends]).text == "chat"
+
+
+def test_a_prefill_has_a_budget_of_tokens(model, monkeypatch):
+    monkeypatch.setattr(memory, "AT_ONCE", 60)
+    decoder, begun = DECODERS[model.architecture], []
+    begin = decoder.begin
+    monkeypatch.setattr(
+        decoder,
+        "begin",
+        lambda self, prompts: begun.append([len(p) for p in prompts]) or begin(self, prompts),
+    )
+    prompts = [f"{prompt} {n}" for prompt in PROMPTS for n in range(3)]
+    found = generate(model, prompts, max_new_tokens=3)
+    assert len(begun) > 1
+    assert all(len(part) == 1 or len(part) * max(part) <= 60 for part in begun)
+    monkeypatch.setattr(memory, "AT_ONCE", 10**6)
+    other = load(model.name, device="cpu", store=Store(model.store.path.with_name("other")))
+    assert generate(other, prompts, max_new_tokens=3) == found
+
+
+@pytest.mark.parametrize(
+    ("error", "memory_ran_out"),
+    [
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+            True,
+        ),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 5.0 GB)"), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (MemoryError(), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (RuntimeError("unsupported memory format option Preserve"), False),
+        (RuntimeError("some elements of the input tensor refer to a single memory location"), False),
+    ],
+)
+def test_only_a_lack_of_memory_is_taken_for_one(error, memory_ran_out):
+    """An illegal access was once answered with half the batch, over and over."""
+    assert memory.ran_out(error) is memory_ran_out

@@ -170,10 +170,19 @@ def test_the_published_protocol_cuts_long_prompts_and_counts_them_and_the_other_
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        (Item("x", "p", "books", 0), "'books' as choices"),
+        (Item("x", "p", "books", 0), "choices is one string"),
         (Item("x", "p", ("only",), 0), "at least two"),
-        (Item("x", "p", ("a", " "), 0), "empty choice"),
-        (Item("x", " ", ("a", "b"), 0), "empty prompt"),
+        (Item("x", "p", ("a", " "), 0), "choice 1 is ' '"),
+        (Item("x", "p", (1, 2), 0), "choice 0 is 1, a int"),
+        (Item("x", "p", None, 0), "choices is None"),
+        (Item("x", " ", ("a", "b"), 0), "prompt is ' '"),
+        (Item("x", None, ("a", "b"), 0), "prompt is None"),
+        (Item("x", "a \ud83d b", ("a", "b"), 0), "prompt has a lone surrogate"),
+        (Item("x", "p", ("a", "\udc00"), 0), "choice 1 has a lone surrogate"),
+        (Item("x", "p", ("a", "b"), "1"), "gold='1'"),
+        (Item("x", "p", ("a", "b"), True), "gold=True"),
+        (Item("x", "p", ("a", "b"), float("nan")), "gold=nan"),
+        (Item("x", "p", ("a", "b"), -1), "gold=-1"),
         (Item("x", "p", ("a", "b"), 2), "gold 2"),
     ],
 )

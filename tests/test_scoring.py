@@ -107,10 +107,14 @@ def test_prompts_join_where_it_pays_and_only_there():
     assert len(rows_of(*[[n, *header] for n in range(5)], price=0.0)) == 5
 
 
-@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=30), budget=st.integers(30, 100))
-def test_batches_hold_every_row_once_within_the_budget(lengths, budget):
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=30),
+    budget=st.integers(30, 100),
+    pairs=st.integers(900, 3000),
+)
+def test_batches_hold_every_row_once_within_the_budget(lengths, budget, pairs):
     rows = rows_of(*[[n * 100, *range(length)] for n, length in enumerate(lengths)])
-    batches = list(in_batches(rows, budget))
+    batches = list(in_batches(rows, budget, pairs))
     assert sorted(id(row) for batch in batches for row in batch) == sorted(map(id, rows))
     assert all(padded_size(batch) <= budget for batch in batches)
 

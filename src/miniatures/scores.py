@@ -127,6 +127,7 @@ def _rank_items(model: Any, tokenizer: Any, items: Sequence[Item]) -> pd.DataFra
     rows = []
     for item in items:
         found = [next(scores) for _ in item.choices]
+        best = found.index(max(found))  # of equal scores the first, as in `workbench.inference.ranking`
         gold = found.pop(item.gold or 0)
         rows.append(
             {
@@ -135,7 +136,7 @@ def _rank_items(model: Any, tokenizer: Any, items: Sequence[Item]) -> pd.DataFra
                 "template": item.template,
                 "cluster": item.cluster,
                 "choices": len(item.choices),
-                "correct": gold > max(found),
+                "correct": best == (item.gold or 0),
                 "margin": gold - max(found),
             }
         )

@@ -78,7 +78,7 @@ def generate(
         top_p=top_p, top_k=top_k, seed=seed, samples=samples,
     )  # fmt: skip
     if as_json:
-        show_json([{**vars(answer), "model": model, "from_store": handle.misses == 0} for answer in answers])
+        show_json([{**vars(answer), "model": model} for answer in answers])
         return
     for answer in answers:
         show_line(answer.text.strip())

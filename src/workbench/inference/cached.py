@@ -7,6 +7,7 @@ out: what is computed is written, and what is returned has been through the stor
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.auto import tqdm as tqdm_widget
 
-from workbench.errors import BadInput, NotReachable
+from workbench.engines.transformers import ALGORITHMS
+from workbench.errors import NotReachable
 from workbench.models import Model
-from workbench.store import canonical
+from workbench.store import Answer, canonical
 
 _AT_ONCE = 2000  # requests that an engine sees at a time: enough to find equal lengths and common beginnings
 
@@ -26,7 +28,7 @@ class Kind:
     """One kind of question.
 
     `settings` join the model's fingerprint in the key; `encode` and `decode` translate an answer to and from the store's
-    form; `compute` asks the engine.
+    form; `compute` asks the engine. `may_be_wide`: an engine may compute it in float32 though the weights are not.
     """
 
     name: str
@@ -34,12 +36,24 @@ class Kind:
     encode: Callable[[Any], Any]
     decode: Callable[[Any], Any]
     compute: Callable[[list[Any]], Iterator[tuple[list[int], list[Any]]]]
+    may_be_wide: bool = False
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What a context of the store has, by question."""
+
+    context: str
+    answers: dict[str, Answer]
 
 
 def ask(
     model: Model, kind: Kind, requests: Sequence[Any], *, batch: int = 0, progress: bool
 ) -> tuple[list[Any], list[bool]]:
     """Answer every request (a dataclass each), in order; equal requests are computed once.
+
+    All answers of a call were computed in one arithmetic: that of the weights, or float32 where an engine prefers it for
+    weights in half precision. It is part of the key; the one is taken that the store has all answers of, else this engine's.
 
     Args:
         batch: how much was computed at a time, recorded with the answers.
@@ -51,54 +65,64 @@ def ask(
         BadInput, NotReachable, StoreFailed: as the caller's docstring says; batches finished before are kept.
             Where the weights are not to be had, NotReachable says which answers are missing.
     """
-    context = canonical({"kind": kind.name, **kind.settings, **model.fingerprint()})
     wanted = [canonical(vars(request)) for request in requests]
     asked = dict(zip(wanted, requests, strict=True))
-    questions = list(asked)
-    stored = model.store.get(context, questions)
-    if model.same_device and any(stored):
-        family = model.engine.device_family
-        stored = [answer if answer is None or answer.device == family else None for answer in stored]
-    known = {
-        q: kind.decode(each.value) for q, each in zip(questions, stored, strict=True) if each is not None
-    }
-    missing = [question for question in questions if question not in known]
-    model.count([answer.device for answer in stored if answer is not None], len(missing))
+    stored = _look(model, kind, list(asked))
+    known = {question: kind.decode(answer.value) for question, answer in stored.answers.items()}
+    missing = [question for question in asked if question not in known]
+    model.count([answer.device for answer in stored.answers.values()], len(missing))
     if missing:
-        done = 0
-        _expect_engine(model, kind.name, [asked[question] for question in missing], len(asked))
-        try:
-            with _bar(len(missing), f"{kind.name} {Path(model.name).name}", progress) as bar:
-                for pairs in _computed(kind, missing, asked):
-                    model.expect_unchanged()
-                    model.store.put(context, pairs, device=model.engine.device_family, batch_size=batch)
-                    known.update((question, kind.decode(value)) for question, value in pairs)
-                    done += len(pairs)
-                    bar.update(len(pairs))
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"interrupted after {done} of {len(missing)} answers, which are in the store: ask again to go on"
-            ) from None
+        todo = {question: asked[question] for question in missing}
+        _expect_engine(model, kind.name, list(todo.values()), len(asked))
+        for pairs in _computed(model, kind, todo, stored.context, batch, progress):
+            known.update((question, kind.decode(value)) for question, value in pairs)
     fresh = set(missing)
     return [known[question] for question in wanted], [question in fresh for question in wanted]
 
 
-def _computed(kind: Kind, missing: Sequence[str], asked: dict[str, Any]) -> Iterator[list[tuple[str, Any]]]:
-    """Yield batches of (question, answer in the store's form); what an engine lays out is bounded by a part."""
-    for start in range(0, len(missing), _AT_ONCE):
-        part = missing[start : start + _AT_ONCE]
-        for positions, answers in kind.compute([asked[question] for question in part]):
-            yield [(part[p], kind.encode(answer)) for p, answer in zip(positions, answers, strict=True)]
+def _look(model: Model, kind: Kind, questions: list[str]) -> _Stored:
+    """Look up the questions under each arithmetic that may have answered them."""
+    about = {"kind": kind.name, "algorithm": ALGORITHMS[kind.name], **kind.settings, **model.fingerprint()}
+    ways = ["native", "wide"] if kind.may_be_wide and model.dtype != "float32" else ["native"]
+    found = [_stored(model, canonical({**about, "arithmetic": way}), questions) for way in ways]
+    best = max(found, key=lambda each: len(each.answers))
+    if len(best.answers) < len(questions) and len(found) > 1:
+        with suppress(NotReachable):  # the caller says what is missing of what the store has most of
+            return found[model.engine.scores_wide]
+    return best
 
 
-def expect_whole(name: str, value: object) -> None:
-    """Refuse a size that is no whole number of at least 1.
+def _stored(model: Model, context: str, questions: list[str]) -> _Stored:
+    """Look up one context; under `same_device`, only what this kind of device answered."""
+    found = model.store.get(context, questions)
+    if model.same_device and any(found):
+        found = model.store.get(context, questions, device=model.engine.device_family)
+    answers = zip(questions, found, strict=True)
+    return _Stored(context, {question: answer for question, answer in answers if answer is not None})
 
-    Raises:
-        BadInput: names the parameter.
-    """
-    if not isinstance(value, int) or value < 1:
-        raise BadInput(f"{name}={value!r}; give a whole number of at least 1")
+
+def _computed(
+    model: Model, kind: Kind, todo: dict[str, Any], context: str, batch: int, progress: bool
+) -> Iterator[list[tuple[str, Any]]]:
+    """Yield batches of (question, answer in the store's form) once they are committed."""
+    questions, done = list(todo), 0
+    with model.at_work(), _bar(len(todo), f"{kind.name} {Path(model.name).name}", progress) as bar:
+        try:
+            for start in range(0, len(todo), _AT_ONCE):  # bounds what an engine lays out
+                part = questions[start : start + _AT_ONCE]
+                for positions, answers in kind.compute([todo[question] for question in part]):
+                    pairs = [
+                        (part[p], kind.encode(answer)) for p, answer in zip(positions, answers, strict=True)
+                    ]
+                    model.expect_unchanged()
+                    model.store.put(context, pairs, device=model.engine.device_family, batch_size=batch)
+                    done += len(pairs)
+                    bar.update(len(pairs))
+                    yield pairs
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted after {done} of {len(todo)} answers, which are in the store: ask again to go on"
+            ) from None
 
 
 def _expect_engine(model: Model, kind: str, todo: Sequence[Any], asked: int) -> None:

@@ -5,7 +5,7 @@ choice, whether the end token counts, special tokens on the prompt, truncation, 
 the published numbers, and it differs between the BLOOM and the mT5 side (arXiv 2211.01786; t-zero fork, commit 3f1086c).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any, Literal
@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import BadInput, UnknownName
-from workbench.inference.cached import Kind, ask, expect_whole
+from workbench.inference.cached import Kind, ask
 from workbench.models import Model, expect_model
+from workbench.models.arguments import as_list, flag, text, whole
+from workbench.models.arguments import texts as read_texts
 from workbench.models.requests import Effort, ScoringRule, TokenScores, ToScore
 from workbench.run_log import note
 from workbench.tasks import Item
@@ -35,7 +37,8 @@ class Protocol:
 
 _BLOOM = ScoringRule(leading_space=True, score_end=False, special_tokens=False, max_prompt_tokens=2048)
 _MT5 = ScoringRule(leading_space=False, score_end=True, special_tokens=False, max_prompt_tokens=512)
-_WHOLE_BLOOM, _WHOLE_MT5 = replace(_BLOOM, max_prompt_tokens=None), replace(_MT5, max_prompt_tokens=None)
+_WHOLE_BLOOM = replace(_BLOOM, max_prompt_tokens=None, special_tokens=True)  # of BLOOM's tokenizer: none
+_WHOLE_MT5 = replace(_MT5, max_prompt_tokens=None)
 _LM_EVAL = ScoringRule(leading_space=True, joined=True)
 PROTOCOLS = {
     protocol.name: protocol
@@ -46,12 +49,16 @@ PROTOCOLS = {
         Protocol("per-token-mt5", _WHOLE_MT5, "mean"),
         Protocol("pmi-bloom", replace(_WHOLE_BLOOM, empty_prompt_is_end=True), "pmi"),
         Protocol("pmi-mt5", _WHOLE_MT5, "pmi"),
-        Protocol("lm-eval-bloom", replace(_LM_EVAL, special_tokens=False)),
+        Protocol("lm-eval-bloom", _LM_EVAL),
         Protocol("lm-eval-mt5", _LM_EVAL),
     )
 }
 _SHORT = ("xmtf", "per-token", "pmi", "lm-eval")
-_NEAR = {"float32": 1e-4, "bfloat16": 0.05, "float16": 0.01}  # nats within which a batch may change a score
+NEAR = {  # nats by which batch, device and version may move a score; a margin or lead below it is a near-tie
+    "float32": 1e-4,  # promised, and tested
+    "float16": 0.05,  # not measured
+    "bfloat16": 0.6,  # the largest difference measured, from lm-evaluation-harness (data/benchmarks/results.md)
+}
 _AUDITED_AT_MOST = 8
 _AUDITS: dict[tuple[str, str, str], dict[str, Any]] = {}  # of this process, by weights, dtype and protocol
 
@@ -63,6 +70,8 @@ def protocol_for(model: Model, name: str | None) -> Protocol:
         UnknownName: no such protocol, or a model outside BLOOM and mT5 that must name its side in full.
     """
     wanted = name or "xmtf"
+    if not isinstance(wanted, str):
+        raise UnknownName(f"protocol={name!r}; choose one of: {', '.join(_SHORT)}, {', '.join(PROTOCOLS)}")
     if wanted in PROTOCOLS:
         return PROTOCOLS[wanted]
     full = f"{wanted}-{model.architecture}"
@@ -80,7 +89,7 @@ def protocol_for(model: Model, name: str | None) -> Protocol:
 
 def rank(
     model: Model,
-    items: Sequence[Item],
+    items: Iterable[Item],
     *,
     protocol: str | None = None,
     exact: bool = False,
@@ -93,7 +102,10 @@ def rank(
     without the end token, on the mT5 side of the choice with it; no special tokens on the prompt; prompts cut after
     2048 / 512 tokens (counted in the column `truncated`). The others cut nothing: `per-token` is the mean; `pmi` takes off the
     score of the choice alone (after the end token, which stood between the documents BLOOM read; with only the end token in
-    mT5's encoder); `lm-eval` scores as lm-evaluation-harness 0.4 does, for comparison only.
+    mT5's encoder); `lm-eval` scores as lm-evaluation-harness 0.4 does, for comparison only. Where a decoder's tokenizer puts a
+    special token before a prompt (Llama's `<s>`; BLOOM's puts none), all but `xmtf` read it, as `generate` and `score` do.
+
+    The prediction is the likeliest choice; of choices with equal scores the first, as the published evaluation has it.
 
     What is computed anew is checked on a small sample, each item in a batch of its own: `table.attrs["audit"]` and the run's
     manifest hold the number of items, the largest difference of a score in nats, and the items whose prediction would flip.
@@ -106,18 +118,18 @@ def rank(
 
     Returns:
         One row per item, in order: id, task, template, language, cluster, prompt, choices, gold, prediction, correct,
-        margin (best minus second best, nats), tie (margin within what a batch may change), scores (nats, one per
+        margin (best minus second best, nats), tie (margin below `NEAR` of the dtype), scores (nats, one per
         choice), tokens (scored per choice), truncated, protocol, model.
 
     Raises:
         BadInput: an item with fewer than two choices, an empty choice or prompt, a gold that is no choice, a choice or (other
-            protocols than xmtf) a prompt beyond the context, or batch_tokens too small for a prompt with one choice.
+            protocols than xmtf) a prompt beyond the context, batch_tokens too small for a prompt with one choice, or weights
+            that give no finite numbers.
         NotReachable, StoreFailed: as for `generate`.
     """
     expect_model(model)
     chosen = protocol_for(model, protocol)
-    for item in items:
-        _check(item)
+    items = [_checked(item) for item in as_list("items", items, of="Item")]
     model.check_prompts([item.prompt for item in items])
     requests = [ToScore(item.prompt, choice) for item in items for choice in item.choices]
     alone = [ToScore("", request.text) for request in requests] if chosen.normalisation == "pmi" else []
@@ -125,7 +137,7 @@ def rank(
     answers, fresh = _ask_scores(model, [*requests, *alone], chosen.rule, effort, progress)
     scores = _choice_scores(chosen, answers[: len(requests)], answers[len(requests) :])
     groups = _groups(items)
-    near = _NEAR[model.dtype]
+    near = NEAR[model.dtype]
     rows = [
         _row(item, scores[group], answers[group], near) for item, group in zip(items, groups, strict=True)
     ]
@@ -138,9 +150,9 @@ def rank(
 
 def score(
     model: Model,
-    texts: Sequence[str],
+    texts: Iterable[str],
     *,
-    prompts: Sequence[str] | None = None,
+    prompts: Iterable[str] | None = None,
     exact: bool = False,
     batch_tokens: int | None = None,
     progress: bool = True,
@@ -148,7 +160,8 @@ def score(
     """Give the log-probability of every token of each text, in nats.
 
     With `prompts`, each text is scored exactly as written after its prompt (begin it with a space on the BLOOM side where
-    one belongs). Without, a decoder-only model scores the text alone and its first token has None; an encoder-decoder
+    one belongs). Without, a decoder-only model scores the text alone and its first token has None, unless its tokenizer puts
+    a special token before (Llama's `<s>`); an encoder-decoder
     forces the text through its decoder while the encoder reads only the end token: comparable between texts, but not what
     the model was trained for. The end token is not scored. `exact` and `batch_tokens` are as for `rank`.
 
@@ -156,19 +169,16 @@ def score(
         BadInput: an empty text, as many prompts as texts not given, a text beyond the context, or batch_tokens too small.
     """
     expect_model(model)
-    if isinstance(texts, str):
-        raise BadInput("texts is one string; give a list of texts")
-    if prompts is not None and len(prompts) != len(texts):
+    asked = read_texts("texts", texts, one="text", empty=True)
+    after = [""] * len(asked) if prompts is None else read_texts("prompts", prompts, one="prompt", empty=True)
+    if len(after) != len(asked):
         raise BadInput(
-            f"{len(texts)} texts came with {len(prompts)} prompts; give one prompt per text, or none"
+            f"{len(asked)} texts came with {len(after)} prompts; give one prompt per text, or none"
         )
-    requests = [
-        ToScore(prompt, text) for prompt, text in zip(prompts or [""] * len(texts), texts, strict=True)
-    ]
-    for request in requests:
-        if not request.text:
-            raise BadInput("an empty text has no tokens to score")
-    rule = ScoringRule(special_tokens=model.is_encoder_decoder and prompts is not None)
+    if "" in asked:
+        raise BadInput(f"text {asked.index('')} is empty and has no tokens to score; give some text")
+    requests = [ToScore(prompt, text) for prompt, text in zip(after, asked, strict=True)]
+    rule = ScoringRule(special_tokens=prompts is not None or not model.is_encoder_decoder)
     return _ask_scores(model, requests, rule, _effort(batch_tokens, exact), progress)[0]
 
 
@@ -179,9 +189,8 @@ _COLUMNS = [
 
 
 def _effort(batch_tokens: int | None, exact: bool) -> Effort:
-    if batch_tokens is not None:
-        expect_whole("batch_tokens", batch_tokens)
-    return Effort(batch_tokens, exact)
+    tokens = None if batch_tokens is None else whole("batch_tokens", batch_tokens)
+    return Effort(tokens, flag("exact", exact))
 
 
 def _ask_scores(
@@ -196,6 +205,7 @@ def _ask_scores(
         encode=vars,
         decode=_decode,
         compute=lambda missing: model.engine.score(missing, rule, effort),
+        may_be_wide=not effort.exact,
     )
     return ask(model, kind, requests, batch=effort.batch_tokens or 0, progress=progress)
 
@@ -255,41 +265,45 @@ def _audit(
             flips.append(item.id)
     audit = {"items": size, "largest_difference": max(differences), "flips": flips}
     if size:
-        identity = model.identity
-        known = _AUDITS.get(
-            (identity.weights, model.dtype, protocol.name),
-            {"items": 0, "largest_difference": 0.0, "flips": []},
-        )
-        audits = {
-            "items": known["items"] + size,
-            "largest_difference": max(known["largest_difference"], audit["largest_difference"]),
-            "flips": [*known["flips"], *flips],
-        }
-        _AUDITS[identity.weights, model.dtype, protocol.name] = audits
-        note(audits={identity.name: {f"{protocol.name} {model.dtype}": audits}})
+        model.audits[protocol.name] = _added(model.audits.get(protocol.name), audit)
+        key = (model.identity.weights, model.dtype, protocol.name)
+        _AUDITS[key] = _added(_AUDITS.get(key), audit)
+        note(audits={model.identity.name: {f"{protocol.name} {model.dtype}": _AUDITS[key]}})
     return audit
+
+
+def _added(known: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+    """What two audits found together."""
+    if known is None:
+        return new
+    return {
+        "items": known["items"] + new["items"],
+        "largest_difference": max(known["largest_difference"], new["largest_difference"]),
+        "flips": [*known["flips"], *new["flips"]],
+    }
 
 
 def _compute(model: Model, requests: Sequence[ToScore], rule: ScoringRule) -> list[TokenScores]:
     """Ask the engine and not the store."""
     found: dict[int, TokenScores] = {}
-    for positions, answers in model.engine.score(requests, rule, Effort()):
-        found |= dict(zip(positions, answers, strict=True))
+    with model.at_work() as engine:
+        for positions, answers in engine.score(requests, rule, Effort()):
+            found |= dict(zip(positions, answers, strict=True))
     return [found[position] for position in range(len(requests))]
 
 
-def _check(item: Item) -> None:
+def _checked(item: Item) -> Item:
+    """The item with its choices as a tuple and its gold as a plain number."""
     if not isinstance(item, Item):
         raise BadInput(
             f"{item!r} is no Item; `from workbench import Item` and give Item(id, prompt, choices)"
         )
-    if not isinstance(item.choices, tuple | list):
-        raise BadInput(f"item {item.id!r} has {item.choices!r} as choices; give a tuple of choices")
-    if not item.prompt.strip():
-        raise BadInput(f"item {item.id!r} has an empty prompt")
-    if len(item.choices) < 2:
-        raise BadInput(f"item {item.id!r} has {len(item.choices)} choice(s); ranking needs at least two")
-    if not all(choice.strip() for choice in item.choices):
-        raise BadInput(f"item {item.id!r} has an empty choice: {item.choices!r}")
-    if item.gold is not None and not 0 <= item.gold < len(item.choices):
-        raise BadInput(f"item {item.id!r} has gold {item.gold}; its choices are 0 to {len(item.choices) - 1}")
+    name = f"item {item.id!r}"
+    prompt = text(f"{name}: prompt", item.prompt)
+    choices = read_texts(f"{name}: choices", item.choices, one=f"{name}: choice")
+    if len(choices) < 2:
+        raise BadInput(f"{name} has {len(choices)} choice(s); ranking needs at least two")
+    gold = item.gold if item.gold is None else whole(f"{name}: gold", item.gold, least=0)
+    if gold is not None and gold >= len(choices):
+        raise BadInput(f"{name} has gold {gold}; its choices are 0 to {len(choices) - 1}")
+    return replace(item, prompt=prompt, choices=tuple(choices), gold=gold)

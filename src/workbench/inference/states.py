@@ -6,15 +6,17 @@ the decoder at its start token with the text in the encoder.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import get_args
 
 import numpy as np
 
 from workbench.errors import BadInput
-from workbench.inference.cached import Kind, ask, expect_whole
+from workbench.inference.cached import Kind, ask
 from workbench.models import Model, expect_model
+from workbench.models.arguments import texts as read_texts
+from workbench.models.arguments import whole
 from workbench.models.requests import Pooling, Side, ToRead
 
 POOLINGS, SIDES = get_args(Pooling), get_args(Side)
@@ -41,14 +43,14 @@ class _Text:
 
 def hidden_states(
     model: Model,
-    texts: Sequence[str],
+    texts: Iterable[str],
     *,
     side: Side | None = None,
     pooling: Pooling = "mean",
     batch_size: int = 32,
     progress: bool = True,
 ) -> States:
-    """Read the states of each text at every layer, pooled over its tokens.
+    """Read the states of each text at every layer, pooled over its tokens; no special tokens are added.
 
     Args:
         side: "encoder" or "decoder"; by default the one that reads the text.
@@ -56,19 +58,20 @@ def hidden_states(
             An encoder-decoder's decoder has one token here, so all are the same.
 
     Raises:
-        BadInput: an empty text, one beyond the context, or the encoder of a decoder-only model.
+        BadInput: a text that is empty, no text or beyond the context, the encoder of a decoder-only model, weights that
+            give no finite numbers.
     """
     expect_model(model)
     reads = "encoder" if model.is_encoder_decoder else "decoder"
     reading = ToRead(side or reads, pooling)  # type: ignore[arg-type]
     if reading.side == "encoder" and not model.is_encoder_decoder:
         raise BadInput(f"{model.name} is decoder-only and has no encoder; use side='decoder'")
-    if isinstance(texts, str):
-        raise BadInput("texts is one string; give a list of texts")
     if pooling not in POOLINGS or reading.side not in SIDES:
         raise BadInput(f"pooling is one of {', '.join(POOLINGS)}, side one of {', '.join(SIDES)}")
-    if not texts or not all(text.strip() for text in texts):
-        raise BadInput("hidden_states needs at least one text, and no empty ones")
+    asked = [_Text(text) for text in read_texts("texts", texts, one="text")]
+    batch_size = whole("batch_size", batch_size)
+    if not asked:
+        raise BadInput("texts has no text; give at least one")
     kind = Kind(
         name="states",
         settings=asdict(reading),
@@ -76,8 +79,7 @@ def hidden_states(
         decode=_from_npy,
         compute=lambda missing: model.engine.read_states([m.text for m in missing], reading, batch_size),
     )
-    expect_whole("batch_size", batch_size)
-    answers, _ = ask(model, kind, [_Text(text) for text in texts], batch=batch_size, progress=progress)
+    answers, _ = ask(model, kind, asked, batch=batch_size, progress=progress)
     return States(np.stack(answers), reading.side, pooling)
 
 

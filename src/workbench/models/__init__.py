@@ -8,14 +8,18 @@ import os
 import re
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from threading import RLock
 from typing import Any, Literal
 
 from workbench.errors import BadInput
 from workbench.family import Badge, badge_of, family_of
+from workbench.models.arguments import whole
 from workbench.models.identity import (
     Identity,
     architecture_of,
@@ -34,6 +38,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 _OVERFLOWS = ("t5", "mt5", "umt5")  # activations beyond 65,504: transformers issues 5651, 9295, 10819
 _TALLIES: dict[tuple[str, str], Counter[str]] = {}  # of this process, by weights and dtype
 _KEPT: dict[str, Engine] = {}  # engines that all handles of this process, and of its forks, may use
+_READING = RLock()  # one thread reads weights at a time
 _NAMES_A_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -47,6 +52,7 @@ class Model:
         device: "auto" (all GPUs there are, else the CPU), "cpu", "cuda", "cuda:1", "mps".
         store: where its answers are kept.
         hits, misses: answers taken from the store and computed, since loading.
+        audits: what `rank` found when it scored some items again, by protocol.
     """
 
     name: str
@@ -59,6 +65,7 @@ class Model:
     hits: int = 0
     misses: int = 0
     hits_by_device: dict[str, int] = field(default_factory=dict)
+    audits: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def identity(self) -> Identity:
@@ -85,10 +92,36 @@ class Model:
         """What its results rest on: SYNTHETIC for a checkpoint of an artificial world, else MEASURED."""
         return badge_of(self.name)
 
+    @property
+    def label(self) -> str:
+        """A name that tells it apart from other handles in a run's manifest: with its revision, and its dtype if not float32."""
+        parts = [self.identity.name, self.revision, None if self.dtype == "float32" else self.dtype]
+        return ", ".join(part for part in parts if part)
+
     @cached_property
     def engine(self) -> Engine:
         """The engine, with its weights read, if none is kept for handles like this one."""
-        return _KEPT.get(self._engine_key()) or self.fresh_engine()
+        with _READING:
+            if "engine" in vars(self):  # another thread has just read it
+                return vars(self)["engine"]
+            kept = _KEPT.get(self._engine_key())
+            return kept if kept is not None and kept.changed() is None else self.fresh_engine()
+
+    @contextmanager
+    def at_work(self) -> Iterator[Engine]:
+        """The engine, for one thread at a time, while it is still the checkpoint's.
+
+        Raises:
+            BadInput: what `hf` handed out was changed since.
+        """
+        engine = self.engine
+        with engine.lock:
+            if (part := engine.changed()) is not None:
+                raise BadInput(
+                    f"{part} of {self.name} was changed through model.hf, so what it computes is no answer of the checkpoint "
+                    f"and is not stored; undo the change, use model.hf.model itself, or ask a new handle: load({self.name!r})"
+                )
+            yield engine
 
     def fresh_engine(self) -> Engine:
         """An engine that no handle answers with, for one who changes its weights; this handle lets go of its own.
@@ -134,7 +167,13 @@ class Model:
 
     @property
     def hf(self) -> Any:
-        """The transformers model and tokenizer, as `model.hf.model` and `model.hf.tokenizer`, for every other tool."""
+        """The transformers model and tokenizer, as `model.hf.model` and `model.hf.tokenizer`, for every other tool.
+
+        They are this handle's own, not a second copy. Once they were changed (a weight, a hook, a module, a setting), the
+        handle computes no more answers, so none of a changed model is stored; each later call that computes looks for that,
+        at some 4 GB of weights a second on a CPU.
+        """
+        self.engine.hand_out()
         return self.engine
 
     def fingerprint(self) -> dict[str, Any]:
@@ -168,7 +207,7 @@ class Model:
             "store_misses": tally["misses"],
             "hits_by_device": {k[5:]: n for k, n in tally.items() if k.startswith("from ")},
         }
-        note(models={identity.name: facts})
+        note(models={self.label: facts})
 
     def check_prompts(self, prompts: list[str]) -> None:
         """Warn of prompts that its family says it cannot understand."""
@@ -215,6 +254,8 @@ def load(
     locate(name, revision)
     if dtype == "float16":
         _expect_no_overflow(name, dtype, architecture_of(name, revision))
+    if random_seed is not None:
+        random_seed = whole("random_seed", random_seed, least=0)
     return Model(name, dtype, device, revision, store or Store(), same_device, random_seed)
 
 

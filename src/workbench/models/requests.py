@@ -5,6 +5,7 @@ the caller can commit batch by batch.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -49,7 +50,7 @@ class ScoringRule:
     """Everything about tokenising and truncating that changes a score.
 
     `leading_space`: the text gets a space in front. `score_end`: the end token is part of the score.
-    `special_tokens`: the tokenizer's own are added to the prompt. `max_prompt_tokens`: longer prompts lose their end
+    `special_tokens`: the tokenizer's own are added to the prompt (for a decoder those before it only, Llama's `<s>`). `max_prompt_tokens`: longer prompts lose their end
     (None: refused beyond the model's context). `joined`: a decoder's prompt and text are tokenized as one string and
     cut where the prompt's own tokens end. `empty_prompt_is_end`: a decoder that has no prompt reads the end token instead.
     """
@@ -103,6 +104,20 @@ class Engine(Protocol):
     """Whatever computes: it holds the weights."""
 
     device_family: str
+
+    @property
+    def scores_wide(self) -> bool:
+        """Whether it scores in float32 though its weights are in half precision."""
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """Held while it computes."""
+
+    def hand_out(self) -> None:
+        """Note what it is, before somebody else has its model in hand."""
+
+    def changed(self) -> str | None:
+        """Name a part that was changed since; None where none was."""
 
     def generate(
         self, requests: Sequence[ToGenerate], decoding: Decoding, batch_size: int

@@ -5,19 +5,21 @@ wastes most of its steps. Greedy text equals transformers' own in float32. Beams
 architectures and unusual generation settings go through transformers' `generate`, in batches.
 """
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from workbench.engines.transformers import bloom, mt5
 from workbench.engines.transformers.loading import quiet, stays_in_place
-from workbench.engines.transformers.memory import NOT_EVEN_ONE, OUT_OF_MEMORY, go_on_with_half, ran_out
+from workbench.engines.transformers.memory import first_part, in_halves
 from workbench.engines.transformers.padding import padded, real
+from workbench.engines.transformers.precision import expect_finite
 from workbench.engines.transformers.sampling import RowNoise, noise_source, warpers
-from workbench.errors import BadInput
 from workbench.models.requests import Decoding
 
 
@@ -35,11 +37,14 @@ class Decoder(Protocol):
 
 
 DECODERS: dict[str, Callable[[Any, int, int, int], Decoder]] = {"bloom": bloom.Decoder, "mt5": mt5.Decoder}
-_HERE = {  # settings that are applied here, or given with every call and so of no effect in a checkpoint's file
-    "_from_model_config", "bos_token_id", "decoder_start_token_id", "do_sample", "eos_token_id", "max_length",
-    "max_new_tokens", "min_new_tokens", "num_beams", "pad_token_id", "repetition_penalty", "temperature", "top_k", "top_p",
-    "transformers_version", "use_cache",
+_FROM_THE_CHECKPOINT = {  # what its generation_config may say; all else is what was asked for, or a form of output
+    "bad_words_ids", "begin_suppress_tokens", "bos_token_id", "decoder_start_token_id", "early_stopping",
+    "encoder_no_repeat_ngram_size", "encoder_repetition_penalty", "eos_token_id", "exponential_decay_length_penalty",
+    "forced_bos_token_id", "forced_eos_token_id", "length_penalty", "no_repeat_ngram_size", "remove_invalid_values",
+    "renormalize_logits", "sequence_bias", "suppress_tokens",
 }  # fmt: skip
+_NO_SHAPING = {"bos_token_id", "decoder_start_token_id", "eos_token_id"}
+_OF_BEAMS = {"early_stopping", "length_penalty"}
 
 
 @dataclass(frozen=True)
@@ -76,29 +81,24 @@ class Writer:
             rows: at most so many prompts at work at once; fewer once memory has run out.
 
         Raises:
-            BadInput: not even one prompt fits into memory.
+            BadInput: logits that are no finite numbers, or not even one prompt fits into memory.
         """
-        order = sorted(range(len(prompts)), key=lambda number: (-len(prompts[number].ids), number))
+        lengths = [len(prompt.ids) for prompt in prompts]
+        order = sorted(range(len(prompts)), key=lambda number: (-lengths[number], number))
         work = self._rolling if self._steps_itself(decoding) else self._in_batches
-        while order:
-            try:
-                for finished in work(prompts, order, decoding, rows):
-                    order = [number for number in order if number not in finished]
-                    yield finished
-            except OUT_OF_MEMORY as error:
-                if not ran_out(error):
-                    raise
-                if rows == 1:
-                    raise BadInput(NOT_EVEN_ONE.format(len(prompts[order[0]].ids))) from error
-                rows = go_on_with_half(rows, "prompts")
+        yield from in_halves(order, rows, lengths, lambda left, size: work(prompts, left, decoding, size))
 
     def _steps_itself(self, decoding: Decoding) -> bool:
-        file = self.model.generation_config.to_diff_dict()
-        others = {name for name, value in file.items() if value not in (None, False)} - _HERE
+        others = self._from_the_checkpoint().keys() - _NO_SHAPING - _OF_BEAMS
         plain = decoding.num_beams == 1 and decoding.repetition_penalty == 1.0
         return (
             plain and not others and self.model.config.model_type in DECODERS and stays_in_place(self.model)
         )
+
+    def _from_the_checkpoint(self) -> dict[str, Any]:
+        file = self.model.generation_config.to_diff_dict()
+        names = sorted(_FROM_THE_CHECKPOINT & file.keys())
+        return {name: file[name] for name in names if file[name] not in (None, False)}
 
     @torch.inference_mode()
     def _rolling(
@@ -118,10 +118,13 @@ class Writer:
                     yield finished
                     finished = {}
                 coming = [waiting.popleft() for _ in range(min(free, len(waiting)))]
-                first = decoder.begin([prompts[number].ids for number in coming])
-                running += [
-                    _Row(n, t, noise_source(prompts[n].seed)) for n, t in zip(coming, first, strict=True)
-                ]
+                while coming:
+                    size = first_part([len(prompts[number].ids) for number in coming], rows)
+                    part, coming = coming[:size], coming[size:]
+                    first = decoder.begin([prompts[number].ids for number in part])
+                    running += [
+                        _Row(n, t, noise_source(prompts[n].seed)) for n, t in zip(part, first, strict=True)
+                    ]
             self._choose(running, decoder.step([row.last for row in running]), decoding)
             for place in reversed(range(len(running))):
                 row = running[place]
@@ -141,15 +144,18 @@ class Writer:
         if decoding.do_sample:
             none = torch.LongTensor()  # what was written before does not matter to these
             logits = RowNoise([row.noise for row in rows])(none, warpers(decoding)(none, logits))
-        for row, token in zip(rows, logits.argmax(-1).tolist(), strict=True):
+        tokens = logits.argmax(-1, keepdim=True)  # of a NaN, where there is one
+        expect_finite(self.model, "logits", finite=bool(logits.gather(1, tokens).isfinite().all()))
+        for row, token in zip(rows, tokens[:, 0].tolist(), strict=True):
             row.last = token
             row.tokens.append(token)
 
     def _in_batches(
         self, prompts: Sequence[Prompt], order: Sequence[int], decoding: Decoding, rows: int
     ) -> Iterator[dict[int, list[int]]]:
-        for start in range(0, len(order), rows):
-            numbers = order[start : start + rows]
+        while order:
+            size = first_part([len(prompts[number].ids) for number in order], rows)
+            numbers, order = order[:size], order[size:]
             answers = self._in_batch([prompts[number] for number in numbers], decoding)
             yield dict(zip(numbers, answers, strict=True))
 
@@ -163,23 +169,49 @@ class Writer:
             shifts = [read.shape[1] - len(each) for each in ids]
             read = torch.stack([row.roll(shift) for row, shift in zip(read, shifts, strict=True)])
             mask = torch.stack([row.roll(shift) for row, shift in zip(mask, shifts, strict=True)])
-        processors = warpers(decoding)
+        processors = LogitsProcessorList([Finite(self.model), *warpers(decoding)])
         if decoding.do_sample:
             processors.append(RowNoise([noise_source(prompt.seed) for prompt in prompts]))
-        with quiet():
+        start_token = getattr(self.model.config, "decoder_start_token_id", None)
+        settings = GenerationConfig(
+            **{
+                "decoder_start_token_id": start_token,
+                **self._from_the_checkpoint(),
+                "eos_token_id": sorted(self.ends),
+            },
+            max_new_tokens=decoding.max_new_tokens,
+            min_new_tokens=decoding.min_new_tokens,
+            num_beams=decoding.num_beams,
+            repetition_penalty=decoding.repetition_penalty,
+            do_sample=False,  # sampling is greedy decoding of noisy logits, see `sampling`
+            pad_token_id=self.pad,
+        )
+        with quiet(), _only(self.model, settings):
             output = self.model.generate(
-                input_ids=read,
-                attention_mask=mask,
-                max_new_tokens=decoding.max_new_tokens,
-                min_new_tokens=decoding.min_new_tokens,
-                num_beams=decoding.num_beams,
-                repetition_penalty=decoding.repetition_penalty,
-                do_sample=False,  # sampling is greedy decoding of noisy logits, see `sampling`
-                temperature=None,
-                top_k=None,
-                top_p=None,
-                pad_token_id=self.pad,
-                logits_processor=processors,
+                input_ids=read, attention_mask=mask, generation_config=settings, logits_processor=processors
             )
         start = 1 if self.is_encoder_decoder else read.shape[1]
         return output[:, start:].tolist()
+
+
+class Finite(LogitsProcessor):
+    """Refuse logits that are no numbers; words that are ruled out are minus infinity, and stay so."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """The same scores."""
+        expect_finite(self.model, "logits", finite=bool(scores.amax(-1).isfinite().all()))
+        return scores
+
+
+@contextlib.contextmanager
+def _only(model: Any, settings: GenerationConfig) -> Iterator[None]:
+    """Let a model generate with these settings: transformers fills what they leave open from the model's own."""
+    own = model.generation_config
+    model.generation_config = settings
+    try:
+        yield
+    finally:
+        model.generation_config = own

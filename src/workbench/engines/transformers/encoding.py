@@ -1,7 +1,13 @@
-"""Requests become token ids under a rule: who owns the space, which special tokens, what is cut, what is refused."""
+"""Requests become token ids under a rule: who owns the space, which special tokens, what is cut, what is refused.
 
+A decoder reads the special tokens that its tokenizer puts before a prompt (Llama's `<s>`; BLOOM's puts none) and none of
+those after it, since the text goes on there. An encoder reads all of them (mT5's `</s>` after the prompt).
+"""
+
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,6 +33,7 @@ class Encoder:
 
     def __init__(self, identity: Identity, tokenizer: Any, end: int) -> None:
         self.identity, self.tokenizer, self.end = identity, tokenizer, end
+        self.warned = False
 
     def ids(self, texts: Sequence[str], *, special_tokens: bool) -> list[np.ndarray]:
         """Token ids (int32) of each text; equal texts are encoded once and share their array."""
@@ -38,7 +45,37 @@ class Encoder:
             known |= {
                 t: np.array(ids, dtype=np.int32) for t, ids in zip(part, found["input_ids"], strict=True)
             }
+        self._warn_of_unknown(known)
+        if special_tokens and (after := self._after):
+            known = {text: ids[:-after] for text, ids in known.items()}
         return [known[text] for text in texts]
+
+    @cached_property
+    def _after(self) -> int:
+        """How many special tokens the tokenizer puts after a decoder's prompt, where the text goes on."""
+        if self.identity.is_encoder_decoder:
+            return 0
+        bare, dressed = (
+            self.tokenizer(["a"], add_special_tokens=special, verbose=False)["input_ids"][0]
+            for special in (False, True)
+        )
+        befores = (start for start in range(len(dressed)) if dressed[start : start + len(bare)] == bare)
+        return len(dressed) - len(bare) - next(befores, len(dressed) - len(bare))
+
+    def _warn_of_unknown(self, known: dict[str, np.ndarray]) -> None:
+        """Say once that texts hold characters that the tokenizer does not have, which it cannot tell apart."""
+        unknown = getattr(self.tokenizer, "unk_token_id", None)
+        if self.warned or unknown is None:
+            return
+        texts = [short(text) for text, ids in known.items() if unknown in ids]
+        if texts:
+            self.warned = True
+            shown = ", ".join(map(repr, texts[:5])) + (" …" if len(texts) > 5 else "")
+            warnings.warn(
+                f"the tokenizer of {self.identity.name} has no token for something in {len(texts)} texts, which become "
+                f"{self.tokenizer.unk_token} there: {shown}; texts that differ only in that get equal answers",
+                stacklevel=2,
+            )
 
     def encode(self, requests: Sequence[ToScore], rule: ScoringRule) -> list[Encoded]:
         """Encode requests under a rule; a text never comes out without tokens.

@@ -4,15 +4,19 @@ Here requests become token ids and numbers become answers; the work is done in `
 Answers do not depend on the batch beyond float32's rounding.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from threading import RLock
 
 import numpy as np
 import torch
 
 from workbench.engines.transformers.decoding import Prompt, Writer
 from workbench.engines.transformers.encoding import Encoded, Encoder, short
+from workbench.engines.transformers.handed_out import Snapshot, snapshot
 from workbench.engines.transformers.loading import read_weights, stays_in_place
+from workbench.engines.transformers.precision import better_wide
 from workbench.engines.transformers.scoring import TREES, Manner, Scorer
 from workbench.engines.transformers.states import read_states
 from workbench.errors import BadInput
@@ -28,6 +32,8 @@ from workbench.models.requests import (
     ToScore,
 )  # fmt: skip
 
+_SENTINEL = re.compile(r"<extra_id_\d+>")  # stands for a hidden span in what T5 and mT5 were pretrained on
+
 
 class TransformersEngine:
     """A transformers model and its tokenizer, answering in batches.
@@ -35,12 +41,15 @@ class TransformersEngine:
     Attributes:
         model, tokenizer: the transformers objects themselves.
         device_family: "cpu", "cuda" or "mps".
+        lock: held while it computes, one thread at a time.
     """
 
     def __init__(
         self, identity: Identity, *, dtype: str, device: str = "auto", random_seed: int | None = None
     ) -> None:
         self.identity = identity
+        self.lock = RLock()
+        self._handed_out: Snapshot | None = None
         self.is_encoder_decoder = identity.is_encoder_decoder
         self.model, self.tokenizer = read_weights(identity, dtype, device, random_seed)
         self.device_family = self.model.device.type
@@ -54,7 +63,29 @@ class TransformersEngine:
             0,
         )
         self._pad = next(pad for pad in pads if pad is not None)
+        self._special = frozenset(self.tokenizer.all_special_ids)
+        names = {token: str(self.tokenizer.convert_ids_to_tokens(token)) for token in self._special}
+        self._sentinels = frozenset(token for token, name in names.items() if _SENTINEL.fullmatch(name))
         self._encoder = Encoder(identity, self.tokenizer, min(self._ends, default=self._pad))
+
+    @property
+    def scores_wide(self) -> bool:
+        """Whether scores of weights in half precision are computed in float32 here, where that is faster."""
+        return self._has_trees and better_wide(self.model)
+
+    @property
+    def _has_trees(self) -> bool:
+        return self.model.config.model_type in TREES and stays_in_place(self.model)
+
+    def hand_out(self) -> None:
+        """Note what the model is now, before somebody else has it in hand."""
+        self._handed_out = self._handed_out or snapshot(self.model, self.tokenizer)
+
+    def changed(self) -> str | None:
+        """The first part that is not what it was when the model was handed out; None as long as all is."""
+        if self._handed_out is None:
+            return None
+        return self._handed_out.difference(self.model, self.tokenizer)
 
     def generate(
         self, requests: Sequence[ToGenerate], decoding: Decoding, batch_size: int
@@ -83,8 +114,15 @@ class TransformersEngine:
     def _decoded(self, ids: list[int]) -> Decoded:
         end = next((place for place, token in enumerate(ids) if token in self._ends), None)
         kept = ids[:end]
-        text = str(self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-        return Decoded(text, len(kept), end is not None)
+        shown = kept
+        if marked := not self._sentinels.isdisjoint(
+            kept
+        ):  # what a base answers; the tokenizer counts them as special
+            shown = [token for token in kept if token in self._sentinels or token not in self._special]
+        text = self.tokenizer.decode(
+            shown, skip_special_tokens=not marked, clean_up_tokenization_spaces=False
+        )
+        return Decoded(str(text), len(kept), end is not None)
 
     def score(
         self, requests: Sequence[ToScore], rule: ScoringRule, effort: Effort
@@ -95,8 +133,7 @@ class TransformersEngine:
             BadInput: a text without tokens, one that does not fit the context, a budget too small, or too little memory.
         """
         encoded = self._encoder.encode(requests, rule)
-        has_trees = self.model.config.model_type in TREES and stays_in_place(self.model)
-        manner: Manner = "trees" if has_trees else "rows"
+        manner: Manner = "trees" if self._has_trees else "rows"
         threads = torch.get_num_threads()
         if effort.exact:
             manner = "exact"

@@ -1,10 +1,14 @@
-"""Out of memory, in the several forms in which it comes."""
+"""What is computed at once, and out of memory in the several forms in which it comes."""
 
 import gc
+import re
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 
+from workbench.errors import BadInput
 from workbench.run_log import note
 
 NOT_EVEN_ONE = (
@@ -12,6 +16,12 @@ NOT_EVEN_ONE = (
     "or on a larger device"
 )
 OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError, RuntimeError)  # a CPU's allocator raises the last
+AT_ONCE = 16_384  # tokens that are read at once, padding included, before any is generated
+_SAYS_SO = re.compile(
+    r"out of memory|(can't|cannot|could not|unable to) allocate|not enough memory|_ALLOC_FAILED|bad_alloc",
+    re.IGNORECASE,
+)
+Found = TypeVar("Found")
 
 
 def ran_out(error: BaseException) -> bool:
@@ -19,8 +29,38 @@ def ran_out(error: BaseException) -> bool:
     return (
         not isinstance(error, RuntimeError)
         or isinstance(error, torch.OutOfMemoryError)
-        or "memory" in str(error)
+        or _SAYS_SO.search(str(error)) is not None
     )
+
+
+def first_part(lengths: Sequence[int], rows: int) -> int:
+    """How many of these, longest first, are read at once: at most `rows`, and within `AT_ONCE` tokens unless it is one."""
+    return max(1, min(rows, len(lengths), AT_ONCE // max(1, lengths[0]))) if lengths else 0
+
+
+def in_halves(
+    order: Sequence[int],
+    rows: int,
+    lengths: Sequence[int],
+    work: Callable[[list[int], int], Iterator[dict[int, Found]]],
+) -> Iterator[dict[int, Found]]:
+    """Yield what `work(order, rows)` finds by number; out of memory, go on with half the rows and what is left.
+
+    Raises:
+        BadInput: not even one row fits into memory.
+    """
+    left = list(order)
+    while left:
+        try:
+            for found in work(left, rows):
+                left = [number for number in left if number not in found]
+                yield found
+        except OUT_OF_MEMORY as error:
+            if not ran_out(error):
+                raise
+            if rows == 1:
+                raise BadInput(NOT_EVEN_ONE.format(lengths[left[0]])) from error
+            rows = go_on_with_half(rows, "prompts")
 
 
 def go_on_with_half(size: int, unit: str) -> int:

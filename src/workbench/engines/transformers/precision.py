@@ -1,4 +1,4 @@
-"""Where half precision is slower than single: processors without matrix units for it.
+"""Where half precision is slower than single: processors without matrix units for it. And numbers that are none.
 
 Such a processor multiplies float32 faster than bfloat16 (measured: 1.8 times, AVX-512), so weights are kept in half
 precision and cast where they are used, a block at a time. What is computed is then more exact than in half precision.
@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from torch.func import functional_call
+
+from workbench.errors import BadInput
 
 
 def better_wide(model: Any) -> bool:
@@ -22,3 +24,16 @@ def call(module: torch.nn.Module, states: torch.Tensor, *, wide: bool, **options
         return module(states, **options)
     weights = {name: weight.float() for name, weight in module.named_parameters()}
     return functional_call(module, weights, (states.float(),), options)
+
+
+def expect_finite(model: Any, what: str, *, finite: bool) -> None:
+    """Refuse what a model gives where it is not a finite number.
+
+    Raises:
+        BadInput: damaged weights, or an overflow.
+    """
+    if not finite:
+        raise BadInput(
+            f"the model's {what} are not finite (NaN or infinity), computed in {str(model.dtype).removeprefix('torch.')}; "
+            'nothing is stored of them: load it with dtype="float32", or, if that does not help, fetch its weights again'
+        )

@@ -113,11 +113,15 @@ def _joins(row: Row, path: Path, shared: int, pair_price: float, budget: int) ->
     return shared + len(path.source) >= pair_price * (together**2 - nodes**2 - alone**2)
 
 
-def in_batches(rows: Sequence[Row], budget: int) -> Iterator[list[Row]]:
-    """Rows of similar length together, longest first, padded to at most `budget` tokens (or a single row)."""
+def in_batches(rows: Sequence[Row], budget: int, pairs: int) -> Iterator[list[Row]]:
+    """Rows of similar length together, longest first, padded to at most `budget` tokens (or a single row).
+
+    `pairs` bounds how many pairs of tokens attend to each other in a batch, which grows with the square of the length.
+    """
     batch: list[Row] = []
     for row in sorted(rows, key=lambda row: (len(row.source), len(row.tokens)), reverse=True):
-        if batch and padded_size([*batch, row]) > budget:
+        size = padded_size([*batch, row])
+        if batch and (size > budget or size**2 > pairs * (len(batch) + 1)):
             yield batch
             batch = []
         batch.append(row)

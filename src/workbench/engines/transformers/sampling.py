@@ -45,6 +45,16 @@ class RowNoise(LogitsProcessor):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Noisy logits; `input_ids` does not matter."""
-        draws = torch.stack([torch.rand(scores.shape[-1], generator=g) for g in self.generators])
-        noise = -torch.log(-torch.log(draws.clamp(1e-20, 1 - 1e-7)))
+        noise = torch.stack([_gumbel(scores.shape[-1], generator) for generator in self.generators])
         return scores.float() + noise.to(scores.device)
+
+
+def _gumbel(count: int, generator: torch.Generator) -> torch.Tensor:
+    """Gumbel noise, float32: minus the logarithm of exponentials.
+
+    Uniform numbers are drawn in float64: among the float32 ones, which are multiples of 2**-24, a vocabulary of 250,000
+    words finds ties, and none gives noise above 17 nats.
+    """
+    uniform = torch.rand(count, generator=generator, dtype=torch.float64)
+    exponential = uniform.neg_().log1p_().neg_().clamp_(min=2.0**-54)
+    return exponential.float().log_().neg_()

@@ -5,6 +5,7 @@ forward, one sequence per row. The softmax is in float32 over the whole vocabula
 the batch's budget and not on the number of requests.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,12 +17,13 @@ from workbench.engines.transformers import bloom, mt5
 from workbench.engines.transformers.encoding import Encoded
 from workbench.engines.transformers.memory import NOT_EVEN_ONE, OUT_OF_MEMORY, go_on_with_half, ran_out
 from workbench.engines.transformers.padding import padded, real
-from workbench.engines.transformers.precision import better_wide
+from workbench.engines.transformers.precision import better_wide, expect_finite
 from workbench.engines.transformers.rows import Path, Row, in_batches, lay_out, padded_size
 from workbench.errors import BadInput
 
 TREES = {"bloom": bloom.states_of_trees, "mt5": mt5.states_of_trees}
 _BUDGETS = {"cpu": 1024, "cuda": 16_384}  # tokens per batch
+_PAIRS = 2**25  # of tokens that attend to each other, per batch and head: 8 rows of 2,048 tokens
 _BATCHES_PER_SOFTMAX = 4
 _WORDS = 2048  # words of the vocabulary per piece of the softmax
 _NOTHING = -80.0  # nats; smaller exponentials would be denormal numbers: slow, and of no weight
@@ -50,7 +52,7 @@ class Scorer:
             budget: at most so many tokens in a batch, padding included; None: what suits the device.
 
         Raises:
-            BadInput: one sequence alone is larger than the budget, or than memory.
+            BadInput: one sequence alone is larger than the budget, or than memory; scores that are no finite numbers.
         """
         paths = [self._path(request) for request in requests]
         limit = budget or _BUDGETS.get(self.model.device.type, 1024)
@@ -65,6 +67,8 @@ class Scorer:
             at_work: list[Row] = []
             try:
                 for found in self._scored(self._rows(paths, sorted(todo), limit), paths, limit, at_work):
+                    scores = np.concatenate([np.asarray(each) for each in found.values()])
+                    expect_finite(self.model, "log-probabilities", finite=bool(np.isfinite(scores).all()))
                     todo.difference_update(found)
                     yield found
             except OUT_OF_MEMORY as error:
@@ -80,7 +84,7 @@ class Scorer:
     ) -> Iterator[dict[int, list[float]]]:
         """Yield log-probabilities by number; `at_work` holds the batch that is being computed."""
         waiting: list[_States] = []
-        for batch in in_batches(rows, 1 if self.manner == "exact" else limit):
+        for batch in in_batches(rows, 1 if self.manner == "exact" else limit, _PAIRS):
             at_work[:] = batch
             if self.manner != "trees":
                 yield self._plainly(batch, paths)
@@ -107,7 +111,7 @@ class Scorer:
                 row.add(number, paths[number], 0, np.empty(0, dtype=np.int32))
             return rows
         price = 0.0 if self.is_encoder_decoder else _PRICE_OF_A_PAIR / self.model.config.hidden_size
-        return lay_out(paths, numbers, pair_price=price, budget=limit)
+        return lay_out(paths, numbers, pair_price=price, budget=min(limit, math.isqrt(_PAIRS)))
 
     @torch.inference_mode()
     def _read(self, rows: Sequence[Row], paths: Sequence[Path]) -> "_States":

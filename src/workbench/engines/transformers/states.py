@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from workbench.engines.transformers.memory import first_part, in_halves
 from workbench.engines.transformers.padding import padded, real
+from workbench.engines.transformers.precision import expect_finite
 from workbench.models.requests import ToRead
 
 
@@ -16,11 +18,23 @@ def read_states(
     """Yield (positions, states) batch by batch, each float32 of shape (L+1, D): embeddings, then every layer.
 
     An encoder-decoder's decoder is read at its start token, with the text in the encoder.
+
+    Raises:
+        BadInput: states that are no finite numbers, or not even one text fits into memory.
     """
-    order = sorted(range(len(encoded)), key=lambda position: (-len(encoded[position]), position))
-    for start in range(0, len(order), batch_size):
-        positions = order[start : start + batch_size]
-        yield positions, list(_read_batch(model, [encoded[position] for position in positions], reading))
+    lengths = [len(ids) for ids in encoded]
+
+    def read(order: list[int], rows: int) -> Iterator[dict[int, np.ndarray]]:
+        while order:
+            size = first_part([lengths[number] for number in order], rows)
+            batch, order = order[:size], order[size:]
+            states = _read_batch(model, [encoded[number] for number in batch], reading)
+            expect_finite(model, "hidden states", finite=bool(np.isfinite(states).all()))
+            yield dict(zip(batch, states, strict=True))
+
+    order = sorted(range(len(encoded)), key=lambda number: (-lengths[number], number))
+    for found in in_halves(order, batch_size, lengths, read):
+        yield list(found), list(found.values())
 
 
 @torch.inference_mode()

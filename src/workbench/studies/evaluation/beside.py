@@ -14,15 +14,11 @@ import pandas as pd
 
 from workbench import family
 from workbench.errors import UnknownName
+from workbench.inference.ranking import NEAR
 from workbench.studies.evaluation.planning import Plan
 from workbench.studies.published import results
 
 Verdict = Literal["same count", "within near-ties", "differs", "not comparable"]
-NEAR = {
-    "float32": 1e-3,
-    "float16": 0.05,
-    "bfloat16": 0.25,
-}  # nats by which rounding may move a difference of two scores
 _COLUMNS = [
     "model", "language", "statistic", "template", "n", "n_published", "right", "published", "difference", "near_ties", "verdict",
     "why",

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import pandas as pd
 
@@ -101,9 +102,10 @@ def _in_chunks(
     expected = forecast(model, plan)
     say(describe(expected))
     left, asked, computed, seconds = expected.characters, 0, 0, 0.0
-    for number, chunk in enumerate(_chunks(plan.items)):
-        if number == 0:  # reads the weights, which is not to be timed
-            ask(chunk[:1])
+    first, *chunks = _chunks(plan.items)
+    yield ask(first)  # reads the weights, which is not to be timed
+    left, asked = left - characters(first), len(first)
+    for number, chunk in enumerate(chunks):
         before, started = model.misses, time.monotonic()
         yield ask(chunk)
         size = characters(chunk)
@@ -126,14 +128,13 @@ def _rest(left: int, pace: float | None) -> str:
 
 
 def _chunks(items: tuple[Item, ...]) -> Iterator[list[Item]]:
-    """A small sample first, then larger chunks; meanings shuffled, so that each chunk is like the whole."""
+    """One item, a small sample, then larger chunks; meanings shuffled, so that each chunk is like the whole."""
     clusters = sorted({item.cluster for item in items})
     random.Random(0).shuffle(clusters)
     place = {cluster: number for number, cluster in enumerate(clusters)}
     waiting = sorted(items, key=lambda item: place[item.cluster])
-    yield waiting[:SAMPLE]
-    for start in range(SAMPLE, len(waiting), _CHUNK):
-        yield waiting[start : start + _CHUNK]
+    bounds = [0, 1, *range(SAMPLE + 1, len(waiting), _CHUNK), len(waiting)]
+    yield from (waiting[start:end] for start, end in pairwise(bounds) if start < end)
 
 
 def _spoken(seconds: float) -> str:

@@ -69,6 +69,7 @@ def _facts(ranked: pd.DataFrame, plan: Plan, models: Mapping[str, Model], badge:
             "dtype": model.dtype,
             "store_hits": model.hits,
             "store_misses": model.misses,
+            "audits": model.audits,
         }
         for name, model in models.items()
     }

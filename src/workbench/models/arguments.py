@@ -1,0 +1,105 @@
+"""What a caller hands in becomes lists of text and plain numbers, checked once and read once.
+
+Any iterable will do (a list, a generator, a pandas Series, a numpy array); what comes out is what the key is made of.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from operator import index
+from typing import Any
+
+from workbench.errors import BadInput
+
+
+def as_list(name: str, given: Iterable[Any], of: str = "texts") -> list[Any]:
+    """Read an iterable to its end.
+
+    Raises:
+        BadInput: one string, a table, a mapping, or what cannot be read one by one.
+    """
+    if isinstance(given, str | bytes):
+        raise BadInput(f"{name} is one string; give a list of {of}")
+    if isinstance(given, Mapping) or hasattr(given, "columns"):
+        raise BadInput(f"{name} is a {type(given).__name__}; give a list of {of}, or one column of it")
+    if not isinstance(given, Iterable):
+        raise BadInput(f"{name} is {given!r}; give a list of {of}")
+    return list(given)
+
+
+def texts(name: str, given: Iterable[str], *, one: str, empty: bool = False) -> list[str]:
+    """Read texts; no tokenizer sees one that is not text, empty, or cannot be encoded.
+
+    Args:
+        one: what a single one is called in messages, which number it from 0.
+        empty: allow empty texts, and white space alone.
+    """
+    found = as_list(name, given)
+    return [text(f"{one} {number}", each, empty=empty) for number, each in enumerate(found)]
+
+
+def text(name: str, given: object, *, empty: bool = False) -> str:
+    """Read one text, called `name` in messages.
+
+    Raises:
+        BadInput: no text, an empty one, or one with half of a surrogate pair, which UTF-8 cannot hold.
+    """
+    if not isinstance(given, str):
+        raise BadInput(f"{name} is {_shown(given)}, a {type(given).__name__}; give a text (str)")
+    if not empty and not given.strip():
+        raise BadInput(f"{name} is {given!r}; give some text")
+    try:
+        given.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            f"{name} has a lone surrogate, {given[error.start]!r}, at character {error.start}; "
+            "read the text as UTF-8 again, or replace that character"
+        ) from None
+    return str(given)
+
+
+def whole(name: str, given: object, least: int | None = 1) -> int:
+    """Read a whole number; `True`, 1.5 and '1' are none.
+
+    Raises:
+        BadInput: names the parameter and what is allowed.
+    """
+    allowed = "a whole number" if least is None else f"a whole number of at least {least}"
+    try:
+        number = index(given)  # type: ignore[arg-type]
+    except TypeError:
+        raise BadInput(f"{name}={_shown(given)}; give {allowed}") from None
+    if isinstance(given, bool) or (least is not None and number < least):
+        raise BadInput(f"{name}={_shown(given)}; give {allowed}")
+    return number
+
+
+def number(name: str, given: object, *, above: float = 0.0, most: float = math.inf) -> float:
+    """Read a finite number above `above` and at most `most`.
+
+    Raises:
+        BadInput: names the parameter and what is allowed.
+    """
+    allowed = f"a number above {above:g}" + (f" and at most {most:g}" if most < math.inf else "")
+    if isinstance(given, bool) or not isinstance(given, Real):
+        raise BadInput(f"{name}={_shown(given)}; give {allowed}")
+    found = float(given)
+    if not (math.isfinite(found) and above < found <= most):
+        raise BadInput(f"{name}={found!r}; give {allowed}")
+    return found
+
+
+def flag(name: str, given: object) -> bool:
+    """Read True or False.
+
+    Raises:
+        BadInput: anything else, such as "no".
+    """
+    if not isinstance(given, bool):
+        raise BadInput(f"{name}={_shown(given)}; give True or False")
+    return given
+
+
+def _shown(given: object) -> str:
+    shown = repr(given)
+    return shown if len(shown) <= 60 else f"{shown[:57]}…"
