@@ -204,6 +204,7 @@ def test_a_forecast_counts_and_the_run_tells_progress(model):
     assert ranked["id"].tolist() == [item.id for item in plan.items]
     assert "at the pace of the first prompts" in said[1]
     assert said[-1].endswith("done")
+    assert (model.hits, model.misses) == (0, expected.requests)  # it once asked the first item twice
     again = []
     evaluate(model, plan, report=again.append)
     assert again[0] == again[1]  # nothing was computed, so there is no pace to tell
@@ -385,6 +386,10 @@ def test_the_command_writes_items_tables_and_figures(checkpoints, tmp_path, monk
     assert facts["badge"] == "MEASURED"
     assert set(facts["models"]) == set(map(str, models))
     assert len(facts["templates"]) == 5
+    for about in facts["models"].values():
+        [audit] = about["audits"].values()
+        assert audit["items"] >= 2
+        assert (audit["largest_difference"] < 1e-4, audit["flips"]) == (True, [])
 
 
 def test_a_forecast_reads_no_weights(checkpoints, tmp_path, monkeypatch):

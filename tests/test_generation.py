@@ -388,6 +388,8 @@ def test_answers_of_another_device_are_counted_and_can_be_refused(model):
     refusing = load(model.name, device="cpu", store=model.store, same_device=True)
     generate(refusing, PROMPTS, max_new_tokens=4)
     assert (refusing.hits, refusing.misses) == (0, len(PROMPTS))
+    generate(refusing, PROMPTS, max_new_tokens=4)  # once it recomputed for ever
+    assert (refusing.hits, refusing.hits_by_device) == (len(PROMPTS), {"cpu": len(PROMPTS)})
 
 
 def test_a_run_notes_the_hits_and_misses_of_all_handles_of_a_model(model, tmp_path, monkeypatch):

@@ -4,8 +4,12 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from miniatures import scores
 from miniatures.architectures import load_float32
 from miniatures.scores import choice_scores
+from workbench.inference.ranking import rank
+from workbench.models import load
+from workbench.tasks import Item
 
 PAIRS = [
     (prompt, choice)
@@ -56,3 +60,14 @@ def test_a_bloom_gives_logits_of_scored_positions_only(checkpoints):
     choice_scores(model, tokenizer, PAIRS)
     scored = [len(tokenizer.encode(" " + choice, add_special_tokens=False)) for _, choice in PAIRS]
     assert sum(rows) == sum(scored)
+
+
+@pytest.mark.parametrize("gold", [0, 1])
+def test_of_equal_scores_the_first_choice_wins_here_as_in_rank(member, checkpoints, store, monkeypatch, gold):
+    """A tie was once wrong here and right there."""
+    item = Item("x", "Le chat", ("yes", "yes"), gold, task="t", language="x-fr", template="a", cluster="c")
+    monkeypatch.setattr(scores, "choice_scores", lambda *_: [-1.5, -1.5])
+    [here] = scores._rank_items(*member, [item]).to_dict("records")
+    side = "mt5" if member[0].config.is_encoder_decoder else "bloom"
+    [there] = rank(load(str(checkpoints[side]), device="cpu", store=store), [item]).to_dict("records")
+    assert (bool(here["correct"]), here["margin"]) == (there["correct"], there["margin"]) == (gold == 0, 0.0)
