@@ -416,6 +416,7 @@ def in_a_copy(model, tmp_path, **settings):
 @pytest.mark.parametrize(
     "settings",
     [
+        {"num_return_sequences": 2},
         {"num_return_sequences": 3, "num_beams": 4},
         {"return_dict_in_generate": True, "output_scores": True, "output_logits": True},
         {"output_attentions": True, "output_hidden_states": True, "return_dict_in_generate": True},

@@ -5,6 +5,7 @@ shape, and values that are not finite. What it raises becomes one sentence.
 """
 
 import contextlib
+import json
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,13 @@ from typing import Any
 import torch
 import transformers
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    GenerationConfig,
+)
 from transformers.activations import NewGELUActivation
 from transformers.models.bloom.modeling_bloom import BloomMLP
 from transformers.models.mt5.modeling_mt5 import MT5DenseGatedActDense
@@ -54,7 +61,8 @@ def read_weights(identity: Identity, dtype: str, device: str, random_seed: int |
             with torch.device("meta"):
                 expect_same_shapes(kind.from_config(config, trust_remote_code=False), shapes, identity)
             loaded: Any = kind.from_pretrained(
-                folder, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **_LOCAL, **placement
+                folder, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True,
+                **_generation_config(identity), **_LOCAL, **placement,
             )  # fmt: skip
             model, report = loaded
             expect_same_tensors(model, report, identity)
@@ -72,6 +80,16 @@ def read_weights(identity: Identity, dtype: str, device: str, random_seed: int |
             "load it in bfloat16, or on a machine with more memory"
         )
     return _fused(model.eval()), tokenizer
+
+
+def _generation_config(identity: Identity) -> dict[str, GenerationConfig]:
+    """The checkpoint's generation settings without the number of answers, which transformers refuses in a greedy model's file."""
+    assert identity.folder is not None
+    path = identity.folder / "generation_config.json"
+    fields = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if fields.pop("num_return_sequences", 1) == 1:
+        return {}  # as transformers reads it
+    return {"generation_config": GenerationConfig.from_dict(fields)}
 
 
 def stays_in_place(model: Any) -> bool:
