@@ -268,6 +268,14 @@ def test_replaced_weights_are_not_stored_under_the_digest_of_the_old(folder, sto
     assert load(folder, store=store).identity.weights != before
 
 
+def test_a_random_twin_of_a_changed_configuration_is_not_stored_under_the_old_digest(folder, store):
+    handle = load(folder, device="cpu", store=store, random_seed=0)
+    generate(handle, PROMPTS, max_new_tokens=4)
+    configure(layer_norm_epsilon=0.5)(folder)
+    with pytest.raises(BadInput, match=r"config\.json in .* changed after"):
+        generate(handle, ["Another prompt."], max_new_tokens=4)
+
+
 def test_weights_written_in_place_under_a_loaded_model_are_noticed(folder, store):
     """They are mapped into memory: the loaded model changes with its file. Twin: a copy in its place changes nothing."""
     handle = load(folder, device="cpu", store=store)

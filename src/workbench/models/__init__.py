@@ -155,8 +155,7 @@ class Model:
         Raises:
             BadInput: they have changed.
         """
-        if self.random_seed is None:
-            expect_unchanged(self.identity, self.store)
+        expect_unchanged(self.identity, self.store)
 
     def keep_engine(self) -> None:
         """Let every handle of the same weights, dtype and device in this process, and in those forked from it, use this one's."""

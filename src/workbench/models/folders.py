@@ -18,8 +18,8 @@ VOCABULARIES = (
     "vocab-tgt.json", "target_vocab.json", "dict.txt", "prophetnet.tokenizer", "emoji.json",
 )  # fmt: skip
 TOKENIZER = (
-    *VOCABULARIES, "word_shape.json", "word_pronunciation.json", "merges.txt", "bpe.codes", "normalizer.json", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json",
+    *VOCABULARIES, "word_shape.json", "word_pronunciation.json", "merges.txt", "bpe.codes", "normalizer.json",
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
 )  # fmt: skip
 _NO_VOCABULARY = {"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"}  # bytes or code points
 _POINTER = b"version https://git-lfs"
