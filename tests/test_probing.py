@@ -145,6 +145,24 @@ def test_layers_that_differ_by_chance_only_are_alike_and_a_planted_one_is_not():
     assert rows.loc["peak", "low"] < planted_best.mean() < rows.loc["peak", "high"]
 
 
+def test_layers_apart_in_a_handful_of_meanings_are_alike():
+    """Layer 1 loses two meanings of twelve and wins none: all resamples favour layer 0 or tie, and yet that is no proof."""
+    right = np.arange(12) < 10
+    assert best_layers(scored(right, np.arange(12) < 8), "reader").iloc[0]["alike"] == (0, 1)
+
+
+def test_scores_with_gaps_or_twice_over_are_refused():
+    table = scored([1, 0, 1, 1], [1, 1, 0, 1])
+    with pytest.raises(BadInput, match="1 scores of"):
+        best_layers(table.iloc[:-1], "reader")
+    with pytest.raises(BadInput, match="1 scores of"):
+        best_layers(table.assign(correct=table["correct"].astype(float).where(table.index > 0)), "reader")
+    two = pd.concat([table.assign(weights="trained"), table.assign(weights="random")])
+    with pytest.raises(BadInput, match="repeat a meaning, language and layer"):
+        best_layers(two, "reader")
+    assert len(best_layers(two, "reader", "weights")) == 2
+
+
 def test_bad_examples_are_refused():
     examples = planted(meanings=4)
     with pytest.raises(BadInput, match="labels"):

@@ -89,8 +89,8 @@ def test_the_same_seed_gives_the_same_interval_and_another_does_not():
 
 def test_the_number_of_draws_is_what_was_asked(monkeypatch):
     made = []
-    real = intervals._resampled_means
-    monkeypatch.setattr(intervals, "_resampled_means", lambda *given: made.append(real(*given)) or made[-1])
+    real = intervals._resampled_ratios
+    monkeypatch.setattr(intervals, "_resampled_ratios", lambda *given: made.append(real(*given)) or made[-1])
     stats.bootstrap([0, 1, 1], [1, 2, 3], draws=1234)
     assert sum(map(len, made)) == 1234
 
@@ -122,9 +122,29 @@ def test_where_all_are_right_or_all_are_wrong_the_interval_keeps_its_width(answe
         stats.mean_interval(agreeing, shared[1:])
 
 
+def test_where_all_clusters_agree_on_a_share_the_interval_keeps_its_width():
+    halves, shared = [1, 0] * 5, np.repeat(np.arange(5), 2)
+    found = stats.mean_interval(halves, shared)
+    assert found.low < 0.3
+    assert found.estimate == 0.5
+    assert found.high > 0.7
+    assert stats.bootstrap(halves, shared).low == stats.bootstrap(halves, shared).high  # the twin
+
+
+def test_a_ratio_draws_clusters_with_both_of_its_parts():
+    generator = np.random.default_rng(16)
+    below = generator.random(60) + 0.5
+    found = stats.bootstrap_ratio(2 * below, below, np.arange(60))
+    assert (found.low, found.estimate, found.high) == pytest.approx((2, 2, 2))
+    apart = stats.bootstrap_ratio(generator.permutation(2 * below), below, np.arange(60))
+    assert apart.high - apart.low > 0.2
+    ones = np.ones(60)
+    assert stats.bootstrap_ratio(below, ones, np.arange(60)) == stats.bootstrap(below, np.arange(60))
+
+
 def test_pairing_is_narrower_than_two_separate_intervals():
     generator = np.random.default_rng(5)
-    first, clusters = clustered_draw(generator)
+    first, clusters = clustered_draw(generator, clusters=200, size=1)
     second = np.where(generator.random(first.size) < 0.1, 1.0, first)
     paired = stats.paired_difference(first, second, clusters)
     alone = stats.bootstrap(second, clusters)
@@ -229,29 +249,6 @@ def test_sign_flips_err_5_percent_under_the_null_where_mcnemar_on_clustered_item
     assert 0.02 <= np.mean(flips) <= 0.07
     assert np.mean(naive) > 0.07
     assert stats.sign_flip(*shuffled_wins(generator, clusters=300, shift=0.2)) < 0.01
-
-
-def test_equivalence_errs_at_most_5_percent_at_its_margin_and_finds_equality_with_many_items():
-    generator = np.random.default_rng(11)
-    errors = []
-    for _ in range(1500):
-        first = generator.random(120) < 0.4
-        second = np.where(generator.random(120) < 0.2, True, first)  # better by 0.2 x 0.6 = 0.12
-        errors.append(stats.equivalence(first, second, np.arange(120), margin=0.12) <= 0.05)
-    assert 0.01 < np.mean(errors) <= 0.06  # at most 5 %, and not never
-    assert stats.equivalence(*shuffled_wins(generator, clusters=2000), margin=0.05) < 0.01
-
-
-def test_equivalence_is_not_proved_by_a_handful_of_items_without_any_difference():
-    few, many = np.ones(8), np.ones(300)
-    assert stats.equivalence(few, few, np.arange(8), margin=0.05) > 0.2
-    assert stats.equivalence(many, many, np.arange(300), margin=0.05) < 0.01
-
-
-@pytest.mark.parametrize("margin", [0, -0.1, 1, float("nan")])
-def test_an_impossible_margin_is_refused(margin):
-    with pytest.raises(BadInput, match="margin"):
-        stats.equivalence([0, 1], [1, 1], [1, 2], margin=margin)
 
 
 def test_holm_matches_a_worked_example_and_keeps_the_order():

@@ -41,11 +41,10 @@ def test_gains_are_differences_on_the_same_items(paired):
         table.loc["x-en", "finetuned"] - table.loc["x-en", "base"]
     )
     assert table.loc["x-en", "low"] > 0.2
-    assert table.loc["x-es", ["gain", "low", "high"]].tolist() == [
-        0,
-        0,
-        0,
-    ]  # the twin: the same answers, no gain
+    assert table.loc["x-es", "gain"] == 0  # the twin: the same answers, no gain
+    assert (
+        -0.1 < table.loc["x-es", "low"] < 0 < table.loc["x-es", "high"] < 0.1
+    )  # of 60 meanings: not nothing
 
 
 def test_chance_correction_counts_in_units_of_what_was_to_be_gained(paired):
@@ -88,7 +87,8 @@ def test_the_contrast_of_two_groups_finds_a_planted_gap_and_none_between_equals(
     planted = transfer.contrast(paired, ["x-en"], ["x-es"])
     assert planted.low > 0.2
     same = transfer.contrast(paired, ["x-en", "x-fr"], ["x-fr", "x-en"])
-    assert (same.low, same.estimate, same.high) == (0, 0, 0)
+    assert same.estimate == 0
+    assert -0.1 < same.low < 0 < same.high < 0.1
 
 
 def test_contrast_needs_parallel_meanings(paired):

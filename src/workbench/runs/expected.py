@@ -8,7 +8,7 @@ another kind of device: whether the stored 95 % interval contains the new value;
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from workbench.atomic import read_json
 from workbench.errors import BadInput
 from workbench.runs.parameters import names_files, texts_in
-from workbench.stats import bootstrap, wilson
+from workbench.stats import mean_interval
 from workbench.store import canonical
 
 Tier = Literal["exact", "tolerance", "statistical"]
@@ -244,18 +244,9 @@ def _intervals(metrics: dict[str, Any], tables: dict[str, pd.DataFrame]) -> dict
             continue
         clusters = table["cluster"] if "cluster" in table else pd.Series(range(len(table)))
         for column in table.select_dtypes("bool").columns:
-            found[f"{name}: share of {column}"] = _share(
-                table[column].to_numpy(dtype=float), clusters.to_numpy()
-            )
+            interval = mean_interval(table[column].to_numpy(dtype=float), clusters.to_numpy())
+            found[f"{name}: share of {column}"] = [round(number, 6) for number in astuple(interval)]
     return found
-
-
-def _share(values: np.ndarray, clusters: np.ndarray) -> list[float]:
-    count = len(np.unique(clusters))
-    interval = bootstrap(values, clusters) if count > 1 else wilson(round(float(values.mean())), 1)
-    if interval.low == interval.high:  # all clusters agree, which resampling takes for certainty
-        interval = wilson(round(interval.estimate * count), count)
-    return [round(number, 6) for number in (float(values.mean()), interval.low, interval.high)]
 
 
 def _table(table: pd.DataFrame) -> dict[str, Any]:

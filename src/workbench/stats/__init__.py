@@ -4,8 +4,9 @@ An item is one question. The same question asked in several languages or wording
 cluster: resampling clusters, not outcomes, is what keeps intervals honest.
 """
 
-from workbench.stats.intervals import Interval, bootstrap, mean_interval, paired_difference, wilson
-from workbench.stats.paired import PairedTest, equivalence, holm, mcnemar, sign_flip
+from workbench.stats.differences import equivalence, paired_difference
+from workbench.stats.intervals import Interval, bootstrap, bootstrap_ratio, mean_interval, wilson
+from workbench.stats.paired import PairedTest, holm, mcnemar, sign_flip
 from workbench.stats.seeds import multi_bootstrap
 from workbench.stats.spread import (
     Omnibus,
@@ -24,6 +25,7 @@ __all__ = [
     "SpreadTest",
     "binomial_spread",
     "bootstrap",
+    "bootstrap_ratio",
     "cochran_q",
     "equivalence",
     "holm",

@@ -1,14 +1,14 @@
-"""Intervals of accuracies and of paired differences: Wilson's, and the bootstrap over clusters."""
+"""Intervals of accuracies and of other means: Wilson's, and the bootstrap over clusters."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as distributions
 
 from workbench.errors import BadInput
-from workbench.stats.arrays import Floats, as_finite, paired, per_cluster
+from workbench.stats.arrays import Floats, as_finite, per_cluster
 
 LEVEL = 0.95  # of all intervals, unless several are to hold together
 UPPER = 0.975  # where such an interval ends above, and 1 - UPPER below
@@ -65,44 +65,55 @@ def bootstrap(
 
     Source: Efron & Tibshirani 1993; the widened tails after Hesterberg 2015, Am. Statistician 69.
     """
-    array = as_finite(values)
-    totals, counts = per_cluster(array, clusters)
-    k = len(totals)
+    return bootstrap_ratio(values, np.ones(np.shape(values)), clusters, draws=draws, seed=seed, level=level)
+
+
+def bootstrap_ratio(
+    above: ArrayLike,
+    below: ArrayLike,
+    clusters: Sequence[Hashable] | ArrayLike,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Interval:
+    """Give mean(above) / mean(below), both of shape (N,), with the interval of `bootstrap`: clusters are drawn with both.
+
+    It says something only where the lower mean is clearly not 0.
+
+    Raises:
+        BadInput: as `bootstrap`.
+    """
+    numerators, denominators = as_finite(above), as_finite(below)
+    tops, bottoms = (per_cluster(each, clusters)[0] for each in (numerators, denominators))
+    k = len(tops)
     if k < 2:
-        raise BadInput(f"bootstrap got {k} cluster; an interval needs at least two (is `limit` too small?)")
+        raise BadInput(f"got {k} cluster; an interval needs at least two (is `limit` too small?)")
     generator = np.random.default_rng(seed)
     means = np.concatenate(
         [
-            _resampled_means(totals, counts, generator, min(_CHUNK, draws - done))
+            _resampled_ratios(tops, bottoms, generator, min(_CHUNK, draws - done))
             for done in range(0, draws, _CHUNK)
         ]
     )
-    low, high = np.quantile(means, _tails(k, level))
-    return Interval(float(array.mean()), float(low), float(high))
+    low, high = np.quantile(means[~np.isnan(means)], _tails(k, level))  # 0 / 0 says nothing
+    return Interval(float(numerators.sum() / denominators.sum()), float(low), float(high))
 
 
 def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | ArrayLike) -> Interval:
     """Give the mean of `values`, from resampled clusters; of right and wrong items Wilson's interval where that is better.
 
-    It is where each item stands alone; and where all are right, or all wrong, since resampling takes that for certainty:
-    then each cluster counts as one item.
+    It is where each item stands alone, or there is one cluster; and where all clusters agree, since resampling takes that
+    for certainty: then each cluster counts as one item.
     """
     array = as_finite(values)
     k = len(per_cluster(array, clusters)[0])
-    if np.isin(array, (0, 1)).all() and (k == len(array) or array.min() == array.max()):
-        return wilson(round(float(array.mean()) * k), k)
-    return bootstrap(array, clusters)
-
-
-def paired_difference(
-    first: ArrayLike, second: ArrayLike, clusters: Sequence[Hashable] | ArrayLike
-) -> Interval:
-    """Give mean(second - first) on the same N items, with a cluster bootstrap interval.
-
-    Raises:
-        BadInput: as `bootstrap`, or arrays of different lengths.
-    """
-    return bootstrap(paired(first, second), clusters)
+    share = bool(np.isin(array, (0, 1)).all()) and k > 0
+    found = None if share and k in (1, len(array)) else bootstrap(array, clusters)
+    if found and not (share and found.low == found.high):
+        return found
+    mean = float(array.mean())
+    return replace(wilson(round(mean * k), k), estimate=mean)
 
 
 def _tails(k: int, level: float = LEVEL) -> tuple[float, float]:
@@ -111,7 +122,8 @@ def _tails(k: int, level: float = LEVEL) -> tuple[float, float]:
     return tail, 1 - tail
 
 
-def _resampled_means(totals: Floats, counts: Floats, generator: np.random.Generator, draws: int) -> Floats:
-    k = len(totals)
+def _resampled_ratios(tops: Floats, bottoms: Floats, generator: np.random.Generator, draws: int) -> Floats:
+    k = len(tops)
     weights = generator.multinomial(k, np.full(k, 1 / k), size=draws)
-    return np.asarray(weights @ totals / (weights @ counts))
+    with np.errstate(divide="ignore", invalid="ignore"):  # a draw whose lower sum is 0 belongs to the tail
+        return np.asarray((weights @ tops) / (weights @ bottoms))

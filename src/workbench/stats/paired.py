@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as distributions
 
-from workbench.errors import BadInput
 from workbench.stats.arrays import Floats, as_finite, as_outcomes, paired, per_cluster
 
 
@@ -56,37 +55,6 @@ def sign_flip(
     flipped = np.abs(signs @ totals)
     as_large = int(np.sum(flipped >= abs(totals.sum()) - 1e-9))
     return (as_large + 1) / (flips + 1)  # the observed signs are one of the possible ones
-
-
-def equivalence(
-    first: ArrayLike, second: ArrayLike, clusters: Sequence[Hashable] | ArrayLike, *, margin: float
-) -> float:
-    """Give the p-value of "mean(second - first) is ±margin or more": two one-sided t tests over clusters (TOST).
-
-    A small p-value says "as good as equal"; a large one does not say "different". Outcomes that differ by the margin must
-    disagree on as large a share of items: the variance is never taken to be less than that, so that a handful of items
-    without any disagreement proves nothing.
-
-    Args:
-        first: outcomes between 0 and 1, like `second`.
-        margin: the largest difference that would not matter, a fraction above 0.
-
-    Raises:
-        BadInput: fewer than two clusters, or a margin that is not between 0 and 1.
-
-    Source: Schuirmann 1987; the variance under the null after Tango 1998, Stat. Med. 17.
-    """
-    if not 0 < margin < 1:
-        raise BadInput(f"equivalence got margin={margin}; give a fraction above 0, such as 0.05")
-    differences = paired(first, second)
-    totals, counts = per_cluster(differences, clusters)
-    k = len(totals)
-    if k < 2:
-        raise BadInput(f"equivalence got {k} cluster; it needs at least two")
-    mean = float(differences.mean())
-    squares = max(float(np.sum((totals - mean * counts) ** 2)), margin * (1 - margin) * len(differences))
-    error = float(np.sqrt(squares * k / (k - 1))) / len(differences)
-    return float(distributions.t.sf((margin - abs(mean)) / error, k - 1))
 
 
 def holm(p_values: ArrayLike) -> Floats:

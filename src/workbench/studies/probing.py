@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from workbench.errors import BadInput
-from workbench.stats import bootstrap
+from workbench.stats import bootstrap, paired_difference
 
 
 @dataclass(frozen=True)
@@ -151,31 +151,50 @@ def by_layer(table: pd.DataFrame, *groups: str, seed: int = 0) -> pd.DataFrame:
 def best_layers(table: pd.DataFrame, *groups: str, draws: int = 3000, seed: int = 0) -> pd.DataFrame:
     """Find the best layer of each group, and those that a paired difference does not tell from it.
 
-    Each layer is compared with the best on the same texts, by a bootstrap over meanings; the intervals hold at 95 % for
-    all layers of a group together (Bonferroni). The best is picked on the data it is reported on, which flatters it a little.
+    Each layer is compared with the best on the same texts, by `stats.paired_difference` over meanings; the intervals hold at
+    95 % for all layers of a group together (Bonferroni). The best is picked on the data it is reported on, which flatters it
+    a little.
 
     Returns:
         One row per group: those of `groups`, layer (the first of the best), accuracy with low and high (95 %), alike (the
         layers not told from the best, itself among them), lowest (accuracy among these), first and last (accuracy in
         the embeddings and in the last layer), layers (how many there are, embeddings included).
+
+    Raises:
+        BadInput: a text that has no score at some layer, or more than one; `groups` must tell all tables apart.
     """
     rows = []
     for key, part in table.groupby(list(groups), sort=False):
-        scores = part.pivot(index=["meaning", "language"], columns="layer", values="correct").astype(float)
+        scores = _per_layer(part, key)
         means, meanings = scores.mean(), scores.index.get_level_values("meaning").to_numpy()
         best = means.idxmax()
         interval = bootstrap(scores[best], meanings, draws=draws, seed=seed)
         level = 1 - 0.05 / max(1, len(means) - 1)
-        behind = {
-            layer: bootstrap(scores[best] - here, meanings, draws=draws, seed=seed, level=level)
+        alike = tuple(
+            layer
             for layer, here in scores.items()
-        }
-        alike = tuple(layer for layer, gap in behind.items() if gap.low <= 0)
+            if paired_difference(here, scores[best], meanings, level=level).low <= 0
+        )
         ends = (interval.estimate, interval.low, interval.high)
         of_layers = (means[means.index.isin(alike)].min(), means.iloc[0], means.iloc[-1], len(means))
         rows.append((*key, best, *ends, alike, *of_layers))
     columns = ["layer", "accuracy", "low", "high", "alike", "lowest", "first", "last", "layers"]
     return pd.DataFrame(rows, columns=[*groups, *columns])
+
+
+def _per_layer(part: pd.DataFrame, key: tuple[Hashable, ...]) -> pd.DataFrame:
+    """One row per text and one column per layer, without gaps."""
+    text = ["meaning", "language"]
+    twice = int(part.duplicated([*text, "layer"]).sum())
+    if twice:
+        raise BadInput(
+            f"{twice} scores of {key} repeat a meaning, language and layer; name the columns that tell them apart in `groups`"
+        )
+    scores = part.pivot(index=text, columns="layer", values="correct").astype(float)
+    gaps = int(scores.isna().to_numpy().sum())
+    if gaps:
+        raise BadInput(f"{gaps} scores of {key} are missing; score every text at every layer")
+    return scores
 
 
 def _unit(states: np.ndarray) -> np.ndarray:

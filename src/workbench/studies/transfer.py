@@ -38,10 +38,10 @@ def pair(base: pd.DataFrame, finetuned: pd.DataFrame) -> pd.DataFrame:
 
 
 def gains(paired: pd.DataFrame, by: Sequence[str] = ("language",)) -> pd.DataFrame:
-    """Give the mean gain of each group of `by`, with a 95 % interval from resampling meanings.
+    """Give the mean gain of each group of `by`, with a 95 % interval over meanings.
 
-    Columns: those of `by`, base, finetuned, gain, low, high (fractions), corrected (the gain in units of what lies
-    between chance and perfect), above_chance (the finetuned level in the same units), n (prompts), clusters.
+    Columns: those of `by`, base, finetuned, gain, low, high (fractions; `stats.paired_difference`), corrected (the gain in
+    units of what lies between chance and perfect), above_chance (the finetuned level in the same units), n (prompts), clusters.
     """
     rows = []
     for key, group in paired.groupby(list(by), sort=False):
@@ -91,7 +91,7 @@ def group_means(table: pd.DataFrame, group_of: Mapping[str, str], by: Sequence[s
 def contrast(paired: pd.DataFrame, first: Iterable[str], second: Iterable[str]) -> stats.Interval:
     """Give the mean gain in the first languages minus that in the second, on parallel meanings.
 
-    Within a meaning gains are averaged over the languages of each group; meanings are resampled. The languages are
+    Within a meaning gains are averaged over the languages of each group; the interval is over meanings. The languages are
     taken as they are, so nothing follows for other languages.
 
     Raises:
@@ -106,4 +106,4 @@ def contrast(paired: pd.DataFrame, first: Iterable[str], second: Iterable[str]) 
         raise BadInput(
             "the two groups of languages do not answer the same meanings; rank parallel items in all of them"
         )
-    return stats.paired_difference(sides[1], sides[0], np.asarray(sides[0].index))
+    return stats.paired_difference(sides[1], sides[0], np.asarray(sides[0].index), reach=None)

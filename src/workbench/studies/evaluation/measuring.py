@@ -55,8 +55,9 @@ def compare(ranked: pd.DataFrame, first: str, second: str, *, margin: float = 0.
     """Compare two models on the same prompts, language by language.
 
     Columns: language ("all" for all prompts together), first, second (accuracies), difference (second - first), low, high
-    (95 %, clusters resampled), p_value (exact McNemar where every item was asked once, else signs of clusters flipped),
-    p_holm (over the languages), p_equivalent (small: closer than `margin`, over clusters), n.
+    (95 %, over clusters), p_value (exact McNemar where every item was asked once, else signs of clusters flipped),
+    p_holm (over the languages), p_equivalent (small: closer than `margin`; it takes many clusters,
+    see `stats.equivalence`), n.
 
     Raises:
         UnknownName: a model that the table does not have.
