@@ -12,6 +12,7 @@ from miniatures import recipe
 from miniatures.baselines import LABELLED, copy_choice, fit, ngram_choices, training_item
 from miniatures.check.answers import BASELINES, NO_MARK, as_predictions, questions
 from miniatures.check.contrasts import Cell, answers, interval, per_meaning, ratio
+from miniatures.check.own_mark import own_mark
 from miniatures.check.reported import HELD_OUT_TASKS, P3_AND_XP3, STOP_MARK, TRANSFER
 from miniatures.check.sides import SIDES
 from miniatures.check.unseen_words import (
@@ -27,6 +28,8 @@ from miniatures.examples import FINETUNED, read_wordings
 from miniatures.questions import HELD_OUT, RANKED
 from miniatures.world import for_evaluation, read_world, sentence
 from workbench.errors import BadInput, UnknownName
+from workbench.models import load
+from workbench.store import Store
 from workbench.tasks import Item, read_sentences
 
 WORLD, WORDINGS = read_world(), read_wordings()
@@ -547,3 +550,11 @@ def test_evaluation_meanings_never_train_the_baseline():
                     sentence("owns", person=person, verb="has", number=number, object=thing)
                 )
     assert set(LABELLED) < set(RANKED)
+
+
+def test_a_model_that_writes_the_mark_itself_is_right_more_often_when_both_ways_count(tmp_path):
+    """The finetuned BLOOM side closes an open prompt and then answers; ranked right after it, its answers look wrong."""
+    found = own_mark(load("mini-bloomz", device="cpu", store=Store(tmp_path / "store.sqlite")), 12, ("copy",))
+    right = found[["whole", "bare", "own"]].mean()
+    assert right["whole"] > 0.9
+    assert right["bare"] < right["own"]
