@@ -45,14 +45,37 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 record(**{f"value_{number}": number for number in range(1000)})
 """
+HANDLED = "def handler(shell, kind, value, traceback, tb_offset=None):\n    print('caught:', value)\nget_ipython().set_custom_exc((ValueError,), handler)"
 ANSWER = 'from IPython.display import Markdown, display\ndisplay(Markdown(f"The answer is **{0.7:.1f}**."))'
 
 
 def write(folder, name, *cells, parameters="x = 1"):
     tagged = [new_code_cell(parameters, metadata={"tags": ["parameters"]})] if parameters is not None else []
-    notebook = new_notebook(cells=[new_markdown_cell(f"# The {name}"), *tagged, *map(new_code_cell, cells)])
+    cells = [cell if isinstance(cell, dict) else new_code_cell(cell) for cell in cells]
+    notebook = new_notebook(cells=[new_markdown_cell(f"# The {name}"), *tagged, *cells])
     path = folder / f"{name}.ipynb"
     nbformat.write(notebook, path)
+    return path
+
+
+ALLOWED = {"tags": ["raises-exception"]}
+
+
+def odd(folder, name, *cells):
+    """A notebook as other tools leave them: without outputs, counts, ids and metadata, with cells of every type."""
+    path = write(folder, name, *cells)
+    content = json.loads(path.read_text())
+    for cell in content["cells"]:
+        for key in ("outputs", "execution_count", "id"):
+            cell.pop(key, None)
+    attached = {"i.png": {"image/png": "iVBORw0KGgo="}}
+    content["cells"] += [
+        {"cell_type": "raw", "source": ["a", "b"], "metadata": None},
+        {"cell_type": "code"},
+        {"cell_type": "markdown", "source": "![i](attachment:i.png)", "attachments": attached},
+    ]
+    content |= {"metadata": {"kernelspec": None, "language_info": {"name": "Python"}}, "nbformat_minor": "x"}
+    path.write_text(json.dumps(content), encoding="utf-8-sig")
     return path
 
 
@@ -89,6 +112,10 @@ def books(tmp_path_factory):
         "orphan": write(
             folder, "orphan", once + "    os.kill(os.getppid(), signal.SIGKILL)", parameters='mark = ""'
         ),
+        "magic": write(folder, "magic", "%nope"),
+        "handled": write(folder, "handled", HANDLED, "raise ValueError('odd')"),
+        "allowed": odd(folder, "allowed", new_code_cell("1 / 0", metadata=ALLOWED), "y = 2"),
+        "both": write(folder, "both", new_code_cell("1 / 0", metadata=ALLOWED), "{}['a']"),
         "bare": write(folder, "bare", "y = 2", parameters=None),
     }
 
@@ -142,7 +169,7 @@ def test_the_manifest_says_what_ran_on_what_and_how_it_went(ended):
     assert set(manifest) == {
         "format", "notebook", "notebook_path", "notebook_sha256", "parameters", "given", "run_id", "code_sha256",
         "data_sha256", "python", "packages", "digests", "status", "exit_code", "error", "failed_before", "started", "ended",
-        "seconds", "peak_memory_bytes", "threads", "seeds", "dtype", "git", "platform", "hardware", "facts", "answer", "files",
+        "allowed_errors", "seconds", "peak_memory_bytes", "threads", "seeds", "dtype", "git", "platform", "hardware", "facts", "answer", "files",
     }  # fmt: skip
     assert (manifest["status"], manifest["exit_code"], manifest["error"]) == ("done", 0, None)
     assert manifest["parameters"] == {"language": "no", "seed": 3}
@@ -192,6 +219,25 @@ def test_a_cell_that_raises_is_named_with_its_source_and_traceback(ended, root):
     assert "\x1b" not in facts["traceback"]
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"), [("magic", "`%nope` not found"), ("handled", r"In \[3\] failed: caught: odd")]
+)
+def test_a_cell_that_fails_without_an_exception_is_named_with_what_it_printed(ended, root, name, reason):
+    assert type(ended[name]) is NotebookFailed
+    assert re.search(reason, str(ended[name]))
+    assert manifest_of(root, name)["error"]["source"] in ("%nope", "raise ValueError('odd')")
+
+
+def test_an_error_that_a_cell_is_tagged_for_is_recorded_and_fails_no_run(ended, root):
+    """The notebook lacks metadata, outputs, counts and ids too, as those of other tools do. The twin raises twice."""
+    manifest = ended["allowed"].manifest
+    assert manifest["allowed_errors"] == [
+        {"cell": 2, "type": "ZeroDivisionError", "message": "division by zero"}
+    ]
+    assert "papermill" not in (ended["allowed"].folder / "report.html").read_text()
+    assert manifest_of(root, "both")["error"]["type"] == "KeyError"
+
+
 def test_our_own_errors_keep_their_exit_code(ended, root):
     assert type(ended["unreachable"]) is NotReachable
     assert manifest_of(root, "unreachable")["exit_code"] == 5
@@ -229,7 +275,7 @@ def test_failed_runs_are_kept_and_none_is_marked_a_success(ended, books, root):
     kept = sorted(path.parent.name for path in root.glob("*/*.failed-1"))
     assert kept == sorted(name for name, result in ended.items() if isinstance(result, Exception))
     marks = list(root.glob("*/*/_SUCCESS"))
-    assert [mark.parent for mark in marks] == [ended["good"].folder]
+    assert {mark.parent for mark in marks} == {ended[name].folder for name in ("good", "allowed")}
     assert {path.suffix for path in books["good"].parent.iterdir()} == {".ipynb"}, (
         "no socket is left where notebooks are"
     )
@@ -438,7 +484,20 @@ def test_a_notebook_whose_parameters_cannot_be_checked_is_refused(tmp_path, para
     refused(write(tmp_path, "odd", "y = 1", parameters=parameters), {}, tmp_path / "runs", match)
 
 
-@pytest.mark.parametrize("content", [None, "not json", '{"nbformat": 3, "cells": []}'])
+def cells_of(*cells, **content):
+    return json.dumps({"nbformat": 4, "cells": cells, **content})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None, "not json", "[1]", '{"nbformat": 3, "cells": []}', '{"nbformat": 4}', "[" * 100_000, cells_of(7),
+        cells_of({"cell_type": "prose"}), cells_of({"cell_type": "code", "source": 7}), cells_of(metadata=[1]),
+        cells_of({"cell_type": "code", "metadata": {"tags": 7}}), cells_of({"cell_type": "code", "outputs": [7]}),
+        cells_of(metadata={"kernelspec": "python3"}), cells_of({"cell_type": "code", "source": "'\ud83d'"}),
+        cells_of(metadata={"kernelspec": {"language": "R"}}), cells_of(metadata={"language_info": {"name": "julia"}}),
+    ],
+)  # fmt: skip
 def test_what_is_no_notebook_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "odd.ipynb").write_text(content)

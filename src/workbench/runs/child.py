@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from workbench.runs.kernels import WaitingKernel, manager_for
+from workbench.runs.notebooks import read_notebook
 from workbench.runs.page import page
+from workbench.runs.verdict import failure_in
 
 
 @contextmanager
@@ -42,6 +44,7 @@ with _without("rfc3987_syntax"):
     import nbformat
     from papermill import execute_notebook
     from papermill.exceptions import PapermillExecutionError
+    from papermill.execute import remove_error_markers
 
 _DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
 
@@ -68,10 +71,19 @@ def execute(orders: dict[str, Any], waiting: WaitingKernel | None = None) -> dic
             cwd=orders["cwd"],
         )
     except PapermillExecutionError as error:
+        if failure_in(read_notebook(Path("notebook.ipynb"))) is None:  # papermill knows no raises-exception
+            _drop_error_markers(Path("notebook.ipynb"))
+            return {"seen": "end"}
         return {"seen": "error", "message": f"{error.ename}: {error.evalue}"}
     except RuntimeError as error:  # nbclient's word for a kernel that died or never answered
         return {"seen": "dead kernel", "message": str(error)}
     return {"seen": "end"}
+
+
+def _drop_error_markers(path: Path) -> None:
+    """Take out the cells in which papermill calls an allowed error the notebook's end."""
+    notebook = remove_error_markers(nbformat.read(path, as_version=4))
+    path.write_text(nbformat.writes(notebook), encoding="utf-8")
 
 
 @cache

@@ -1,26 +1,89 @@
 """A notebook file as data: its code, its parameters cell, and the digest of its sources.
 
-Read as JSON, so that nothing heavy is imported before a kernel is needed. Only nbformat 4 and Python notebooks.
+Read as JSON and checked, so that nothing heavy is imported before a kernel is needed. Only nbformat 4 and Python
+notebooks. What editors and other tools leave out (metadata, outputs, a source) is filled in.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
 from workbench.errors import BadInput
 from workbench.paths import notebook_path
 
+_MINORS = range(6)  # of nbformat 4
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"half of a surrogate pair at character {error.start}") from error
+    return text
+
+
+def _filled(value: Any) -> Any:
+    return {} if value is None else value
+
+
+Text = Annotated[str, BeforeValidator(lambda value: "".join(value) if isinstance(value, list) else value)]
+Metadata = Annotated[dict[str, Any], BeforeValidator(_filled)]
+
+
+class _Tags(BaseModel):
+    tags: Annotated[list[str], BeforeValidator(lambda value: value or [])] = []
+
+
+class _Output(BaseModel):
+    output_type: str
+    name: str = ""
+    text: Text = ""
+    data: Metadata = {}
+    ename: str = ""
+    evalue: str = ""
+    traceback: list[str] = []
+
+
+class _Cell(BaseModel):
+    """What is read of a cell; anything else in it is kept as it is."""
+
+    cell_type: Literal["code", "markdown", "raw"]
+    source: Annotated[Text, AfterValidator(_encodable)] = ""
+    metadata: Annotated[_Tags, BeforeValidator(_filled)] = _Tags()
+    outputs: Annotated[list[_Output], BeforeValidator(lambda value: value or [])] = []
+    execution_count: int | None = None
+
+
+class _Named(BaseModel):
+    name: str | None = None
+    language: str | None = None
+
+
+class _About(BaseModel):
+    kernelspec: Annotated[_Named, BeforeValidator(_filled)] = _Named()
+    language_info: Annotated[_Named, BeforeValidator(_filled)] = _Named()
+
+
+class _File(BaseModel):
+    nbformat: Literal[4]
+    metadata: Annotated[_About, BeforeValidator(_filled)] = _About()
+    cells: list[_Cell]
+
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook as read: `cells` and `metadata` are the file's own, sources joined into one string each."""
+    """A notebook as read: `cells` and `metadata` are the file's own, with what is missing filled in, sources as one string."""
 
     path: Path
     cells: tuple[dict[str, Any], ...]
     metadata: dict[str, Any]
+    minor: int
 
     @property
     def code(self) -> tuple[dict[str, Any], ...]:
@@ -48,6 +111,15 @@ class Notebook:
         sources = [cell["source"] for cell in self.code if "injected-parameters" not in tags(cell)]
         return sha256(json.dumps(sources, ensure_ascii=False).encode()).hexdigest()
 
+    def as_json(self) -> str:
+        """The notebook as a file for a kernel, without earlier outputs and without what tools would stumble over."""
+        cells = [
+            {**cell, "outputs": [], "execution_count": None} if cell["cell_type"] == "code" else cell
+            for cell in self.cells
+        ]
+        content = {"nbformat": 4, "nbformat_minor": self.minor, "metadata": self.metadata, "cells": cells}
+        return json.dumps(content)
+
 
 def read_notebook(path: Path) -> Notebook:
     """Read an .ipynb file.
@@ -56,18 +128,38 @@ def read_notebook(path: Path) -> Notebook:
         BadInput: no such file, not a notebook of nbformat 4, or not Python.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise BadInput(f"no notebook at {path}; give the path of an .ipynb file") from None
-    except (IsADirectoryError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path} is not a notebook ({error}); give the path of an .ipynb file") from error
-    if not isinstance(content, dict) or content.get("nbformat") != 4 or "cells" not in content:
-        raise BadInput(f"{path} is not a notebook of format 4; open and save it in a current JupyterLab")
-    language = content["metadata"].get("kernelspec", {}).get("language", "python")
-    if language != "python":
+    try:
+        file = _File.model_validate(content)
+    except ValidationError as error:
+        raise BadInput(
+            f"{path} is not a notebook of format 4 ({_first(error)}); open and save it in a current JupyterLab"
+        ) from error
+    language = file.metadata.kernelspec.language or file.metadata.language_info.name or "python"
+    if language.lower() not in ("python", "ipython"):
         raise BadInput(f"{path.name} is a {language} notebook; only Python notebooks can be run here")
-    cells = tuple({**cell, "source": "".join(cell["source"])} for cell in content["cells"])
-    return Notebook(path, cells, content["metadata"])
+    metadata = {key: part for key, part in (content.get("metadata") or {}).items() if part is not None}
+    cells = tuple(_whole(raw, cell) for raw, cell in zip(content["cells"], file.cells, strict=True))
+    minor = content.get("nbformat_minor")
+    return Notebook(path, cells, metadata, minor if minor in _MINORS else _MINORS[-2])
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong with a file, and where."""
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(map(str, problem["loc"])) or "the file"
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _whole(raw: dict[str, Any], cell: _Cell) -> dict[str, Any]:
+    whole = {**raw, "source": cell.source, "metadata": raw.get("metadata") or {}}
+    if cell.cell_type == "code":
+        whole |= {"outputs": raw.get("outputs") or [], "execution_count": cell.execution_count}
+    return whole
 
 
 def find_notebook(name: str, *, beside: Path = Path()) -> Path:
@@ -76,10 +168,10 @@ def find_notebook(name: str, *, beside: Path = Path()) -> Path:
     Raises:
         BadInput: there is none; those that ship are listed.
     """
-    for asked in (Path(name).expanduser(), beside / name):
-        for path in (asked, Path(f"{asked}.ipynb")):
-            if path.is_file():
-                return path.absolute()
+    for asked in (os.path.expanduser(name), str(beside / name)):  # (pathlib's raises RuntimeError)
+        for path in (asked, f"{asked}.ipynb"):
+            if os.path.isfile(path):  # (pathlib's raises OSError)
+                return Path(path).absolute()
     shipped = sorted(notebook_path().glob("*.ipynb"))
     for path in shipped:
         if Path(name).name in (path.name, path.stem):
@@ -91,7 +183,7 @@ def find_notebook(name: str, *, beside: Path = Path()) -> Path:
 
 def tags(cell: Mapping[str, Any]) -> list[str]:
     """The tags of a cell."""
-    return list(cell.get("metadata", {}).get("tags", []))
+    return list(cell.get("metadata", {}).get("tags") or [])
 
 
 def last_markdown(notebook: Notebook) -> str:

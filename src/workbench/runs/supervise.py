@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -172,6 +171,7 @@ def _run_in(part: Path, final: Path, planned: Plan, limit: float | None) -> Run:
         "status": outcome.status,
         "exit_code": outcome.exit_code,
         "error": outcome.error,
+        "allowed_errors": list(outcome.allowed_errors),
         "failed_before": sorted(path.name for path in final.parent.glob("*.failed-*")),
         "started": began.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -225,7 +225,8 @@ def _inherited() -> dict[str, str]:
 
 
 def _write_orders(private: Path, planned: Plan) -> Path:
-    shutil.copyfile(planned.notebook, private / "notebook.ipynb")
+    whole = read_notebook(planned.notebook).as_json()
+    (private / "notebook.ipynb").write_text(whole, encoding="utf-8")
     orders = {
         "notebook": str(private / "notebook.ipynb"),
         "title": planned.notebook.stem,

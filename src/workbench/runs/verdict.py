@@ -1,20 +1,22 @@
 """What became of a run, judged from outside.
 
-A run counts as done when its process says so *and* every code cell has a count *and* no cell shows an error:
-papermill's own marks are wrong after a killed kernel or `sys.exit(0)`.
+A run counts as done when its process says so *and* every code cell has a count *and* no cell shows an error that it
+was not allowed (by the tag `raises-exception`): papermill's own marks are wrong after a killed kernel or `sys.exit(0)`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from workbench import errors
 from workbench.errors import Incomplete, KernelDied, NotebookFailed, StoreFailed, WorkbenchError
-from workbench.runs.notebooks import read_notebook, tags
+from workbench.runs.notebooks import Notebook, read_notebook, tags
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+_SILENT = "CellExecutionError"  # papermill's word for a cell that failed and showed no exception
 
 
 class TimeLimit(WorkbenchError):
@@ -25,11 +27,15 @@ class TimeLimit(WorkbenchError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run: `error` holds type, message and, where a cell raised, its number, source and traceback."""
+    """What became of a run: `error` holds type, message and, where a cell raised, its number, source and traceback.
+
+    `allowed_errors` are those of cells tagged `raises-exception`.
+    """
 
     status: str
     exit_code: int
     error: dict[str, Any] | None = None
+    allowed_errors: tuple[dict[str, Any], ...] = ()
 
 
 def judge(code: int, seen: Mapping[str, Any], executed: Path) -> Outcome:
@@ -43,18 +49,48 @@ def judge(code: int, seen: Mapping[str, Any], executed: Path) -> Outcome:
         return Outcome("failed", 7, {"type": "StoreFailed", "message": message})
     if "seen" not in seen or not executed.exists():  # it broke down itself; its notebook may be half a file
         return Outcome("failed", 1, {"type": "NotebookFailed", "message": message})
-    cells = read_notebook(executed).code
-    for cell in cells:
-        for output in cell["outputs"]:
-            if output["output_type"] == "error":
-                return _raised(cell, output)
+    notebook = read_notebook(executed)
+    cells = notebook.code
+    if failed := failure_in(notebook):
+        return _raised(*failed)
     if seen.get("seen") != "end" or code != 0:
         return Outcome("failed", 1, {"type": "NotebookFailed", "message": message})
     missing = [cell for cell in cells if _should_have_run(cell) and cell["execution_count"] is None]
     if missing:
         told = f"{len(missing)} of {len(cells)} code cells did not run"
         return Outcome("incomplete", 6, {"type": "Incomplete", "message": told})
-    return Outcome("done", 0)
+    allowed = (
+        {"cell": cell["execution_count"], "type": output["ename"], "message": output["evalue"]}
+        for cell, output in _errors(notebook)
+    )
+    return Outcome("done", 0, allowed_errors=tuple(allowed))
+
+
+def failure_in(notebook: Notebook) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The first cell that failed and was not allowed to, with its error output; None if there is none.
+
+    What fails without one (an unknown magic, an exception that a handler of the notebook's own took) said why in its
+    streams.
+    """
+    for cell, output in _errors(notebook):
+        if "raises-exception" not in tags(cell) or output["ename"] == "SystemExit":
+            return cell, output
+    for cell in notebook.code:
+        if cell["metadata"].get("papermill", {}).get("exception"):
+            return cell, _silent_error(cell)
+    return None
+
+
+def _errors(notebook: Notebook) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    for cell in notebook.code:
+        yield from ((cell, output) for output in cell["outputs"] if output["output_type"] == "error")
+
+
+def _silent_error(cell: Mapping[str, Any]) -> dict[str, Any]:
+    texts = ["".join(output["text"]) for output in cell["outputs"] if output["output_type"] == "stream"]
+    lines = "".join(texts).strip().splitlines()
+    message = lines[-1] if lines else "the cell failed and printed no reason"
+    return {"ename": _SILENT, "evalue": _COLOUR.sub("", message), "traceback": lines}
 
 
 def _should_have_run(cell: Mapping[str, Any]) -> bool:
@@ -97,9 +133,10 @@ def error_of(notebook: str, outcome: Outcome, kept: Path) -> WorkbenchError:
         where = f"cell In [{facts['cell']}]"
         text = f"{notebook}, {where}: {facts['message']}"
         if kind is NotebookFailed:
+            raised = "failed" if facts["type"] == _SILENT else f"raised {facts['type']}"
             tail = "\n".join(facts["traceback"].splitlines()[-12:])
             text = (
-                f"{notebook}: {where} raised {facts['type']}: {facts['message']}\n--- the cell\n{facts['source']}\n"
+                f"{notebook}: {where} {raised}: {facts['message']}\n--- the cell\n{facts['source']}\n"
                 f"--- the end of the traceback\n{tail}\n---"
             )
     return kind(f"{text} – what there was is kept in {kept}")
