@@ -33,6 +33,12 @@ def run(
     -p NAME VALUE (or --parameter) sets one parameter and may be repeated.
     A list is JSON or has commas: -p languages x-en,x-fr. The notebook's
     cell of parameters says what it takes.
+
+    A run that is there is not repeated. It is the same if the code, the
+    parameters, the models, the packages, the modules beside the notebook
+    and the files that code or parameters name as a whole path are the
+    same (`reads` in run.json). Paths put together in code, modules from
+    elsewhere and the network are not covered: use --force.
     """
     parameters = parameter_pairs(context.args)
     if run_all == (notebook is not None) or (run_all and parameters):

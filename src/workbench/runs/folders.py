@@ -20,7 +20,10 @@ _NO_PART_OF_IT = {MARK, "run.json"}
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a run that is there, marked and with every file it lists as it was written; else None."""
+    """The manifest of a run that is there, marked and with every file it lists as it was written; else None.
+
+    A run during which something that it reads changed does not count: its id does not say what it read.
+    """
     if not (folder / MARK).exists():
         return None
     try:
@@ -28,7 +31,7 @@ def finished(folder: Path) -> dict[str, Any] | None:
         kept = {name: _digest(folder / name) for name in manifest.get("files", {})}
     except (OSError, ValueError):
         return None
-    return manifest if kept == manifest.get("files") else None
+    return manifest if kept == manifest.get("files") and not manifest.get("changed_meanwhile") else None
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What makes a run the run it is, and where it took place.
 
 `run_id` hashes all that can change the results: the notebook's code, its parameters, our code and data, the versions
-of the libraries, and the models and files that the parameters name.
+of the libraries, the models that the parameters name, and what the notebook reads (`workbench.runs.reads`).
 """
 
 import json
@@ -10,8 +10,8 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
-from hashlib import file_digest, sha256
+from collections.abc import Mapping
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -62,30 +62,6 @@ def models_named(parameters: Mapping[str, Any]) -> list[str]:
     """The values, once each, of the parameters that name a model: model, bases, encoder_decoder and the like."""
     named = (texts_in(value) for name, value in parameters.items() if _MODEL.search(name))
     return list(dict.fromkeys(text for texts in named for text in texts if text))
-
-
-def named_digests(parameters: Mapping[str, Any], digest: Callable[[str], str | None]) -> dict[str, str]:
-    """Digest of each model and each local file or folder that the parameters name.
-
-    Of a folder that is no model, names, sizes and times count: reading gigabytes to find out that nothing changed would
-    be worse than running again.
-    """
-    digests = {}
-    models = models_named(parameters)
-    for text in texts_in(dict(parameters)):
-        found = digest(text) if text in models else None
-        path = Path(text)
-        if found is None and path.is_absolute() and path.is_file():
-            with path.open("rb") as file:
-                found = file_digest(file, "sha256").hexdigest()
-        elif found is None and path.is_absolute() and path.is_dir():
-            inside = sorted(
-                (str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns) for p in path.rglob("*")
-            )
-            found = sha256(json.dumps(inside).encode()).hexdigest()
-        if found is not None:
-            digests[text] = found
-    return digests
 
 
 def run_id_of(spec: Mapping[str, Any], unusual: Mapping[str, Any]) -> str:

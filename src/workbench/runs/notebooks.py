@@ -169,9 +169,9 @@ def find_notebook(name: str, *, beside: Path = Path()) -> Path:
         BadInput: there is none; those that ship are listed.
     """
     for asked in (os.path.expanduser(name), str(beside / name)):  # (pathlib's raises RuntimeError)
-        for path in (asked, f"{asked}.ipynb"):
-            if os.path.isfile(path):  # (pathlib's raises OSError)
-                return Path(path).absolute()
+        for file in (asked, f"{asked}.ipynb"):
+            if os.path.isfile(file):  # (pathlib's raises OSError)
+                return Path(file).absolute()
     shipped = sorted(notebook_path().glob("*.ipynb"))
     for path in shipped:
         if Path(name).name in (path.name, path.stem):

@@ -8,9 +8,10 @@ from typing import Any
 
 from workbench.errors import BadInput
 from workbench.models import digest_of
-from workbench.runs.identity import ground, models_named, named_digests, run_id_of, stamp
+from workbench.runs.identity import ground, models_named, run_id_of, stamp
 from workbench.runs.notebooks import read_notebook
 from workbench.runs.parameters import check
+from workbench.runs.reads import Reader, Reads
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Plan:
     spec: dict[str, Any]
     run_id: str
     stamp: str
+    reads: Reads
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -38,13 +40,18 @@ class Plan:
         return root / self.notebook.stem / self.run_id
 
     def still_holds(self) -> None:
-        """Refuse a run whose notebook or package changed after it was planned: its id would no longer say what ran.
+        """Refuse a run whose code or package changed after it was planned: its id would no longer say what ran.
 
         Raises:
             BadInput: one of them did.
         """
         if read_notebook(self.notebook).digest != self.spec["notebook_sha256"]:
             raise BadInput(f"{self.notebook.name} changed while its runs were going on; start them again")
+        if changed := self.reads.changed(self.reads.modules):
+            raise BadInput(
+                f"{', '.join(changed)}, which {self.notebook.name} imports, changed while its runs were going on; "
+                "start them again"
+            )
         if stamp() != self.stamp:
             now = ground()
             if any(now[name] != self.spec[name] for name in ("code_sha256", "data_sha256")):
@@ -69,13 +76,16 @@ def plan_all(notebook: Path | str, cases: Iterable[Mapping[str, Any]]) -> list[P
         BadInput, UnknownName: as `plan`; nothing has been started then.
     """
     source = read_notebook(Path(notebook).expanduser().absolute())
-    taken, on, remembered = stamp(), ground(), cache(digest_of)
+    taken, on, remembered, reader = stamp(), ground(), cache(digest_of), Reader(source)
     usual = check(source, {})[0]
     plans = []
     for case in cases:
         checked, given = check(source, case)
-        digests = named_digests(checked, remembered)
+        found = {name: remembered(name) for name in models_named(checked)}
+        digests = {name: digest for name, digest in found.items() if digest is not None}
+        reads = reader.of(checked, digests)
         spec = {"notebook_sha256": source.digest, "parameters": checked, **on, "digests": digests}
+        spec["reads"] = reads.digests
         unusual = {name: value for name, value in checked.items() if value != usual[name]}
-        plans.append(Plan(source.path, given, spec, run_id_of(spec, unusual), taken))
+        plans.append(Plan(source.path, given, spec, run_id_of(spec, unusual), taken, reads))
     return plans

@@ -166,6 +166,7 @@ def _run_in(part: Path, final: Path, planned: Plan, limit: float | None) -> Run:
         "notebook": planned.notebook.stem,
         "notebook_path": str(planned.notebook),
         **planned.spec,
+        "changed_meanwhile": planned.reads.changed(),
         "given": planned.given,
         "run_id": planned.run_id,
         "status": outcome.status,
