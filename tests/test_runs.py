@@ -27,7 +27,17 @@ from workbench.runs.report import _made_good
 pytestmark = pytest.mark.usefixtures("the_package_stands_still")
 
 GENEROUS = 180.0  # seconds for what is waited for, on a busy machine; less than SLEEPS sleeps
-SLEEPS = "import os, time, pathlib\npathlib.Path(os.environ['WORKBENCH_RUN'], 'pid').write_text(str(os.getpid()))\ntime.sleep(600)"
+LEFT = """
+import os, pathlib, subprocess, sys
+child = subprocess.Popen(["sleep", "600"], env={}, start_new_session=True)
+daemon = "import subprocess; print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)"
+orphan = subprocess.run([sys.executable, "-c", daemon], stdout=subprocess.PIPE, text=True)
+pathlib.Path(os.environ["WORKBENCH_RUN"], "left").write_text(f"{child.pid} {orphan.stdout}")
+"""
+SLEEPS = (
+    LEFT
+    + "import os, time, pathlib\npathlib.Path(os.environ['WORKBENCH_RUN'], 'pid').write_text(str(os.getpid()))\ntime.sleep(600)"
+)
 FIGURE = """
 import pandas as pd
 from workbench.figures import curves, show
@@ -112,6 +122,7 @@ def books(tmp_path_factory):
         "orphan": write(
             folder, "orphan", once + "    os.kill(os.getppid(), signal.SIGKILL)", parameters='mark = ""'
         ),
+        "left": write(folder, "left", LEFT),
         "magic": write(folder, "magic", "%nope"),
         "handled": write(folder, "handled", HANDLED, "raise ValueError('odd')"),
         "allowed": odd(folder, "allowed", new_code_cell("1 / 0", metadata=ALLOWED), "y = 2"),
@@ -168,7 +179,7 @@ def test_the_manifest_says_what_ran_on_what_and_how_it_went(ended):
     manifest = ended["good"].manifest
     assert set(manifest) == {
         "format", "notebook", "notebook_path", "notebook_sha256", "parameters", "given", "run_id", "code_sha256",
-        "data_sha256", "python", "packages", "digests", "status", "exit_code", "error", "failed_before", "started", "ended",
+        "data_sha256", "python", "packages", "digests", "reads", "changed_meanwhile", "status", "exit_code", "error", "failed_before", "started", "ended",
         "allowed_errors", "seconds", "peak_memory_bytes", "threads", "seeds", "dtype", "git", "platform", "hardware", "facts", "answer", "files",
     }  # fmt: skip
     assert (manifest["status"], manifest["exit_code"], manifest["error"]) == ("done", 0, None)
@@ -269,13 +280,20 @@ def test_a_run_over_its_time_is_ended_with_its_kernel(ended, root):
     assert manifest_of(root, "slow")["exit_code"] == 124
     (pid,) = root.glob("slow/*.failed-1/pid")
     assert gone(int(pid.read_text()))
+    assert all(gone(int(each)) for each in pid.with_name("left").read_text().split())
+
+
+def test_what_a_notebook_started_ends_with_it_even_in_a_session_of_its_own_or_orphaned(ended):
+    left = (ended["left"].folder / "left").read_text().split()
+    assert len(left) == 2
+    assert all(gone(int(pid)) for pid in left)
 
 
 def test_failed_runs_are_kept_and_none_is_marked_a_success(ended, books, root):
     kept = sorted(path.parent.name for path in root.glob("*/*.failed-1"))
     assert kept == sorted(name for name, result in ended.items() if isinstance(result, Exception))
     marks = list(root.glob("*/*/_SUCCESS"))
-    assert {mark.parent for mark in marks} == {ended[name].folder for name in ("good", "allowed")}
+    assert {mark.parent for mark in marks} == {ended[name].folder for name in ("good", "allowed", "left")}
     assert {path.suffix for path in books["good"].parent.iterdir()} == {".ipynb"}, (
         "no socket is left where notebooks are"
     )
@@ -381,6 +399,7 @@ def test_a_run_killed_with_its_parent_leaves_no_kernel_and_no_success(books, tmp
     parent.communicate()
     assert gone(kernel, GENEROUS)
     (part,) = tmp_path.glob("slow/.*.part")
+    assert all(gone(int(each), GENEROUS) for each in (part / "left").read_text().split())
     assert not (part / "_SUCCESS").exists()
     with pytest.raises(runs.TimeLimit):
         runs.run(books["slow"], root=tmp_path, limit=0.1)

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 
 import nbformat
 import pandas as pd
@@ -99,11 +100,41 @@ def test_toml_and_json_say_the_same_and_norwegian_stays_norwegian(tmp_path):
         ('notebook = "x"\nworkers = "2"', "workers"),
         ('notebook = "x"\n[product]\nseed = []', "product.seed"),
         ("", "notebook"),
+        ("x = " + "[" * 5_000, "not TOML"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_with_the_reason(tmp_path, text, match):
     with pytest.raises(BadInput, match=match):
         read_sweep(write_sweep(tmp_path, text))
+
+
+def test_a_byte_order_mark_changes_nothing_and_a_name_that_stands_twice_is_refused(tmp_path):
+    content = '{"notebook": "x", "product": {"seed": [1]}}'
+    (tmp_path / "mine.json").write_text(content, encoding="utf-8-sig")
+    (tmp_path / "mine.toml").write_text('notebook = "x"\n[product]\nseed = [1]', encoding="utf-8-sig")
+    assert read_sweep(tmp_path / "mine.json") == read_sweep(tmp_path / "mine.toml")
+    twice = write_sweep(tmp_path, content.replace("[1]", '[1], "seed": [2]'), "twice.json")
+    with pytest.raises(BadInput, match="'seed' stands twice"):
+        read_sweep(twice)
+
+
+def test_whatever_an_executor_raises_stands_in_sweep_json(tmp_path):
+    """Cases that stand twice are one run."""
+
+    class Broken:
+        def submit(self, task):
+            future = Future()
+            future.set_running_or_notify_cancel()
+            future.set_exception(MemoryError("no memory to fork"))
+            return future
+
+    write(tmp_path, body="x = 1")
+    file = write_sweep(tmp_path, 'notebook = "swept.ipynb"\n[[cases]]\nseed = 1\n[[cases]]\nseed = 1\n')
+    done = runs.sweep(file, root=tmp_path / "runs", executor=Broken())
+    assert done.exit_code == 70
+    (run,) = json.loads((done.folder / "sweep.json").read_text())["runs"]
+    assert (run["state"], run["exit_code"]) == ("failed", 70)
+    assert "MemoryError: no memory to fork" in run["message"]
 
 
 def test_a_parameter_in_two_places_is_refused():

@@ -23,6 +23,7 @@ from typing import Any
 from workbench.runs.kernels import WaitingKernel, manager_for
 from workbench.runs.notebooks import read_notebook
 from workbench.runs.page import page
+from workbench.runs.processes import adopt_orphans, end_below
 from workbench.runs.verdict import failure_in
 
 
@@ -115,6 +116,7 @@ def write_report(title: str) -> None:
 
 def _end_with_parent() -> None:
     os.read(0, 1)  # not sys.stdin: its lock, held by a thread, makes the interpreter's end fatal
+    end_below(os.getpid())
     private = Path(os.environ["JUPYTER_RUNTIME_DIR"])
     with suppress(OSError, ValueError):
         os.killpg(int((private / "kernel.pid").read_text(encoding="ascii")), signal.SIGKILL)
@@ -125,12 +127,14 @@ def _end_with_parent() -> None:
 def carry_out(path: Path, waiting: WaitingKernel | None = None) -> None:
     """Read the orders, run, write `report.html` and the result."""
     orders = json.loads(path.read_text(encoding="utf-8"))
+    adopt_orphans()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     preparing = threading.Thread(target=prepare_report, args=(orders["notebook"],), daemon=True)
     try:
         if waiting is None:  # else it was forked from a process that has prepared it
             preparing.start()
         result = execute(orders, waiting)
+        end_below(os.getpid())
         if waiting is None:
             preparing.join()
         if Path("notebook.ipynb").exists():

@@ -7,6 +7,7 @@ made before the run's process starts any thread, and becomes an IPython kernel w
 import json
 import os
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,9 +16,11 @@ import zmq
 from ipykernel.kernelapp import IPKernelApp
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
 from workbench.runs.forking import Forked
 
+_NAME = "workbench-run"  # of our provisioner, in jupyter_client's registry
 _LONGEST_SOCKET = 100  # characters of a socket's path, of some 104 to 108 allowed
 
 
@@ -54,10 +57,27 @@ def _be_kernel(listen: int) -> None:
     IPKernelApp.launch_instance(argv=[*sys.argv[1:], f"--IPKernelApp.parent_handle={parent}"])
 
 
-class PrivateKernel(AsyncKernelManager):
-    """Starts the kernel of a run, with its sockets in the run's own runtime folder; ports where there is no IPC."""
+class Provisioner(LocalProvisioner):
+    """Launches the kernel, or lets the one that waits begin, and says where its process is."""
 
     waiting: ClassVar[WaitingKernel | None] = None
+
+    async def launch_kernel(self, cmd: list[str], **settings: Any) -> dict[str, Any]:
+        """Do what LocalProvisioner does; with a kernel that waits, with a process that is there already."""
+        if self.waiting is None:
+            await super().launch_kernel(cmd, **settings)
+        else:
+            self.cwd = settings.get("cwd") or os.getcwd()
+            connection_file = cmd[cmd.index("-f") + 1]
+            self.process = self.waiting.start(connection_file, str(self.cwd), dict(settings["env"]))
+            self.pid = self.pgid = self.process.pid
+        # The kernel leads a session of its own; whoever ends this run has to know it.
+        Path(os.environ["JUPYTER_RUNTIME_DIR"], "kernel.pid").write_text(str(self.pid), encoding="ascii")
+        return dict(self.connection_info)
+
+
+class PrivateKernel(AsyncKernelManager):
+    """Starts the kernel of a run, with its sockets in the run's own runtime folder; ports where there is no IPC."""
 
     def __init__(self, **settings: Any) -> None:
         # The default, `kernel-ipc` in the working folder, is everybody's.
@@ -71,25 +91,13 @@ class PrivateKernel(AsyncKernelManager):
     def kernel_spec(self) -> KernelSpec:
         """The interpreter that runs this process, whatever kernels are installed."""
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        return KernelSpec(argv=command, display_name="Python 3", language="python")
-
-    async def _async_launch_kernel(self, kernel_cmd: list[str], **settings: Any) -> None:
-        provisioner: Any = self.provisioner
-        waiting = type(self).waiting
-        if waiting is None:
-            await super()._async_launch_kernel(kernel_cmd, **settings)
-        else:  # what LocalProvisioner.launch_kernel does, with a process that is there already
-            process = waiting.start(
-                self.connection_file, str(settings.get("cwd") or Path.cwd()), dict(settings["env"])
-            )
-            provisioner.process, provisioner.pid, provisioner.pgid = process, process.pid, process.pid
-            provisioner.cwd = settings.get("cwd")
-        # The kernel leads a session of its own; whoever ends this run has to know it.
-        Path(os.environ["JUPYTER_RUNTIME_DIR"], "kernel.pid").write_text(
-            str(provisioner.pid), encoding="ascii"
-        )
+        metadata = {"kernel_provisioner": {"provisioner_name": _NAME}}
+        return KernelSpec(argv=command, display_name="Python 3", language="python", metadata=metadata)
 
 
 def manager_for(waiting: WaitingKernel | None) -> type[PrivateKernel]:
-    """The class of manager that starts this waiting kernel, or a fresh one."""
-    return type("PrivateKernel", (PrivateKernel,), {"waiting": waiting})
+    """The class of manager, for this process, that starts this waiting kernel, or a fresh one."""
+    Provisioner.waiting = waiting
+    entry = EntryPoint(_NAME, f"{__name__}:{Provisioner.__name__}", KernelProvisionerFactory.GROUP_NAME)
+    KernelProvisionerFactory.instance().provisioners[_NAME] = entry
+    return PrivateKernel

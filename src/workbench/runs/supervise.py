@@ -23,6 +23,7 @@ from workbench.runs.folders import claimed, digests, finished, publish, set_asid
 from workbench.runs.identity import surroundings
 from workbench.runs.notebooks import last_markdown, read_notebook
 from workbench.runs.plans import Plan, plan
+from workbench.runs.processes import end_below, end_marked
 from workbench.runs.verdict import Outcome, error_of, judge
 from workbench.store import default_path, settle
 
@@ -215,6 +216,7 @@ def _supervise(part: Path, planned: Plan, limit: float | None) -> tuple[Outcome,
         except KeyboardInterrupt:
             verdict = Outcome("interrupted", 130, {"type": "KeyboardInterrupt", "message": "interrupted"})
         _end(process, private / "kernel.pid")
+        end_marked("WORKBENCH_RUN", str(part))
         settle()
         seen = read_json(private / "result.json")
         code = process.returncode if process.returncode is not None else 1
@@ -242,6 +244,7 @@ def _write_orders(private: Path, planned: Plan) -> Path:
 def _end(process: Process, kernel: Path) -> None:
     """End the child's process group and the kernel's, politely at first; a no-op for what has ended."""
     if process.poll() is None:
+        end_below(process.pid)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):

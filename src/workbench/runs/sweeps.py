@@ -117,8 +117,10 @@ def read_sweep(path: Path | str) -> tuple[str, SweepFile]:
     path = Path(path)
     name = expect_file_name(path.stem, "the sweep")
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        text = path.read_text(encoding="utf-8-sig")
+        content = (
+            json.loads(text, object_pairs_hook=_object) if path.suffix == ".json" else tomllib.loads(text)
+        )
         return name, SweepFile.model_validate(content)
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"cannot read the sweep {path}: {error}; give a .toml or .json file") from error
@@ -131,8 +133,17 @@ def read_sweep(path: Path | str) -> tuple[str, SweepFile]:
         raise BadInput(f"{path}: {'; '.join(problems)} – a sweep's file may say: {known}") from error
     except (ValueError, RecursionError) as error:
         raise BadInput(
-            f"{path} is not {'JSON' if path.suffix == '.json' else 'TOML'}: {error}; mend it at that place"
+            f"{path} is not {'JSON' if path.suffix == '.json' else 'TOML'}: {error}; correct it at that place"
         ) from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; a name that stands in it twice is refused, as TOML does."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
+        raise ValueError(f"{twice!r} stands twice in one object")
+    return found
 
 
 def plan_sweep(path: Path | str) -> tuple[str, SweepFile, list[Plan]]:

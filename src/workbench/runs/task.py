@@ -9,6 +9,8 @@ from workbench.errors import WorkbenchError
 from workbench.runs.plans import Plan
 from workbench.runs.supervise import run_plan
 
+_OUR_FAULT = 70  # the exit code of what is nobody's mistake but this program's
+
 
 @dataclass(frozen=True)
 class Ending:
@@ -22,11 +24,13 @@ class Ending:
 
 
 def ending_of(run_id: str, future: "Future[Ending]") -> Ending:
-    """What a task's future holds; also where the task never began, or its process died before it could say."""
-    try:
+    """What a task's future holds; also where the task never began, or whatever its executor raised instead."""
+    error = future.exception()
+    if error is None:
         return future.result()
-    except WorkbenchError as error:
+    if isinstance(error, WorkbenchError):
         return Ending(run_id, error.exit_code, str(error))
+    return Ending(run_id, _OUR_FAULT, f"its executor raised {type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ answers are computed and not looked up.
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from workbench.atomic import expect_file_name, make_folder, read_json, write_atomically
@@ -124,19 +125,22 @@ def verify(
         workers: How many at a time.
         limit: Seconds for each.
         other_hardware: Judge by the stored intervals; so is a case whose device was of another kind than this one's.
-        keep: Where the new runs are kept; None keeps none.
+        keep: Where the new runs are kept; None keeps them, in a temporary folder, only if one of them failed.
     """
     plans = [plan(case.notebook, case.expected["parameters"]) for case in cases]
     with TemporaryDirectory(prefix="workbench-verify-") as temporary:
-        root = expanded(keep or temporary).absolute()
+        root = expanded(keep or mkdtemp(prefix="workbench-verified-")).absolute()
         environment = {"WORKBENCH_STORE": str(Path(temporary) / "store.sqlite")}
         with LocalProcesses(workers, environment=environment) as executor:
             tasks = [executor.submit(Task(planned, root, True, limit)) for planned in plans]
             endings = [ending_of(planned.run_id, task) for planned, task in zip(plans, tasks, strict=True)]
-        return [
+        verdicts = [
             _judged(case, planned, ending, root, other_hardware)
             for case, planned, ending in zip(cases, plans, endings, strict=True)
         ]
+    if keep is None and not any(ending.exit_code for ending in endings):
+        shutil.rmtree(root)
+    return verdicts
 
 
 def _judged(case: Case, planned: Plan, ending: Ending, root: Path, other_hardware: bool) -> Verdict:
