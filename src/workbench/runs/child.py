@@ -22,7 +22,6 @@ from typing import Any
 
 from workbench.runs.kernels import WaitingKernel, manager_for
 from workbench.runs.notebooks import read_notebook
-from workbench.runs.page import page
 from workbench.runs.processes import adopt_orphans, end_below
 from workbench.runs.verdict import failure_in
 
@@ -91,8 +90,8 @@ def _drop_error_markers(path: Path) -> None:
 def _exporter() -> Any:
     """What renders notebooks; what it compiles and cleans is kept in a process, and in those forked from it."""
     nbconvert = import_module("nbconvert")  # half a second, which a kernel does not wait for
-    found = nbconvert.HTMLExporter(template_name="basic")
-    found.register_filter("clean_html", cache(nbconvert.filters.clean_html))
+    found = nbconvert.HTMLExporter(template_name="basic", sanitize_html=True)
+    found.register_filter("clean_html", import_module("workbench.runs.sanitised").clean)
     return found
 
 
@@ -108,10 +107,15 @@ def prepare_report(path: str | Path) -> None:
 def write_report(title: str) -> None:
     """Render `notebook.ipynb` as one page that asks nothing of the network."""
     notebook = nbformat.read("notebook.ipynb", as_version=4)
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        for facts in (output.get("metadata", {}), *output.get("metadata", {}).values()):
+            for name in ("width", "height"):  # which nbconvert does not quote
+                if isinstance(facts, dict) and not isinstance(facts.get(name, 0), int):
+                    del facts[name]
     body, _ = _exporter().from_notebook_node(notebook)
-    Path("report.html").write_text(
-        page(title, f'<main class="notebook">{body}</main>', code=True), encoding="utf-8"
-    )
+    markup, pages = import_module("markupsafe"), import_module("workbench.runs.page")
+    whole = pages.render("report", title=title, notebook=markup.Markup(body))
+    Path("report.html").write_text(whole, encoding="utf-8")
 
 
 def _end_with_parent() -> None:

@@ -29,7 +29,7 @@ def finished(folder: Path) -> dict[str, Any] | None:
     try:
         manifest = read_json(folder / "run.json")
         kept = {name: _digest(folder / name) for name in manifest.get("files", {})}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError, AttributeError):
         return None
     return manifest if kept == manifest.get("files") and not manifest.get("changed_meanwhile") else None
 
@@ -81,11 +81,6 @@ def publish(part: Path, final: Path) -> None:
     part.rename(final)
     (final / MARK).touch()
     shutil.rmtree(old, ignore_errors=True)
-
-
-def runs_in(root: Path) -> list[Path]:
-    """The folders of the runs under a root, failed ones too."""
-    return sorted(path.parent for path in root.glob("*/[!.]*/run.json"))
 
 
 def digests(folder: Path) -> dict[str, str]:

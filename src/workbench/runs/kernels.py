@@ -62,18 +62,18 @@ class Provisioner(LocalProvisioner):
 
     waiting: ClassVar[WaitingKernel | None] = None
 
-    async def launch_kernel(self, cmd: list[str], **settings: Any) -> dict[str, Any]:
+    async def launch_kernel(self, cmd: list[str], **settings: Any) -> Any:
         """Do what LocalProvisioner does; with a kernel that waits, with a process that is there already."""
         if self.waiting is None:
             await super().launch_kernel(cmd, **settings)
         else:
             self.cwd = settings.get("cwd") or os.getcwd()
             connection_file = cmd[cmd.index("-f") + 1]
-            self.process = self.waiting.start(connection_file, str(self.cwd), dict(settings["env"]))
-            self.pid = self.pgid = self.process.pid
+            process: Any = self.waiting.start(connection_file, str(self.cwd), dict(settings["env"]))
+            self.process, self.pid, self.pgid = process, process.pid, process.pid
         # The kernel leads a session of its own; whoever ends this run has to know it.
         Path(os.environ["JUPYTER_RUNTIME_DIR"], "kernel.pid").write_text(str(self.pid), encoding="ascii")
-        return dict(self.connection_info)
+        return self.connection_info
 
 
 class PrivateKernel(AsyncKernelManager):

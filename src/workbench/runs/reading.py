@@ -9,7 +9,8 @@ import pandas as pd
 
 from workbench.atomic import read_json, written_whole
 from workbench.errors import BadInput
-from workbench.runs.folders import MARK, runs_in
+from workbench.runs.folders import MARK
+from workbench.runs.manifests import Kept, kept, kept_in
 
 
 def read(place: Path | str = Path("runs"), table: str | None = None) -> pd.DataFrame:
@@ -27,12 +28,15 @@ def read(place: Path | str = Path("runs"), table: str | None = None) -> pd.DataF
         BadInput: there is no finished run, or one without that table.
     """
     place = Path(place).expanduser()
-    folders = _folders(place)
-    if not folders:
+    runs = [run for run in _runs(place) if (run.folder / MARK).exists()]
+    if not runs:
         raise BadInput(f"no finished run in {place}; give the folder of a sweep, of a run, or of all runs")
+    for run in runs:
+        if run.problem:
+            raise BadInput(f"the run in {run.folder} is {run.problem}")
     if table is None:
-        return _frame(folders)
-    return pd.concat([_rows(folder, table) for folder in folders], ignore_index=True)
+        return _frame(runs)
+    return pd.concat([_rows(run, table) for run in runs], ignore_index=True)
 
 
 def write_table(sweep: Path) -> None:
@@ -42,45 +46,42 @@ def write_table(sweep: Path) -> None:
         StoreFailed: the disk did not take it.
     """
     with written_whole(sweep / "runs.parquet") as aside:
-        _frame(_folders(sweep)).to_parquet(aside, index=False)
+        _frame([run for run in _runs(sweep) if run.is_finished]).to_parquet(aside, index=False)
 
 
-def _folders(place: Path) -> list[Path]:
+def _runs(place: Path) -> list[Kept]:
     if (place / "sweep.json").exists():
-        found = [place / run["folder"] for run in read_json(place / "sweep.json")["runs"]]
-    elif (place / "run.json").exists():
-        found = [place]
-    else:
-        found = runs_in(place)
-    return [folder for folder in found if (folder / MARK).exists()]
+        return [kept(place / run["folder"]) for run in read_json(place / "sweep.json")["runs"]]
+    return [kept(place)] if (place / "run.json").exists() else kept_in(place)
 
 
-def _frame(folders: Sequence[Path]) -> pd.DataFrame:
+def _frame(runs: Sequence[Kept]) -> pd.DataFrame:
     """A row per run: its id, parameters and metrics."""
     rows = []
-    for folder in folders:
-        facts = _facts(folder)
-        metrics = read_json(folder / "metrics.json")
-        rows.append(facts | {f"recorded_{key}" if key in facts else key: metrics[key] for key in metrics})
+    for run in runs:
+        facts = _facts(run)
+        recorded = {f"recorded_{key}" if key in facts else key: value for key, value in run.metrics.items()}
+        rows.append(facts | recorded)
     return pd.DataFrame(rows, columns=None if rows else ["run_id"])
 
 
-def _facts(folder: Path) -> dict[str, Any]:
-    manifest = read_json(folder / "run.json")
+def _facts(run: Kept) -> dict[str, Any]:
+    if run.manifest is None:
+        return {}
     plain = {
         name: value
         if isinstance(value, str | int | float) or value is None
         else json.dumps(value, ensure_ascii=False)
-        for name, value in manifest["parameters"].items()
+        for name, value in run.manifest.parameters.items()
     }
-    return {"run_id": manifest["run_id"], "notebook": manifest["notebook"], **plain}
+    return {"run_id": run.manifest.run_id, "notebook": run.manifest.notebook, **plain}
 
 
-def _rows(folder: Path, table: str) -> pd.DataFrame:
-    path = folder / f"{table}.parquet"
+def _rows(run: Kept, table: str) -> pd.DataFrame:
+    path = run.folder / f"{table}.parquet"
     if not path.exists():
-        kept = ", ".join(sorted(each.stem for each in folder.glob("*.parquet"))) or "none"
-        raise BadInput(f"the run {folder.name} kept no table {table!r}; it kept: {kept}")
+        there = ", ".join(sorted(each.stem for each in run.folder.glob("*.parquet"))) or "none"
+        raise BadInput(f"the run {run.folder.name} kept no table {table!r}; it kept: {there}")
     rows = pd.read_parquet(path)
-    facts = {key: value for key, value in _facts(folder).items() if key not in rows.columns}
+    facts = {key: value for key, value in _facts(run).items() if key not in rows.columns}
     return rows.assign(**facts)[[*facts, *rows.columns]]

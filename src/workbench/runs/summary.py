@@ -4,22 +4,21 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from workbench.atomic import read_json
-from workbench.runs.folders import runs_in
+from workbench.runs.manifests import kept_in
 
 
 def summary(roots: Iterable[Path]) -> str:
     """A row per run, failed ones too: how it ended, seconds, peak memory, and how much it recorded."""
     lines = ["| run | status | seconds | peak GB | recorded |", "|---|---|---:|---:|---|"]
-    for root in roots:
-        for folder in runs_in(root):
-            manifest, recorded = read_json(folder / "run.json"), read_json(folder / "metrics.json")
-            peak = (manifest.get("peak_memory_bytes") or 0) / 1e9
-            status = manifest["status"] + (f" ({manifest['exit_code']})" if manifest["exit_code"] else "")
-            name = f"{manifest['notebook']}/{folder.name}"
-            lines.append(
-                f"| {name} | {status} | {manifest['seconds']:.1f} | {peak:.2f} | {len(recorded)} values |"
-            )
+    for run in (run for root in roots for run in kept_in(root)):
+        name = f"{run.folder.parent.name}/{run.folder.name}"
+        if run.manifest is None:
+            lines.append(f"| {name} | {run.problem} | | | |")
+            continue
+        peak = (run.manifest.peak_memory_bytes or 0) / 1e9
+        status = run.manifest.status + (f" ({run.manifest.exit_code})" if run.manifest.exit_code else "")
+        recorded = f"{len(run.metrics)} values"
+        lines.append(f"| {name} | {status} | {run.manifest.seconds:.1f} | {peak:.2f} | {recorded} |")
     return "\n".join(lines)
 
 

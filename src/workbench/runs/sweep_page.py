@@ -7,13 +7,12 @@ with. Runs whose figures carry different badges never share an axis.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from workbench.atomic import read_json, write_atomically
-from workbench.runs.folders import MARK
-from workbench.runs.page import circumstances, facts_table, figure, page
+from workbench.runs.manifests import Figure, Manifest, figures_of, kept
+from workbench.runs.page import circumstances, render, shortened
 
 _ROW, _LEFT, _WIDE = 18, 230, 620  # of a chart, in pixels
 
@@ -23,11 +22,10 @@ class _Done:
     """A finished run as the page shows it: its place relative to the page, the parameters that vary, its manifest."""
 
     here: str
-    folder: Path
     varying: dict[str, Any]
-    manifest: dict[str, Any]
+    manifest: Manifest
     metrics: dict[str, Any]
-    figures: list[dict[str, Any]]
+    figures: list[Figure]
 
     @property
     def label(self) -> str:
@@ -37,25 +35,67 @@ class _Done:
     @property
     def badge(self) -> str:
         """What its own measurements rest on."""
-        own = {figure["badge"] for figure in self.figures} - {"PUBLISHED"}
+        own = {figure.facts.badge for figure in self.figures if figure.facts} - {"PUBLISHED"}
         return " ".join(sorted(own)) or "PUBLISHED"
+
+
+@dataclass(frozen=True)
+class _Dot:
+    """A run in a chart; x and y in pixels."""
+
+    label: str
+    value: float
+    x: float
+    y: int
+
+
+@dataclass(frozen=True)
+class _Chart:
+    """Dots over rows, one for each run."""
+
+    name: str
+    badge: str
+    by: str
+    low: float
+    high: float
+    dots: list[_Dot]
+    left: int = _LEFT
+    right: int = _WIDE - 30
+    wide: int = _WIDE
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return _ROW * len(self.dots) + 34
+
+    @property
+    def alt(self) -> str:
+        """What it shows, for those who do not see it."""
+        return f"{self.name} of {len(self.dots)} runs, from {self.low:.4g} to {self.high:.4g}"
 
 
 def write_sweep_page(folder: Path) -> Path:
     """Write `index.html` beside a `sweep.json` and return its path."""
     content = read_json(folder / "sweep.json")
-    runs = _finished(folder, content["runs"])
-    body = (
-        _top(content)
-        + "<main>"
-        + _charts(runs)
-        + _table(runs)
-        + "".join(_example(run) for run in _one_per_group(runs))
-        + _others(content["runs"])
-        + _facts(content, runs)
-        + "</main>"
+    listed, counts = content["runs"], content["counts"]
+    runs = _finished(folder, listed)
+    columns, rows = _table(runs)
+    page = render(
+        "sweep",
+        title=f"workbench: sweep {content['name']}",
+        name=content["name"],
+        notebook=content["file"]["notebook"],
+        listed=listed,
+        whole=counts.get("done", 0) + counts.get("there", 0),
+        failed=counts.get("failed", 0),
+        charts=_charts(runs),
+        columns=columns,
+        rows=rows,
+        examples=[run for run in _one_per_group(runs) if run.figures],
+        others=[_problem(folder, run) for run in listed if not _is_shown(run, runs)],
+        facts=_facts(content, runs),
     )
-    write_atomically(folder / "index.html", page(f"workbench: sweep {content['name']}", body))
+    write_atomically(folder / "index.html", page)
     return folder / "index.html"
 
 
@@ -65,143 +105,83 @@ def _finished(folder: Path, listed: Sequence[dict[str, Any]]) -> list[_Done]:
     varying = [name for name in names if len({json.dumps(each.get(name)) for each in given}) > 1]
     runs = []
     for run in listed:
-        place = folder / run["folder"]
-        if (place / MARK).exists():
-            figures = [
-                {**read_json(path), "png": path.with_suffix(".png")}
-                for path in sorted(place.glob("figures/*.json"))
-            ]
-            manifest = read_json(place / "run.json")
-            shown = {name: manifest["parameters"].get(name) for name in varying}
-            runs.append(
-                _Done(run["folder"], place, shown, manifest, read_json(place / "metrics.json"), figures)
-            )
+        found = kept(folder / run["folder"])
+        if found.manifest and found.is_finished:
+            shown = {name: found.manifest.parameters.get(name) for name in varying}
+            figures = figures_of(found.folder)
+            runs.append(_Done(run["folder"], shown, found.manifest, found.metrics, figures))
     return runs
 
 
-def _top(content: dict[str, Any]) -> str:
-    counts, total = content["counts"], len(content["runs"])
-    whole = counts.get("done", 0) + counts.get("there", 0)
-    failed = f', <span class="failed-count">{counts["failed"]} failed</span>' if counts.get("failed") else ""
-    return (
-        f'<header class="top"><h1>Sweep {escape(content["name"])}</h1>'
-        f"<p>{whole} of {total} runs of {escape(content['file']['notebook'])} are done{failed}.</p>"
-        '<nav><a href="#charts">What was recorded</a><a href="#runs">The runs</a><a href="#facts">How it was run</a></nav></header>'
-    )
+def _is_shown(listed: dict[str, Any], runs: Sequence[_Done]) -> bool:
+    return listed["state"] in ("done", "there") and any(run.here == listed["folder"] for run in runs)
 
 
-def _charts(runs: list[_Done]) -> str:
+def _problem(folder: Path, listed: dict[str, Any]) -> dict[str, Any]:
+    """A listed run that is not shown; where it is done and cannot be read, with the reason."""
+    is_done = listed["state"] in ("done", "there")
+    return {**listed, "message": kept(folder / listed["folder"]).problem} if is_done else listed
+
+
+def _charts(runs: list[_Done]) -> list[_Chart]:
     """A chart per metric and badge, metrics that are the same in all runs left to the table."""
-    parts = []
+    charts = []
     for badge in sorted({run.badge for run in runs}):
         mine = [run for run in runs if run.badge == badge]
         for name in _numeric(mine):
             values = [(run.label, float(run.metrics[name])) for run in mine if name in run.metrics]
             if len({value for _, value in values}) > 1:
-                parts.append(_chart(name, values, badge, ", ".join(mine[0].varying)))
-    told = "".join(parts) or "<p>No recorded number differs between the runs.</p>"
-    return f'<section id="charts"><h2>What was recorded, run by run</h2><div class="figures">{told}</div></section>'
+                charts.append(_chart(name, values, badge, ", ".join(mine[0].varying)))
+    return charts
 
 
-def _chart(name: str, values: Sequence[tuple[str, float]], badge: str, by: str) -> str:
-    """Dots over rows, as a picture of lines and text with a description; each dot names its run and value."""
+def _chart(name: str, values: Sequence[tuple[str, float]], badge: str, by: str) -> _Chart:
     low, high = min(value for _, value in values), max(value for _, value in values)
-    height, wide = _ROW * len(values) + 34, _WIDE - _LEFT - 30
-    where = [_LEFT + wide * (value - low) / (high - low) for _, value in values]
-    rows = "".join(
-        f'<line x1="{_LEFT}" x2="{_WIDE - 30}" y1="{y}" y2="{y}" stroke="#e3e7eb"/>'
-        f'<text x="{_LEFT - 10}" y="{y + 4}" text-anchor="end" font-size="12" fill="#1d2329">{escape(_cut(label))}</text>'
-        f'<circle cx="{x:.1f}" cy="{y}" r="5" fill="#1f4e8c"><title>{escape(label)}: {value:.6g}</title></circle>'
-        for (label, value), x, y in zip(values, where, range(12, _ROW * len(values) + 12, _ROW), strict=True)
-    )
-    ends = "".join(
-        f'<text x="{x}" y="{height - 8}" text-anchor="{anchor}" font-size="12" fill="#5d6873">{value:.4g}</text>'
-        for x, anchor, value in ((_LEFT, "start", low), (_WIDE - 30, "end", high))
-    )
-    alt = f"{name} of {len(values)} runs, from {low:.4g} to {high:.4g}"
-    return (
-        f'<figure><svg viewBox="0 0 {_WIDE} {height}" role="img" aria-label="{escape(alt)}" width="100%">{rows}{ends}</svg>'
-        f'<figcaption><span class="badge {escape(badge)}">{escape(badge)}</span> <strong>{escape(name)}</strong>: '
-        f"from {low:.4g} to {high:.4g} in {len(values)} runs, by {escape(by)}.</figcaption></figure>"
-    )
+    wide = _WIDE - _LEFT - 30
+    dots = [
+        _Dot(label, value, _LEFT + wide * (value - low) / (high - low), 12 + _ROW * number)
+        for number, (label, value) in enumerate(values)
+    ]
+    return _Chart(name, badge, by, low, high, dots)
 
 
-def _table(runs: list[_Done]) -> str:
+def _table(runs: list[_Done]) -> tuple[list[str], list[tuple[_Done, list[str]]]]:
+    """The columns, and each run with its cells."""
     recorded = dict.fromkeys(name for run in runs for name in run.metrics)
     differs = {name: len({str(run.metrics.get(name)) for run in runs}) > 1 for name in recorded}
     names = sorted(recorded, key=differs.__getitem__, reverse=True)  # those that differ stand first
     varying = list(runs[0].varying) if runs else []
-    head = "".join(f"<th>{escape(name)}</th>" for name in ["run", *varying, *names, "seconds"])
-    lines = []
-    for run in runs:
-        cells = [_short(run.varying[name]) for name in varying]
-        cells += [_short(run.metrics.get(name, "–")) for name in names]
-        told = "".join(f"<td>{escape(cell)}</td>" for cell in [*cells, f"{run.manifest['seconds']:.1f}"])
-        lines.append(
-            f'<tr><td><a href="{escape(run.here)}/report.html">{escape(run.manifest["run_id"])}</a></td>{told}</tr>'
+    rows = [
+        (
+            run,
+            [
+                *(_short(run.varying[name]) for name in varying),
+                *(_short(run.metrics.get(name, "–")) for name in names),
+                f"{run.manifest.seconds:.1f}",
+            ],
         )
-    return (
-        f'<section id="runs"><h2>The runs</h2><p class="sub">Each name leads to the whole notebook. The same table: '
-        f'<a href="runs.parquet">runs.parquet</a>.</p><div class="scroll"><table>{"<tr>" + head + "</tr>"}{"".join(lines)}</table></div></section>'
-    )
+        for run in runs
+    ]
+    return ["run", *varying, *names, "seconds"], rows
 
 
 def _one_per_group(runs: list[_Done]) -> list[_Done]:
     """The first run of each set of models."""
     first: dict[str, _Done] = {}
     for run in runs:
-        first.setdefault(json.dumps(sorted(run.manifest["digests"])), run)
+        first.setdefault(json.dumps(sorted(run.manifest.digests)), run)
     return list(first.values())
 
 
-def _example(run: _Done) -> str:
-    if not run.figures:
-        return ""
-    shown = "".join(figure(facts, facts["png"], run.here) for facts in run.figures)
-    title = f"The figures of one run: {', '.join(sorted(run.manifest['digests'])) or run.label}"
-    return (
-        f'<section><h2>{escape(title)}</h2><p class="sub"><a href="{escape(run.here)}/report.html">'
-        f"{escape(run.manifest['run_id'])}</a>; the others have the same figures in their reports.</p>"
-        f'<div class="figures">{shown}</div></section>'
-    )
-
-
-def _others(listed: Sequence[dict[str, Any]]) -> str:
-    """Runs that failed or still wait."""
-    lines = "".join(
-        f'<tr><td>{escape(run["run_id"])}</td><td class="failed">{run["state"]}{_code(run)}</td><td>{escape(_first_line(run.get("message", "")))}</td></tr>'
-        for run in listed
-        if run["state"] not in ("done", "there")
-    )
-    if not lines:
-        return ""
-    return (
-        '<section id="failed"><h2 class="failed">Not done</h2><p class="sub">The same sweep started again does these.</p>'
-        f'<div class="scroll"><table><tr><th>run</th><th>state (exit code)</th><th>what happened</th></tr>{lines}</table></div></section>'
-    )
-
-
-def _first_line(message: str) -> str:
-    return next(iter(message.splitlines()), "")[:300]
-
-
-def _code(run: dict[str, Any]) -> str:
-    return f" ({run['exit_code']})" if "exit_code" in run else ""
-
-
-def _facts(content: dict[str, Any], runs: list[_Done]) -> str:
-    rows = {"sweep": json.dumps(content["file"], ensure_ascii=False)}
-    digests = {name: digest for run in runs for name, digest in run.manifest["digests"].items()}
+def _facts(content: dict[str, Any], runs: list[_Done]) -> dict[str, str]:
+    facts = {"sweep": json.dumps(content["file"], ensure_ascii=False)}
+    digests = {name: digest for run in runs for name, digest in run.manifest.digests.items()}
     if digests:
-        rows["models and files"] = ", ".join(f"{name} {digest[:12]}" for name, digest in digests.items())
+        facts["models"] = shortened(digests)
     if runs:
-        rows |= circumstances(runs[-1].manifest)
-    peaks = [run.manifest["peak_memory_bytes"] for run in runs if run.manifest.get("peak_memory_bytes")]
-    rows["peak memory of a run"] = f"{max(peaks) / 1e9:.2f} GB" if peaks else "–"
-    return (
-        f'<section id="facts"><h2>How it was run</h2>{facts_table(rows)}'
-        '<p><a href="sweep.json">sweep.json</a>; each run has its manifest beside its report.</p></section>'
-    )
+        facts |= circumstances(runs[-1].manifest)
+    peaks = [run.manifest.peak_memory_bytes for run in runs if run.manifest.peak_memory_bytes]
+    return facts | {"peak memory of a run": f"{max(peaks) / 1e9:.2f} GB" if peaks else "–"}
 
 
 def _numeric(runs: list[_Done]) -> list[str]:
@@ -219,7 +199,3 @@ def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 34 else text[:33] + "…"

@@ -1,0 +1,154 @@
+"""What is kept of runs, as pages and tables read it: checked, so that one damaged file spoils nothing but itself."""
+
+import base64
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from workbench.errors import BadInput
+from workbench.runs.folders import MARK
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class _Checked(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Hardware(_Checked):
+    """The machine."""
+
+    processor: str = "–"
+    cores: int | None = None
+    gpus: tuple[str, ...] = ()
+
+
+class Git(_Checked):
+    """The state of the checkout."""
+
+    commit: str | None = None
+    dirty: bool = False
+
+
+class Failure(_Checked):
+    """Why a run did not succeed."""
+
+    type: str = ""
+    message: str = ""
+
+
+class Manifest(_Checked):
+    """As much of a `run.json` as is shown; what else it says is left alone."""
+
+    run_id: str
+    notebook: str
+    status: str
+    exit_code: int
+    ended: datetime
+    seconds: float
+    parameters: dict[str, Any]
+    digests: dict[str, str] = {}
+    reads: dict[str, str] = {}
+    code_sha256: str = ""
+    data_sha256: str = ""
+    python: str = ""
+    packages: dict[str, str] = {}
+    error: Failure | None = None
+    failed_before: tuple[str, ...] = ()
+    peak_memory_bytes: int | None = None
+    facts: dict[str, Any] = {}
+    answer: str = ""
+    git: Git | None = None
+    hardware: Hardware = Hardware()
+
+
+class Metrics(_Checked):
+    """What a run recorded."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, float | int | str | bool]
+
+
+class FigureFacts(_Checked):
+    """What is kept beside a figure."""
+
+    badge: Literal["PUBLISHED", "MEASURED", "SYNTHETIC"]
+    alt: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A run's folder: its manifest and metrics, or the `problem` with them."""
+
+    folder: Path
+    manifest: Manifest | None
+    metrics: dict[str, Any]
+    problem: str = ""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it succeeded and can be read."""
+        return self.manifest is not None and (self.folder / MARK).exists()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a run: its facts and picture, or the `problem` with them."""
+
+    name: str
+    facts: FigureFacts | None = None
+    png: str = ""
+    problem: str = ""
+
+
+def kept_in(root: Path) -> list[Kept]:
+    """The runs under a root: failed ones, those that cannot be read, and those that were cut off or go on."""
+    folders = {path.parent for path in root.glob("*/[!.]*/run.json")}
+    folders |= {path for path in root.glob("*/[!.]*.failed-*") if path.is_dir()}
+    return [kept(folder) for folder in sorted(folders | set(root.glob("*/.*.part")))]
+
+
+def kept(folder: Path) -> Kept:
+    """Read one run's folder."""
+    if not (folder / "run.json").exists():
+        there = [path for path in (folder, *folder.glob("*")) if path.exists()]
+        if not there:
+            return Kept(folder, None, {}, "missing: its folder is not there")
+        last = max(path.stat().st_mtime for path in there)
+        when = datetime.fromtimestamp(last, UTC).strftime("%d %B %Y, %H:%M UTC")
+        going_on = "it goes on, or " if folder.name.startswith(".") else ""
+        return Kept(folder, None, {}, f"unfinished: {going_on}its process was ended; last written {when}")
+    try:
+        manifest = _read(folder / "run.json", Manifest)
+        path = folder / "metrics.json"
+        metrics = _read(path, Metrics).model_extra if path.exists() else {}
+    except BadInput as error:
+        return Kept(folder, None, {}, f"unreadable: {error}")
+    return Kept(folder, manifest, metrics or {})
+
+
+def figures_of(folder: Path) -> list[Figure]:
+    """The figures of a run, in the order they were made."""
+    found = []
+    for path in sorted(folder.glob("figures/*.json"), key=lambda path: (path.stat().st_mtime, path.name)):
+        try:
+            png = base64.b64encode(path.with_suffix(".png").read_bytes()).decode()
+            found.append(Figure(path.stem, _read(path, FigureFacts), png))
+        except (BadInput, OSError) as error:
+            found.append(Figure(path.stem, problem=str(error)))
+    return found
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise BadInput(f"{path.name}: {where}: {first['msg']}; delete the folder and run it again") from error

@@ -1,0 +1,74 @@
+"""HTML from notebooks, safe to show on a page of ours: it loads, runs and sends nothing, leads nowhere, covers nothing.
+
+Tables keep their styles: rules of a `<style>` hold inside outputs only, and for properties that move nothing.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import bleach
+import tinycss2
+from bleach.css_sanitizer import ALLOWED_CSS_PROPERTIES, CSSSanitizer
+
+_TAGS = bleach.ALLOWED_TAGS | {
+    "br", "caption", "col", "colgroup", "dd", "del", "details", "div", "dl", "dt", "figcaption", "figure", "h1", "h2", "h3",
+    "h4", "h5", "h6", "hr", "img", "mark", "p", "pre", "s", "small", "span", "sub", "summary", "sup", "table", "tbody", "td",
+    "tfoot", "th", "thead", "tr", "u",
+}  # fmt: skip
+_ATTRIBUTES = {
+    "alt", "align", "border", "class", "colspan", "dir", "height", "id", "lang", "rowspan", "scope", "start", "style", "title",
+    "width",
+}  # fmt: skip
+_SIDES = ("", "-top", "-right", "-bottom", "-left")
+_PROPERTIES = (ALLOWED_CSS_PROPERTIES - {"float", "clear", "cursor", "direction", "text-indent"}) | {
+    *(f"border{side}{part}" for side in _SIDES for part in ("", "-color", "-style", "-width")),
+    *(f"padding{side}" for side in _SIDES),
+    "background", "border-spacing", "opacity", "visibility",
+}  # fmt: skip
+_LINK = re.compile(r"(https?://|mailto:|#)|[^:]*$", re.IGNORECASE)
+_HIDDEN = re.compile(r"<(style|script)\b[^>]*>(.*?)(</\1\s*>|$)", re.IGNORECASE | re.DOTALL)
+
+
+@cache
+def clean(html: str | bytes) -> str:
+    """The harmless part of some HTML; what an unknown element holds stays as text."""
+    text = html.decode(errors="replace") if isinstance(html, bytes) else str(html)
+    styles = [rule for found in _HIDDEN.finditer(text) for rule in _rules(*found.group(1, 2))]
+    body = bleach.clean(
+        _HIDDEN.sub("", text),
+        tags=_TAGS,
+        attributes=_is_harmless,
+        protocols=["data", "http", "https", "mailto"],
+        strip=True,
+        css_sanitizer=_css(),
+    )
+    return (f"<style>{''.join(styles)}</style>" if styles else "") + body
+
+
+@cache
+def _css() -> Any:
+    return CSSSanitizer(allowed_css_properties=_PROPERTIES)
+
+
+def _is_harmless(tag: str, name: str, value: str) -> bool:
+    if name == "href":
+        return tag == "a" and _LINK.match(value.strip()) is not None
+    if name == "src":
+        return tag == "img" and value.strip().startswith("data:image/")
+    return name in _ATTRIBUTES
+
+
+def _rules(element: str, text: str) -> Iterator[str]:
+    """The rules of a style sheet that can be shown, each for outputs only."""
+    if element.lower() != "style":
+        return
+    for rule in tinycss2.parse_stylesheet(text, skip_comments=True, skip_whitespace=True):
+        if rule.type != "qualified-rule":
+            continue
+        selectors = tinycss2.serialize(rule.prelude).split(",")
+        declarations = _css().sanitize_css(tinycss2.serialize(rule.content))
+        shown = f"{','.join(f'.output_html {each.strip()}' for each in selectors)} {{ {declarations} }}"
+        if declarations and "<" not in shown:
+            yield shown
