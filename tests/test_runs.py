@@ -32,7 +32,7 @@ GENEROUS = 180.0  # seconds for what is waited for, on a busy machine; less than
 LEFT = """
 import os, pathlib, subprocess, sys
 child = subprocess.Popen(["sleep", "600"], env={}, start_new_session=True)
-daemon = "import subprocess; print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)"
+daemon = "import subprocess; print(subprocess.Popen(['sleep', '600'], stdout=2, start_new_session=True).pid)"
 orphan = subprocess.run([sys.executable, "-c", daemon], stdout=subprocess.PIPE, text=True)
 pathlib.Path(os.environ["WORKBENCH_RUN"], "left").write_text(f"{child.pid} {orphan.stdout}")
 """
