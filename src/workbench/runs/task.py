@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from workbench.errors import WorkbenchError
+from workbench.errors import OUR_FAULT, WorkbenchError
 from workbench.runs.plans import Plan
 from workbench.runs.supervise import run_plan
-
-_OUR_FAULT = 70  # the exit code of what is nobody's mistake but this program's
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ def ending_of(run_id: str, future: "Future[Ending]") -> Ending:
         return future.result()
     if isinstance(error, WorkbenchError):
         return Ending(run_id, error.exit_code, str(error))
-    return Ending(run_id, _OUR_FAULT, f"its executor raised {type(error).__name__}: {error}")
+    return Ending(run_id, OUR_FAULT, f"its executor raised {type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True)
