@@ -9,6 +9,7 @@ import pandas as pd
 
 from workbench.atomic import read_json, written_whole
 from workbench.errors import BadInput
+from workbench.paths import expanded
 from workbench.runs.folders import MARK
 from workbench.runs.manifests import Kept, kept, kept_in
 
@@ -27,7 +28,7 @@ def read(place: Path | str = Path("runs"), table: str | None = None) -> pd.DataF
     Raises:
         BadInput: there is no finished run, or one without that table.
     """
-    place = Path(place).expanduser()
+    place = expanded(place)
     runs = [run for run in _runs(place) if (run.folder / MARK).exists()]
     if not runs:
         raise BadInput(f"no finished run in {place}; give the folder of a sweep, of a run, or of all runs")

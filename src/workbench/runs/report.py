@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from workbench.atomic import make_folder, write_atomically
 from workbench.errors import BadInput
+from workbench.paths import expanded
 from workbench.runs.manifests import Figure, Kept, Manifest, figures_of, kept_in
 from workbench.runs.notebooks import read_notebook
 from workbench.runs.page import circumstances, render
@@ -72,7 +73,7 @@ def write_index(root: Path | str = Path("runs")) -> Path:
     Raises:
         StoreFailed: the disk did not take the page.
     """
-    root = Path(root).expanduser().absolute()
+    root = expanded(root).absolute()
     runs = kept_in(root)
     newest: dict[str, tuple[Path, Manifest]] = {}
     for run in runs:
