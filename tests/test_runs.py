@@ -136,7 +136,7 @@ def books(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ended(books, root):
     """What became of each, all run side by side as a sweep would."""
-    extra = {"good": {"parameters": {"language": "no"}}, "slow": {"limit": 12.0}}
+    extra = {"good": {"parameters": {"language": "no"}}, "slow": {"limit": 30.0}}
     names = [name for name in books if name != "bare"]
     with ThreadPoolExecutor(3) as pool:
         pending = {
