@@ -6,6 +6,9 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -15,7 +18,10 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from workbench import runs
 from workbench.errors import BadInput
+from workbench.runs import verifying
 from workbench.runs.expected import differences, drift, expectation
+from workbench.runs.task import Ending, Task
+from workbench.runs.verifying import Case, Verdict
 
 METRICS = {"accuracy": 0.75, "accuracy_low": 0.6, "accuracy_high": 0.85, "items": 40, "language": "no"}
 MANIFEST = {
@@ -290,3 +296,28 @@ def test_a_changed_number_is_exit_3_and_stands_in_a_readable_table(verified):
     assert ["mine/changed", "half", "tolerance", "0.625", "0.5"] in [line[:5] for line in lines]
     assert "mine/good: " in done.stderr
     assert "torch 0.1 →" in done.stderr
+
+
+def test_a_verification_that_fails_names_a_folder_that_is_still_there(tmp_path, monkeypatch):
+    """The twin: one that ends well leaves none. Runs are done here, without processes."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    cells = [new_code_cell("x = 1", metadata={"tags": ["parameters"]}), new_code_cell("1 / 0")]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "mine.ipynb")
+    case = Case("mine/default", tmp_path / "mine.ipynb", {"parameters": {}})
+
+    def ended(code):
+        def call(task):
+            kept = task.plan.folder(task.root)
+            kept.mkdir(parents=True)
+            return Ending(task.plan.run_id, code, f"kept in {kept}")
+
+        monkeypatch.setattr(Task, "__call__", call)
+        monkeypatch.setattr(
+            verifying, "_judged", lambda case, planned, ending, *_: Verdict(case.name, ending)
+        )
+        monkeypatch.setattr(verifying, "LocalProcesses", lambda *_, **__: ThreadPoolExecutor(1))
+        (verdict,) = runs.verify([case])
+        return Path(verdict.ending.message.removeprefix("kept in ")).is_dir()
+
+    assert ended(1)
+    assert not ended(0)
