@@ -455,9 +455,9 @@ def test_the_index_is_one_page_with_every_figure_and_every_failure(ended, root):
         assert (root / unquote(link)).exists(), link
 
 
-def test_a_folder_that_cannot_be_made_is_exit_code_7(tmp_path):
+def test_a_folder_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(StoreFailed, match="choose another folder"):
+    with pytest.raises(BadInput, match="name another folder"):
         runs.write_index(tmp_path / "file" / "runs")
 
 
