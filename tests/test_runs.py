@@ -562,7 +562,8 @@ def test_a_path_is_made_absolute_from_where_the_caller_stands(tmp_path, monkeypa
     (tmp_path / "models" / "mine").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert check(notebook, {"model": "models/mine"})[0]["model"] == str(tmp_path / "models" / "mine")
-    assert check(notebook, {"parts": {"a": "./mine"}})[0]["parts"] == {"a": str(tmp_path / "mine")}
+    assert check(notebook, {"model": "./models"})[0]["model"] == str(tmp_path / "models")
+    assert check(notebook, {"language": "./elsewhere"})[0]["language"] == "./elsewhere", "text stays text"
     assert check(notebook, {"model": "bigscience/bloomz"})[0]["model"] == "bigscience/bloomz"
 
 
