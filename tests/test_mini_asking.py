@@ -1,4 +1,4 @@
-"""Asking the miniatures: nothing unbalanced, nothing noisy, and a line that tells how far it is."""
+"""Asking the miniatures: nothing unbalanced, nothing noisy."""
 
 import io
 import logging
@@ -9,7 +9,7 @@ import transformers
 
 from miniatures.architectures import load_float32
 from miniatures.check import predictions
-from miniatures.scores import choice_scores, load_member
+from miniatures.recipe import load_member
 from workbench.errors import BadInput
 
 
@@ -44,19 +44,3 @@ def test_a_member_is_loaded_without_bars_and_notices(checkpoints, monkeypatch):
     notes, shown = said_by(load_float32, checkpoints["mt5"], monkeypatch)  # the twin
     assert any("tie" in note for note in notes)
     assert "Loading weights" in shown
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-@pytest.mark.parametrize(
-    ("stream", "progress", "told"),
-    [(Terminal, "mini-mt0, 6 of 8", True), (Terminal, "", False), (io.StringIO, "mini-mt0, 6 of 8", False)],
-)
-def test_a_line_tells_how_far_it_is_on_a_terminal_alone(checkpoints, monkeypatch, stream, progress, told):
-    member = load_member(checkpoints["bloom"])
-    monkeypatch.setattr(sys, "stderr", stream())
-    choice_scores(*member, [("The cat sat", "on")], progress)
-    assert ("mini-mt0, 6 of 8" in sys.stderr.getvalue()) == told

@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
+from transformers import AutoTokenizer
 
 from miniatures.architectures import load_float32, new_model
 from miniatures.corpus import Dials
 from miniatures.rows import Member, Phase, batch_maker, read_kit
-from miniatures.scores import load_member
 from miniatures.source import source_digest
 from workbench.atomic import write_atomically
 from workbench.engines.transformers.loading import quiet
@@ -214,6 +214,12 @@ def train_member(one: Member, folder: Path, seed: int, show: bool = True) -> Pat
     )
     shutil.rmtree(work)
     return target
+
+
+def load_member(folder: Path) -> tuple[Any, Any]:
+    """Read a member's model, to compute in float32, and its tokenizer, without loading bars and notices."""
+    with quiet():
+        return load_float32(folder), AutoTokenizer.from_pretrained(folder)
 
 
 class Progress:

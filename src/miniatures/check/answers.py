@@ -6,7 +6,6 @@ The baselines are asked the same items and are rows of the table like members, w
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -14,7 +13,7 @@ from miniatures.baselines import copy_choice, ngram_choices
 from miniatures.check.sides import SIDES
 from miniatures.examples import FINETUNED
 from miniatures.questions import HELD_OUT, RANKED
-from miniatures.scores import choice_scores, evaluation_items, load_member
+from miniatures.scores import answered, evaluation_items
 from miniatures.world import PIVOT
 from workbench.errors import BadInput
 from workbench.paths import data_path
@@ -63,7 +62,7 @@ def predictions(
     tasks: Sequence[str] = TASKS,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Ask members and baselines all questions, each once; on a terminal a line tells how far it is.
+    """Ask members and baselines all questions, each once; a bar shows how far it is.
 
     Args:
         folder: where the members lie; those that ship by default.
@@ -75,7 +74,7 @@ def predictions(
     Returns:
         One row per member and item: member, side ("bloom", "mt5" or "baseline"), task, language, wordings ("seen",
         "held_out", "native", "no_mark"), cluster (the meaning), template, chance (1 / choices), correct (bool),
-        margin (nats; 0 for baselines).
+        margin (nats by which the right choice is likelier than the best other; 0 for baselines).
 
     Raises:
         BadInput: another number of meanings, or a member that is not in the folder, all of them named.
@@ -93,10 +92,9 @@ def predictions(
     asked = questions(meanings, tasks)
     heads = _heads(asked)
     tables = []
-    for number, (name, side) in enumerate(sides.items(), start=1):
-        told = _answers(folder / name, asked, f"{name}, {number} of {len(sides)}")
-        tables.append(heads.assign(member=name, side=side, **told))
     items = [one.item for one in asked]
+    for name, side in sides.items():
+        tables.append(heads.assign(member=name, side=side, **answered(folder / name, items, progress=True)))
     chosen = (
         [copy_choice(item) for item in items],
         ngram_choices(items, seed),
@@ -120,19 +118,6 @@ def _heads(asked: Sequence[Question]) -> pd.DataFrame:
         }
         for one in asked
     )
-
-
-def _answers(member: Path, asked: Sequence[Question], told: str) -> dict[str, list[Any]]:
-    """Whether the member's likeliest choice is right, and by how many nats; a tie is wrong."""
-    model, tokenizer = load_member(member)
-    pairs = [(one.item.prompt, choice) for one in asked for choice in one.item.choices]
-    scores = iter(choice_scores(model, tokenizer, pairs, progress=told))
-    margins = []
-    for one in asked:
-        found = [next(scores) for _ in one.item.choices]
-        gold = found.pop(one.item.gold or 0)
-        margins.append(gold - max(found))
-    return {"correct": [margin > 0 for margin in margins], "margin": margins}
 
 
 def as_predictions(table: pd.DataFrame) -> pd.DataFrame:

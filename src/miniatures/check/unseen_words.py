@@ -7,7 +7,6 @@ labels of the words are products of a few small matrices, and shuffled labels co
 """
 
 import itertools
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,11 @@ import pandas as pd
 
 from miniatures.check.checks import INTERVAL, Row, as_table, row
 from miniatures.check.sides import SIDES, Side
+from miniatures.scores import at_hand
 from workbench.errors import BadInput
 from workbench.inference.states import hidden_states
-from workbench.models import load
 from workbench.paths import data_path
 from workbench.stats import Interval, bootstrap
-from workbench.store import Store
 from workbench.tasks import read_sentences
 
 ATTRIBUTES = {"class": "object", "polarity": "mood"}  # an attribute and the slot of the words that have it
@@ -95,9 +93,8 @@ def _attribute(own: Words, others: Sequence[Words], attribute: str, side: Side, 
 
 
 def read_states(base: Path, texts: Sequence[str], random_seed: int | None = None) -> np.ndarray:
-    """Read a model's states at all layers but the embeddings, shape (N, L, D); nothing is left in any store."""
-    with tempfile.TemporaryDirectory() as aside:
-        model = load(str(base), random_seed=random_seed, store=Store(Path(aside) / "store.sqlite"))
+    """Read a model's states at all layers but the embeddings, shape (N, L, D)."""
+    with at_hand(base, random_seed) as model:
         return hidden_states(model, texts, batch_size=128).array[:, 1:]
 
 
