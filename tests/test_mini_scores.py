@@ -45,7 +45,9 @@ def slow(folder, **rule):
 
 @pytest.mark.parametrize("side", ["bloom", "mt5"])
 def test_margins_are_those_of_one_pair_at_a_time(checkpoints, side):
-    assert answered(checkpoints[side], ITEMS)["margin"].tolist() == pytest.approx(slow(checkpoints[side]), abs=1e-4)
+    assert answered(checkpoints[side], ITEMS)["margin"].tolist() == pytest.approx(
+        slow(checkpoints[side]), abs=1e-4
+    )
 
 
 def test_twin_another_rule_for_the_space_gives_other_margins(checkpoints):

@@ -30,7 +30,9 @@ def answered(folder: Path, items: Sequence[Item], progress: bool = False) -> pd.
     with at_hand(folder) as model:
         table = rank(model, items, progress=progress)
     golds = table["scores"].combine(table["gold"], lambda scores, gold: scores[gold])
-    others = table["scores"].combine(table["gold"], lambda scores, gold: max(scores[:gold] + scores[gold + 1 :]))
+    others = table["scores"].combine(
+        table["gold"], lambda scores, gold: max(scores[:gold] + scores[gold + 1 :])
+    )
     return pd.DataFrame({"correct": table["correct"].astype(bool), "margin": golds - others})
 
 
