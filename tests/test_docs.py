@@ -29,3 +29,10 @@ def test_the_code_of_the_python_page_runs_as_it_stands(tmp_path, monkeypatch):
 def test_the_check_sees_a_name_that_is_not_there():
     with pytest.raises(ImportError):
         run_blocks("```python\nfrom workbench.tasks import no_such_name\n```")
+
+
+def test_the_family_of_the_python_page_is_one():
+    text = (DOCS / "python.md").read_text(encoding="utf-8")
+    found = run_blocks(text[text.index("## A family of your own") :])["family"]()
+    assert [one.name for one in found.checkpoints] == ["aya-101"]
+    assert found.badge == "MEASURED"
