@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from workbench.engines.transformers import ALGORITHMS, scoring
+from workbench.engines.transformers import SPEC, scoring
 from workbench.engines.transformers import engine as engines
 from workbench.errors import NotReachable
 from workbench.inference.generation import generate
@@ -29,8 +29,8 @@ def contexts(model):
 @pytest.mark.parametrize("kind", CALLS)
 def test_another_algorithm_answers_anew_and_the_old_answers_stay(model, monkeypatch, kind):
     CALLS[kind](model)
-    assert [context["algorithm"] for context in contexts(model)] == [ALGORITHMS[kind]]
-    monkeypatch.setitem(ALGORITHMS, kind, ALGORITHMS[kind] + 1)
+    assert [context["algorithm"] for context in contexts(model)] == [SPEC.algorithms[kind]]
+    monkeypatch.setitem(SPEC.algorithms, kind, SPEC.algorithms[kind] + 1)
     again = load(model.name, device="cpu", store=model.store)
     CALLS[kind](again)
     assert (again.hits, again.misses) == (0, 2)

@@ -18,7 +18,7 @@ Pack = Annotated[Path, typer.Argument(help="The pack's file.")]
 @app.command()
 def info(as_json: Json = False) -> None:
     """Count the answers in the store; those of superseded algorithms apart."""
-    found = workbench.store.Store().info(_algorithms())
+    found = workbench.store.Store().info(workbench.models.algorithms())
     if as_json:
         show_json(found)
         return
@@ -62,7 +62,7 @@ def check(
 def prune() -> None:
     """Remove the answers of superseded algorithms, which are kept and not used, and give their space back."""
     store = workbench.store.Store()
-    show_line(f"{store.prune(_algorithms())} answers removed from {store.path}")
+    show_line(f"{store.prune(workbench.models.algorithms())} answers removed from {store.path}")
 
 
 @app.command("export")
@@ -94,11 +94,6 @@ def import_answers(pack: Pack) -> None:
         notice(
             f"{name} means other weights here than in the pack; its answers are in, and found by those weights"
         )
-
-
-def _algorithms() -> dict[str, int]:
-    found: dict[str, int] = import_module("workbench.engines.transformers").ALGORITHMS
-    return found
 
 
 def _print_pack(found: Any) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.auto import tqdm as tqdm_widget
 
-from workbench.engines.transformers import ALGORITHMS
 from workbench.errors import NotReachable
 from workbench.models import Model
+from workbench.models.engines import Capability
 from workbench.store import Answer, canonical
 
 _AT_ONCE = 2000  # requests that an engine sees at a time: enough to find equal lengths and common beginnings
@@ -31,7 +31,7 @@ class Kind:
     form; `compute` asks the engine. `may_be_wide`: an engine may compute it in float32 though the weights are not.
     """
 
-    name: str
+    name: Capability
     settings: dict[str, Any]
     encode: Callable[[Any], Any]
     decode: Callable[[Any], Any]
@@ -82,7 +82,7 @@ def ask(
 
 def _look(model: Model, kind: Kind, questions: list[str]) -> _Stored:
     """Look up the questions under each arithmetic that may have answered them."""
-    about = {"kind": kind.name, "algorithm": ALGORITHMS[kind.name], **kind.settings, **model.fingerprint()}
+    about = {"kind": kind.name, **kind.settings, **model.fingerprint(kind.name)}
     ways = ["native", "wide"] if kind.may_be_wide and model.dtype != "float32" else ["native"]
     found = [_stored(model, canonical({**about, "arithmetic": way}), questions) for way in ways]
     best = max(found, key=lambda each: len(each.answers))

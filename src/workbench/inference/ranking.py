@@ -54,11 +54,6 @@ PROTOCOLS = {
     )
 }
 _SHORT = ("xmtf", "per-token", "pmi", "lm-eval")
-NEAR = {  # nats by which batch, device and version may move a score; a margin or lead below it is a near-tie
-    "float32": 1e-4,  # promised, and tested
-    "float16": 0.05,  # not measured
-    "bfloat16": 0.6,  # the largest difference measured, from lm-evaluation-harness (data/benchmarks/results.md)
-}
 _AUDITED_AT_MOST = 8
 _AUDITS: dict[tuple[str, str, str], dict[str, Any]] = {}  # of this process, by weights, dtype and protocol
 
@@ -118,7 +113,7 @@ def rank(
 
     Returns:
         One row per item, in order: id, task, template, language, cluster, prompt, choices, gold, prediction, correct,
-        margin (best minus second best, nats), tie (margin below `NEAR` of the dtype), scores (nats, one per
+        margin (best minus second best, nats), tie (margin below the model's tolerance), scores (nats, one per
         choice), tokens (scored per choice), truncated, protocol, model.
 
     Raises:
@@ -137,7 +132,7 @@ def rank(
     answers, fresh = _ask_scores(model, [*requests, *alone], chosen.rule, effort, progress)
     scores = _choice_scores(chosen, answers[: len(requests)], answers[len(requests) :])
     groups = _groups(items)
-    near = NEAR[model.dtype]
+    near = model.tolerance
     rows = [
         _row(item, scores[group], answers[group], near) for item, group in zip(items, groups, strict=True)
     ]

@@ -1,14 +1,14 @@
 """A name becomes a lazy handle; the engine behind it is loaded when an answer is missing.
 
-`load` accepts a name of the family, any other hub id, or a local folder, decoder-only or encoder-decoder. This is the
-torch-free side of the door: torch is imported with the engine, in one place below.
+`load` accepts a name of the family, any other hub id, or a local folder, decoder-only or encoder-decoder. No torch
+here: what computes is reached through the registry of engines, and imported when it has to compute.
 """
 
 import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,22 +20,21 @@ from typing import Any, Literal
 from workbench.errors import BadInput
 from workbench.family import Badge, badge_of, family_of
 from workbench.models.arguments import whole
-from workbench.models.identity import (
-    Identity,
-    architecture_of,
-    expect_unchanged,
-    identify,
-    locate,
-    randomized,
-    recall,
+from workbench.models.engines import (
+    DEFAULT,
+    Capability,
+    Engine,
+    EngineFactory,
+    EngineSpec,
+    engine_called,
+    engines,
 )
-from workbench.models.requests import Engine
+from workbench.models.identity import Identity, expect_unchanged, randomized
 from workbench.run_log import note
 from workbench.store import Store, canonical
 
 DTYPES = ("float32", "bfloat16", "float16")
 Dtype = Literal["float32", "bfloat16", "float16"]
-_OVERFLOWS = ("t5", "mt5", "umt5")  # activations beyond 65,504: transformers issues 5651, 9295, 10819
 _TALLIES: dict[tuple[str, str], Counter[str]] = {}  # of this process, by weights and dtype
 _KEPT: dict[str, Engine] = {}  # engines that all handles of this process, and of its forks, may use
 _READING = RLock()  # one thread reads weights at a time
@@ -51,6 +50,7 @@ class Model:
         dtype: what it computes in; files in another precision are cast.
         device: "auto" (all GPUs there are, else the CPU), "cpu", "cuda", "cuda:1", "mps".
         store: where its answers are kept.
+        kind: the engine that computes, by its name in the registry.
         hits, misses: answers taken from the store and computed, since loading.
         audits: what `rank` found when it scored some items again, by protocol.
     """
@@ -62,6 +62,7 @@ class Model:
     store: Store = field(default_factory=Store)
     same_device: bool = False
     random_seed: int | None = None
+    kind: str = DEFAULT
     hits: int = 0
     misses: int = 0
     hits_by_device: dict[str, int] = field(default_factory=dict)
@@ -70,8 +71,7 @@ class Model:
     @cached_property
     def identity(self) -> Identity:
         """Digests, hub commit, architecture; needs neither torch nor, where the store remembers it, the weights."""
-        found = identify(self.name, self.revision, self.store)
-        _expect_no_overflow(self.name, self.dtype, found.architecture)
+        found = self._factory.identify(self.name, self.revision, self.store)
         if self.random_seed is not None:
             made_by = f"torch {version('torch')}, transformers {version('transformers')}"
             return randomized(found, self.random_seed, made_by)
@@ -124,16 +124,11 @@ class Model:
             yield engine
 
     def fresh_engine(self) -> Engine:
-        """An engine that no handle answers with, for one who changes its weights; this handle lets go of its own.
-
-        Importing the engine imports torch.
-        """
-        from workbench.engines.transformers.engine import TransformersEngine  # noqa: PLC0415  the one lazy import
-
+        """An engine that no handle answers with, for one who changes its weights; this handle lets go of its own."""
         self.__dict__.pop("engine", None)
         identity = self.identity
-        if identity.folder is None:  # answers were known, weights are not here
-            found = identify(self.name, self.revision, self.store, need_weights=True)
+        if not identity.is_available:  # answers were known, weights are not here
+            found = self._factory.identify(self.name, self.revision, self.store, need_weights=True)
             if self.random_seed is None and (found.weights, found.tokenizer) != (
                 identity.weights,
                 identity.tokenizer,
@@ -143,7 +138,7 @@ class Model:
                 )
             identity = replace(identity, folder=found.folder, states=found.states)
             self.__dict__["identity"] = identity
-        engine = TransformersEngine(
+        engine = self._factory.open(
             identity, dtype=self.dtype, device=self.device, random_seed=self.random_seed
         )
         self.expect_unchanged()
@@ -162,7 +157,7 @@ class Model:
         _KEPT[self._engine_key()] = self.engine
 
     def _engine_key(self) -> str:
-        return canonical([self.fingerprint(), self.device])
+        return canonical([self.kind, self.spec.options, *self._weights().values(), self.device])
 
     @property
     def hf(self) -> Any:
@@ -175,16 +170,31 @@ class Model:
         self.engine.hand_out()
         return self.engine
 
-    def fingerprint(self) -> dict[str, Any]:
-        """The part of an answer's key that is the model's: everything about it that can change an answer."""
+    @property
+    def spec(self) -> EngineSpec:
+        """How its answers are computed."""
+        return self._factory.spec
+
+    @property
+    def tolerance(self) -> float:
+        """Nats by which batch, device and version may move a log-probability."""
+        return self._factory.tolerance(self.dtype)
+
+    def fingerprint(self, capability: Capability) -> dict[str, Any]:
+        """The part of an answer's key that is the model's: everything about it that can change an answer.
+
+        Raises:
+            BadInput: its engine has no such capability.
+        """
+        return {**self._weights(), **self.spec.key(capability)}
+
+    def _weights(self) -> dict[str, str]:
         identity = self.identity
-        return {
-            "weights": identity.weights,
-            "tokenizer": identity.tokenizer,
-            "dtype": self.dtype,
-            "quantization": None,
-            "engine": "transformers",
-        }
+        return {"weights": identity.weights, "tokenizer": identity.tokenizer, "dtype": self.dtype}
+
+    @property
+    def _factory(self) -> EngineFactory:
+        return engine_called(self.kind)
 
     def count(self, device_of_hits: list[str], misses: int) -> None:
         """Keep the tally of hits and misses, and note that of all handles of this model for the run's manifest."""
@@ -225,6 +235,7 @@ def load(
     store: Store | None = None,
     same_device: bool = False,
     random_seed: int | None = None,
+    engine: str = DEFAULT,
 ) -> Model:
     """Make a lazy handle for a model.
 
@@ -236,9 +247,10 @@ def load(
         store: another store than the default one.
         same_device: take no stored answers that another kind of device computed.
         random_seed: the same architecture with random weights, a baseline for probes.
+        engine: what computes, by its name in the registry (`workbench.models.engines`).
 
     Raises:
-        UnknownName: no such model; the message lists the nearest names.
+        UnknownName: no such model or engine; the message lists the nearest names.
         BadInput: an unknown dtype or device, a name or revision that is no text, or float16 on the mT5 side.
     """
     if isinstance(name, os.PathLike):
@@ -250,17 +262,15 @@ def load(
         raise BadInput(f"no dtype called {dtype!r}; choose one of: {', '.join(DTYPES)}")
     if not isinstance(device, str) or not _NAMES_A_DEVICE.fullmatch(device):
         raise BadInput(f"no device called {device!r}; choose auto, cpu, cuda, cuda:N or mps")
-    locate(name, revision)
-    if dtype == "float16":
-        _expect_no_overflow(name, dtype, architecture_of(name, revision))
+    engine_called(engine).expect(name, dtype, revision)
     if random_seed is not None:
         random_seed = whole("random_seed", random_seed, least=0)
-    return Model(name, dtype, device, revision, store or Store(), same_device, random_seed)
+    return Model(name, dtype, device, revision, store or Store(), same_device, random_seed, engine)
 
 
-def _expect_no_overflow(name: str, dtype: str, architecture: str | None) -> None:
-    if dtype == "float16" and architecture in _OVERFLOWS:
-        raise BadInput(f"{name}: mT5 and T5 overflow when they compute in float16; use bfloat16 or float32")
+def algorithms() -> dict[str, Mapping[Capability, int]]:
+    """The versions of the installed engines' algorithms; a store's answers by other versions are superseded."""
+    return {kind: factory.spec.algorithms for kind, factory in engines().items()}
 
 
 def expect_model(model: object) -> None:
@@ -279,5 +289,5 @@ def digest_of(name: str, store: Store | None = None) -> str | None:
     Raises:
         UnknownName: no such model; the message lists the nearest names.
     """
-    known = recall(name, None, store or Store())
+    known = engine_called(DEFAULT).recall(name, None, store or Store())
     return f"{known.weights}-{known.tokenizer}" if known is not None else None

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b, file_digest
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from workbench import family
 from workbench.errors import BadInput, UnknownName
@@ -29,6 +29,7 @@ from workbench.models.folders import (
 from workbench.models.hub import cached, fetch, is_hub_id
 from workbench.store import Store, canonical
 
+Source = Literal["folder", "hub", "file", "endpoint"]
 _TRAINED_LENGTH = {"bloom": 2048, "mt5": 1024, "umt5": 1024, "t5": 512}
 _ENCODER_DECODERS = {"t5", "mt5", "umt5", "bart", "mbart", "m2m_100", "pegasus", "marian"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -39,7 +40,7 @@ _COARSEST_CLOCK = 2_000_000_000  # ns; some file systems keep times in steps of 
 class Identity:
     """What a name stood for when it was looked up.
 
-    `folder` is None where only its answers are known; `weights` and `tokenizer` are hex digests; `commit` is the hub's;
+    `source` says where it is opened from; `folder` is None where only its answers are known, and of an endpoint; `weights` and `tokenizer` are hex digests; `commit` is the hub's;
     `context_length` is the longest input in tokens that the model was made for; `states` says in which state the
     digested files were.
     """
@@ -53,7 +54,13 @@ class Identity:
     architecture: str
     is_encoder_decoder: bool
     context_length: int
+    source: Source = "folder"
     states: tuple[tuple[str, tuple[int, ...] | None], ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def is_available(self) -> bool:
+        """Whether it can be opened from here, so that more than its stored answers can be had."""
+        return self.folder is not None or self.source == "endpoint"
 
 
 def locate(name: str, revision: str | None = None) -> tuple[Path | None, str | None]:
@@ -209,6 +216,7 @@ def _read_identity(
         architecture=model_type,
         is_encoder_decoder=bool(config.get("is_encoder_decoder", model_type in _ENCODER_DECODERS)),
         context_length=_context_length(folder, config, model_type),
+        source="hub" if hub_id else "folder",
         states=states,
     )
     lasting = {key: value for key, value in asdict(identity).items() if key != "states"}

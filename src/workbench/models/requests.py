@@ -4,10 +4,8 @@ An engine takes whole lists and yields finished batches as (positions, answers),
 the caller can commit batch by batch.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 Pooling = Literal["mean", "weighted", "last"]
 Side = Literal["encoder", "decoder"]
@@ -98,38 +96,3 @@ class ToRead:
 
     side: Side
     pooling: Pooling
-
-
-class Engine(Protocol):
-    """Whatever computes: it holds the weights."""
-
-    device_family: str
-
-    @property
-    def scores_wide(self) -> bool:
-        """Whether it scores in float32 though its weights are in half precision."""
-
-    @property
-    def lock(self) -> AbstractContextManager[Any]:
-        """Held while it computes."""
-
-    def hand_out(self) -> None:
-        """Note what it is, before somebody else has its model in hand."""
-
-    def changed(self) -> str | None:
-        """Name a part that was changed since; None where none was."""
-
-    def generate(
-        self, requests: Sequence[ToGenerate], decoding: Decoding, batch_size: int
-    ) -> Iterator[tuple[list[int], list[Decoded]]]:
-        """Yield batches of generated texts."""
-
-    def score(
-        self, requests: Sequence[ToScore], rule: ScoringRule, effort: Effort
-    ) -> Iterator[tuple[list[int], list[TokenScores]]]:
-        """Yield batches of scored texts."""
-
-    def read_states(
-        self, texts: Sequence[str], reading: ToRead, batch_size: int
-    ) -> Iterator[tuple[list[int], list[Any]]]:
-        """Yield batches of pooled hidden states, float32 arrays of shape (L+1, D)."""

@@ -13,7 +13,7 @@ import os
 import sqlite3
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from workbench.errors import StoreFailed
-from workbench.store.contents import count_answers, remove_superseded
+from workbench.store.contents import Algorithms, count_answers, remove_superseded
 from workbench.store.file import REPAIR, log_of
 from workbench.store.names import identity_in
 from workbench.store.rows import (
@@ -217,18 +217,18 @@ class Store:
                 if row[1] in wanted:
                     yield row
 
-    def info(self, algorithms: Mapping[str, int] | None = None) -> dict[str, Any]:
+    def info(self, algorithms: Algorithms | None = None) -> dict[str, Any]:
         """Count what is in the store, also where some of it is damaged: answers by kind and model, size in bytes.
 
         Args:
-            algorithms: today's by kind; answers by others are kept and not used, and counted apart as `superseded`.
+            algorithms: today's versions by engine and kind; answers by others are kept and not used, and counted apart as `superseded`.
         """
         with self.transaction(write=False) as connection:
-            counts = count_answers(connection, algorithms)
+            counts = count_answers(connection, algorithms or {})
         size = sum(path.stat().st_size for path in (self.path, log_of(self.path)) if path.exists())
         return {"path": str(self.path), "bytes": size, **counts}
 
-    def prune(self, algorithms: Mapping[str, int]) -> int:
+    def prune(self, algorithms: Algorithms) -> int:
         """Remove the answers by superseded algorithms, and give their space back; says how many they were."""
         with self.transaction(write=True) as connection:
             removed = remove_superseded(connection, algorithms)

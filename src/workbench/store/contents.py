@@ -8,8 +8,10 @@ from typing import Any
 
 from workbench.store.names import identity_in, public_identities
 
+Algorithms = Mapping[str, Mapping[Any, int]]  # today's versions, by engine and kind of answer
 
-def count_answers(connection: sqlite3.Connection, algorithms: Mapping[str, int] | None) -> dict[str, Any]:
+
+def count_answers(connection: sqlite3.Connection, algorithms: Algorithms) -> dict[str, Any]:
     """Count answers by kind, model and dtype; those by other algorithms than these apart, as `superseded`."""
     connection.text_factory = bytes  # nothing is expected of damaged text
     try:
@@ -30,7 +32,7 @@ def count_answers(connection: sqlite3.Connection, algorithms: Mapping[str, int] 
     return {"answers": total, "by_kind": dict(used), "superseded": dict(superseded)}
 
 
-def remove_superseded(connection: sqlite3.Connection, algorithms: Mapping[str, int]) -> int:
+def remove_superseded(connection: sqlite3.Connection, algorithms: Algorithms) -> int:
     """Remove the answers by other algorithms than these; says how many they were."""
     contexts = connection.execute("SELECT digest, CAST(context AS BLOB) FROM contexts").fetchall()
     old = [(digest,) for digest, context in contexts if _is_superseded(_settings_in(context), algorithms)]
@@ -39,12 +41,13 @@ def remove_superseded(connection: sqlite3.Connection, algorithms: Mapping[str, i
     return removed if old else 0
 
 
-def _is_superseded(fields: dict[str, Any] | None, algorithms: Mapping[str, int] | None) -> bool:
+def _is_superseded(fields: dict[str, Any] | None, algorithms: Algorithms) -> bool:
     """Whether nobody finds these answers any more, since today's algorithm is another."""
-    kind = None if fields is None else fields.get("kind")
-    if fields is None or not algorithms or not isinstance(kind, str) or kind not in algorithms:
+    if fields is None:
         return False
-    return bool(fields.get("algorithm") != algorithms[kind])
+    versions = algorithms.get(str(fields.get("engine")), {})
+    kind = str(fields.get("kind"))
+    return kind in versions and fields.get("algorithm") != versions[kind]
 
 
 def _settings_in(context: object) -> dict[str, Any] | None:

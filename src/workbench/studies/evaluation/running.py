@@ -47,7 +47,7 @@ def evaluate(
     say = report or (lambda _: None)
     for name, count in plan.skipped.items():
         say(f"template {name!r} renders nothing for {count} rows, which are skipped")
-    if model.identity.folder is None:
+    if not model.identity.is_available:
         parts = [_from_store(model, plan, protocol)]
     else:
         parts = list(_in_chunks(model, plan, protocol, batch_tokens, say))
