@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_models import fill_hub_cache
 from typer.testing import CliRunner
 
 from workbench import stats
@@ -419,11 +418,9 @@ def test_tables_are_written_for_papers_too():
 
 
 def test_a_pack_answers_elsewhere_without_weights_and_a_miss_names_what_lacks(
-    checkpoints, tmp_path, monkeypatch
+    checkpoints, tmp_path, fill_hub_cache
 ):
-    cache = tmp_path / "hub"
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
-    root = fill_hub_cache(checkpoints["bloom"], cache, "bigscience/bloomz-560m")
+    root = fill_hub_cache(checkpoints["bloom"], "bigscience/bloomz-560m")
     here, there = Store(tmp_path / "here.sqlite"), Store(tmp_path / "there.sqlite")
     sw = plan_of(languages=["sw"])
     measured = evaluate(load("bloomz-560m", store=here, device="cpu"), sw)

@@ -4,7 +4,6 @@ import json
 import shutil
 
 import pytest
-from test_models import fill_hub_cache
 
 from workbench import runs
 from workbench.errors import NotReachable
@@ -19,20 +18,18 @@ SMALL = {"miniatures": ["mini-mt0"], "mini_tasks": ["entailment"], "mini_languag
 
 
 @pytest.fixture
-def packed(checkpoints, tmp_path, monkeypatch):
+def packed(checkpoints, tmp_path, hub_cache, fill_hub_cache, monkeypatch):
     """A pack with the answers that the notebook asks for, made where the weights were; an empty store elsewhere."""
-    cache = tmp_path / "hub"
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
-    fill_hub_cache(checkpoints["bloom"], cache, "bigscience/bloomz-560m")
+    fill_hub_cache(checkpoints["bloom"], "bigscience/bloomz-560m")
     here, there = Store(tmp_path / "here.sqlite"), Store(tmp_path / "there.sqlite")
     plan = make_plan(TASK["task"], TASK["languages"], data=data_path("examples/xcopa"))
     evaluate(load("bloomz-560m", store=here, device="cpu"), plan)
     evaluate(load("mini-mt0", store=here, device="cpu"), make_plan("entailment", ["x-en"], limit=8))
     export_pack(here, tmp_path / "answers.pack")
-    shutil.rmtree(cache)
+    shutil.rmtree(hub_cache)
     import_pack(there, tmp_path / "answers.pack")
     monkeypatch.setenv("WORKBENCH_STORE", str(there.path))
-    monkeypatch.setenv("HF_HUB_CACHE", str(cache))
+    monkeypatch.setenv("HF_HUB_CACHE", str(hub_cache))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return tmp_path
 

@@ -25,7 +25,7 @@ from workbench.store.rows import checksum_of, digest_of, seal
 
 REST = {
     "folder": None, "commit": None, "tokenizer": "tt", "architecture": "bloom", "is_encoder_decoder": False,
-    "context_length": 2048,
+    "context_length": 2048, "source": "hub",
 }  # fmt: skip
 HERE = {"name": "bloomz-560m", "hub_id": "bigscience/bloomz-560m", "weights": "aa", **REST}
 OTHER = {"name": "mini-mt0", "hub_id": None, "weights": "bb", **REST}

@@ -32,7 +32,7 @@ for batch in range(first, first + 100000):
 """
 MODEL = {
     "name": "m", "folder": None, "hub_id": None, "commit": None, "weights": "aa", "tokenizer": "tt",
-    "architecture": "bloom", "is_encoder_decoder": False, "context_length": 2048,
+    "architecture": "bloom", "is_encoder_decoder": False, "context_length": 2048, "source": "folder",
 }  # fmt: skip
 
 

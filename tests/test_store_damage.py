@@ -16,7 +16,9 @@ from workbench.store.checking import check_store
 from workbench.store.file import log_of
 from workbench.store.rows import seal
 
-NEW = canonical({"kind": "score", "weights": "aa", "tokenizer": "tt", "dtype": "float32", "algorithm": 1})
+NEW = canonical(
+    {"kind": "score", "weights": "aa", "tokenizer": "tt", "dtype": "float32", "engine": "e", "algorithm": 1}
+)
 
 
 @pytest.fixture
@@ -25,7 +27,8 @@ def full(tmp_path):
     store.remember_identity("bigscience/bloomz-560m@main", HERE)
     store.remember_file(tmp_path, tmp_path.stat(), "ff")
     store.put(NEW, [(f"q{n}", scores(-n / 3)) for n in range(5)], device="cuda", batch_size=8)
-    store.put(context("aa", "states"), [("q", array())], device="cuda")
+    old = canonical({**json.loads(context("aa", "states")), "engine": "e"})  # no algorithm
+    store.put(old, [("q", array())], device="cuda")
     return store
 
 
@@ -114,7 +117,7 @@ def test_answers_whose_settings_are_lost_are_found_and_get_them_back(full):
 
 def test_superseded_answers_are_counted_apart_kept_and_pruned(full, monkeypatch):
     full.put(canonical({**json.loads(NEW), "algorithm": 0}), [("q", scores())], device="cpu")
-    today = {"score": 1, "states": 1}
+    today = {"e": {"score": 1, "states": 1}}
     info = full.info(today)
     assert info["by_kind"] == {"score bigscience/bloomz-560m@main float32": 5}
     assert info["superseded"] == {

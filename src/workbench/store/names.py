@@ -18,6 +18,7 @@ IDENTITY: dict[str, tuple[type, ...]] = {
     "architecture": (str,),
     "is_encoder_decoder": (bool,),
     "context_length": (int,),
+    "source": (str,),
 }
 
 
