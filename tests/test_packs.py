@@ -141,7 +141,7 @@ def resealed(pack, where="question = 'late'", **fields):
     for name, value in fields.items():
         pack.execute(f"UPDATE answers SET {name} = ? WHERE {where}", (value,))
     row = pack.execute(
-        f"SELECT question, answer, device, batch_size, made FROM answers WHERE {where}"
+        f"SELECT context, question, answer, device, batch_size, made FROM answers WHERE {where}"
     ).fetchone()
     pack.execute(f"UPDATE answers SET checksum = ? WHERE {where}", (seal(*row),))
 

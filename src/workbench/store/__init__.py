@@ -102,7 +102,7 @@ class Store:
         """
         shared = digest_of(context)
         keys = [key_of(shared, question) for question in questions]
-        found = self._find(dict(zip(keys, questions, strict=True)))
+        found = self._find(shared, dict(zip(keys, questions, strict=True)))
         if device is None:
             return [found.get(key) for key in keys]
         own = [key_of(shared, question, device) for question in questions]
@@ -111,7 +111,7 @@ class Store:
             for first, second, question in zip(keys, own, questions, strict=True)
             if first in found and found[first].device != device
         }
-        found |= self._find(others)
+        found |= self._find(shared, others)
         given = [found.get(second) or found.get(first) for first, second in zip(keys, own, strict=True)]
         return [answer if answer is not None and answer.device == device else None for answer in given]
 
@@ -127,7 +127,7 @@ class Store:
         rows: list[Row] = []
         for question, value in pairs:
             answer = value if isinstance(value, bytes) else canonical(value)
-            sealed = seal(question, answer, device, batch_size, made)
+            sealed = seal(shared, question, answer, device, batch_size, made)
             rows.append(
                 (key_of(shared, question), shared, question, answer, sealed, device, batch_size, made)
             )
@@ -191,10 +191,17 @@ class Store:
         return {name: about for name, about in found.items() if about is not None}
 
     def contexts(self) -> list[str]:
-        """All contexts that have answers, in a fixed order."""
+        """All contexts that have answers, in a fixed order.
+
+        Raises:
+            StoreFailed: one is damaged, or the store cannot be read.
+        """
         with self.transaction(write=False) as connection:
-            rows = connection.execute("SELECT context FROM contexts ORDER BY digest").fetchall()
-        return [context for (context,) in rows]
+            rows = connection.execute("SELECT digest, context FROM contexts ORDER BY digest").fetchall()
+        for digest, context in rows:
+            if not isinstance(context, str) or digest != digest_of(context):
+                raise self._damaged(f"the settings {_shown(digest)}")
+        return [context for _, context in rows]
 
     def entries(self, context: str) -> list[tuple[str, Any, str, int]]:
         """Every (question, value, device, batch size) of a context, ordered by key.
@@ -203,8 +210,8 @@ class Store:
             StoreFailed: an entry is damaged.
         """
         found = []
-        for key, _, question, answer, checksum, device, batch_size, made in self.rows([context]):
-            if not is_sealed(question, answer, checksum, device, batch_size, made):
+        for key, shared, question, answer, checksum, device, batch_size, made in self.rows([context]):
+            if not is_sealed(shared, question, answer, checksum, device, batch_size, made):
                 raise self._damaged(f"the answer {_shown(key)}")
             found.append((question, self._read(key, answer), device, batch_size))
         return found
@@ -261,8 +268,8 @@ class Store:
         """
         return self._file.transaction(write=write)
 
-    def _find(self, asked: dict[bytes, str]) -> dict[bytes, Answer]:
-        """The answers under these keys, each given to this question."""
+    def _find(self, context: bytes, asked: dict[bytes, str]) -> dict[bytes, Answer]:
+        """The answers under these keys, each given to this question in this context."""
         found: dict[bytes, Answer] = {}
         keys = list(asked)
         with self.transaction(write=False) as connection:
@@ -276,7 +283,7 @@ class Store:
                 )
                 for key, question, answer, checksum, device, size, made in rows:
                     if question != asked.get(key) or not is_sealed(
-                        question, answer, checksum, device, size, made
+                        context, question, answer, checksum, device, size, made
                     ):
                         raise self._damaged(f"the answer {_shown(key)}")
                     found[key] = Answer(self._read(key, answer), device)

@@ -42,7 +42,8 @@ def check_store(store: Store, *, repair: bool = False) -> list[Damage]:
     Raises:
         StoreFailed: the file is damaged as a database, or cannot be read or, for a repair, written.
     """
-    store.contexts()  # made or upgraded, if need be
+    with store.transaction(write=False):
+        pass  # made or upgraded, if need be
     try:
         connection, _ = connect_read_only(store.path)
         try:
@@ -118,16 +119,13 @@ def _wrong_answer(
     kinds: dict[bytes, str], strict: bool, key: object, context: object, question: object, answer: object, checksum: object,
     *origin: object,
 ) -> str | None:  # fmt: skip
-    if not is_sealed(question, answer, checksum, *origin):
+    if not is_sealed(context, question, answer, checksum, *origin):
         return "its checksum does not fit"
+    assert isinstance(context, bytes)
     assert isinstance(question, str)
     assert isinstance(answer, str | bytes)
     device = origin[0]
-    if (
-        not isinstance(context, bytes)
-        or len(context) > 64
-        or key not in (key_of(context, question), key_of(context, question, str(device)))
-    ):
+    if len(context) > 64 or key not in (key_of(context, question), key_of(context, question, str(device))):
         return "its key does not fit"
     try:
         expect_origin(*origin)
@@ -142,8 +140,6 @@ def _wrong_answer(
 
 def _wrong_identity(name: object, text: object, checksum: object, strict: bool) -> str | None:
     try:
-        if not isinstance(name, str):
-            return "its name is no text"
         about = identity_in(name, text, checksum)
     except ValueError as error:
         return str(error)

@@ -22,13 +22,13 @@ IDENTITY: dict[str, tuple[type, ...]] = {
 }
 
 
-def identity_in(name: str, text: object, checksum: object) -> dict[str, Any] | None:
+def identity_in(name: object, text: object, checksum: object) -> dict[str, Any] | None:
     """The identity in a row; None where it was written with other fields than today's, by another version.
 
     Raises:
         ValueError: the row is damaged.
     """
-    if not isinstance(text, str) or checksum != checksum_of(name, text):
+    if not isinstance(name, str) or not isinstance(text, str) or checksum != checksum_of(name, text):
         raise ValueError("its checksum does not fit")
     try:
         about = json.loads(text)

@@ -15,9 +15,8 @@ from typing import Any
 Row = tuple[bytes, bytes, str, str | bytes, int, str, int, float]  # the columns of the table of answers
 
 _DECODER = json.JSONDecoder()
-_COVERS_ALL = (
-    1 << 32
-)  # above the 32 bits of a checksum: it covers device, batch size and time as well (since format 2)
+# above the 32 bits of a checksum: it covers device, batch size and time as well (since format 2), and the context
+_COVERS_ORIGIN, _COVERS_CONTEXT = 1 << 32, 1 << 33
 
 
 def canonical(value: Any) -> str:
@@ -46,22 +45,30 @@ def plain(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def seal(question: str, answer: str | bytes, device: str, batch_size: int, made: float) -> int:
-    """The checksum of an answer's row."""
+def seal(
+    context: bytes, question: str, answer: str | bytes, device: str, batch_size: int, made: float
+) -> int:
+    """The checksum of an answer's row; it covers the context, so that no row passes for another model's."""
     raw = answer if isinstance(answer, bytes) else answer.encode()
-    start = _crc_of_origin(device, batch_size, made)
-    return _COVERS_ALL | zlib.crc32(raw, zlib.crc32(question.encode(), start))
+    start = zlib.crc32(context, _crc_of_origin(device, batch_size, made))
+    return _COVERS_CONTEXT | _COVERS_ORIGIN | zlib.crc32(raw, zlib.crc32(question.encode(), start))
 
 
 def is_sealed(
-    question: object, answer: object, checksum: object, device: object, batch_size: object, made: object
-) -> bool:
+    context: object, question: object, answer: object, checksum: object, device: object, batch_size: object, made: object
+) -> bool:  # fmt: skip
     """Whether the fields of an answer's row are those that were written; never raises, whatever the fields are."""
     if not isinstance(question, str) or not isinstance(answer, str | bytes) or not isinstance(checksum, int):
         return False
-    start = 0 if checksum < _COVERS_ALL else _crc_of_origin(device, batch_size, made)  # 0: a row of format 1
+    if not isinstance(context, bytes):
+        return False
+    start = (
+        0 if checksum < _COVERS_ORIGIN else _crc_of_origin(device, batch_size, made)
+    )  # 0: a row of format 1
+    start = zlib.crc32(context, start) if checksum & _COVERS_CONTEXT else start
     raw = answer if isinstance(answer, bytes) else answer.encode()
-    return checksum & ~_COVERS_ALL == zlib.crc32(raw, zlib.crc32(question.encode(), start))
+    found = zlib.crc32(raw, zlib.crc32(question.encode(), start))
+    return checksum & ~(_COVERS_ORIGIN | _COVERS_CONTEXT) == found
 
 
 def value_of(answer: str | bytes) -> Any:
