@@ -6,7 +6,9 @@ import json
 from decimal import Decimal
 
 import pandas as pd
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from workbench.errors import BadInput, NotReachable, UnknownName
 from workbench.paths import data_path
@@ -207,7 +209,15 @@ def test_rows_are_the_same_in_every_form_that_files_have(tmp_path, name, text):
         ("r.jsonl", b'{"label": 0}\n{"label": ' + b"[" * 100_000, "line 2 is not JSON"),
         ("r.jsonl", '{"label": 0}'.encode("utf-16"), "line 1 is not JSON in UTF-8"),
         ("r.csv", CSV.encode("utf-16"), "cannot be read"),
-        ("r.csv", b"x,label,x\n1,0,2\n", "two columns have the same name"),
+        ("r.csv", b"x,label,x\n1,0,2\n", "two fields have the same name"),
+        (
+            "r.jsonl",
+            b'{"label": 0}\n{"label": 1, "x": 2, "label": 0}',
+            "line 2 is not JSON.*two fields have the same name",
+        ),
+        ("r.json", b'[{"label": 1, "x": {"y": 2, "y": 3}}]', "two fields have the same name, of 'y', 'y'"),
+        ("r.jsonl", b"\n\n", "holds no row; give"),
+        ("r.csv.gz", gzip.compress(b"", mtime=0), "holds no row"),
         ("r.jsonl", b'\n{"label": 0, "x": {"y": "\\ud83d"}}', "line 2, field 'x', holds half of a surrogate"),
         ("r.jsonl", b'{"label": 0, "x": 1e999}', "line 1, field 'x', holds inf"),
         ("r.jsonl", b'{"label": 0, "language": 3}', "line 1 has 3 as 'language'"),
@@ -221,6 +231,22 @@ def test_a_file_that_cannot_be_read_is_one_sentence_with_its_place(tmp_path, nam
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BadInput, match=message):
         read_any("mine", tmp_path / name)
+
+
+def test_damage_in_a_parquet_file_is_told_on_one_line(tmp_path):
+    """Arrow's reasons may have several; and of two columns of one name the last alone was read."""
+    path = tmp_path / "r.parquet"
+    columns = [pyarrow.array([0, 1]), pyarrow.array(["x", "y"])]
+    parquet.write_table(pyarrow.table(columns, names=["label", "x"]), path)
+    raw = path.read_bytes()
+    assert len(read_any("mine", path)) == 2  # the twin
+    path.write_bytes(raw[:-60] + bytes(40) + raw[-20:])
+    with pytest.raises(BadInput, match=r"cannot be read: \S.*; repair it") as caught:
+        read_any("mine", path)
+    assert "\n" not in str(caught.value)
+    parquet.write_table(pyarrow.table([columns[0], *columns], names=["label", "x", "x"]), path)
+    with pytest.raises(BadInput, match="two fields have the same name, of 'label', 'x', 'x'"):
+        read_any("mine", path)
 
 
 def test_what_no_template_names_may_be_missing_and_is_null(tmp_path):

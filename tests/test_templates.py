@@ -78,6 +78,11 @@ def test_promptsources_files_are_read_from_a_checkout_or_a_folder(tmp_path, root
         ("templates: 3", "no mapping"),
         ("[" * 5000, "not a template file"),
         (YAML.replace("    name: so\n", ""), "lacks a name"),
+        (
+            YAML.replace("    name: so\n", "    name: so\n    name: other\n"),
+            r"key 'name' in line 12 .* twice; repair",
+        ),
+        (YAML.replace("2222", "1111"), "key '11111111-.* in line 13 .* twice"),
         ("a" * 5_000_001, "at most"),
     ],
 )

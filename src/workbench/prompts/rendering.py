@@ -70,7 +70,7 @@ def read_templates(path: Path, *, foreign: bool = False) -> list[Template]:
     try:
         tables = tomllib.loads(read_text(path)).get("template")
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise BadInput(f"{path} is not TOML: {error}") from error
+        raise BadInput(f"{path} is not TOML: {error}; repair it, or name another") from error
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise BadInput(f"{path} has no templates; write [[template]] above the fields of each")
     return [_template(f"{path}: template {number}", table, foreign) for number, table in enumerate(tables, 1)]

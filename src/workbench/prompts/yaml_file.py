@@ -14,7 +14,22 @@ _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is some 
 
 
 class _Loader(_Safe):
-    """Safe YAML with two more tags, in which `no` and `2016` are texts: only null and merging are read from a word."""
+    """Safe YAML with two more tags, in which `no` and `2016` are texts: only null and merging are read from a word.
+
+    A key that stands twice is refused, as YAML asks: PyYAML would drop the first template of two.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        if isinstance(node, yaml.MappingNode):  # else the base class says what it is
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    raise yaml.YAMLError(
+                        f"the key {key.value!r} in line {key.start_mark.line + 1} stands there twice"
+                    )
+                seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -44,16 +59,20 @@ def parse(text: str, what: str) -> list[tuple[str, str, str | None]]:
         content = yaml.load(text, _Loader)  # a safe loader
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
         raise BadInput(
-            f"{what} is not a template file of promptsource: {' '.join(str(error).split())}"
+            f"{what} is not a template file of promptsource: {' '.join(str(error).split())}; repair it, or name another"
         ) from error
     templates = content.get("templates") if isinstance(content, dict) else None
     if not isinstance(templates, dict) or not all(isinstance(each, dict) for each in templates.values()):
-        raise BadInput(f"{what} is not a template file of promptsource: it has no mapping `templates`")
+        raise BadInput(
+            f"{what} is not a template file of promptsource: it has no mapping `templates`; name another"
+        )
     return [_fields(each, what) for each in templates.values()]
 
 
 def _fields(template: dict[Any, Any], what: str) -> tuple[str, str, str | None]:
     name, jinja, choices = (template.get(key) for key in ("name", "jinja", "answer_choices"))
     if not (isinstance(name, str) and isinstance(jinja, str) and isinstance(choices, str | None)):
-        raise BadInput(f"{what}: template {name!r} lacks a name, a jinja text or proper answer_choices")
+        raise BadInput(
+            f"{what}: template {name!r} lacks a name, a jinja text or proper answer_choices; repair it, or leave it out"
+        )
     return name, jinja, choices

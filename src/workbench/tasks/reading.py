@@ -89,6 +89,8 @@ def read_any(
             rows.append({**row.fields, "id": known, "language": language, "task": name,
                          "cluster": str(given(row.fields, "cluster", known)),
                          "label": _label(row, "label", 0, None)})  # fmt: skip
+    if not rows:
+        raise BadInput(f"{data} holds no row; give a file that has some")
     return select(rows, languages, limit, f"task {name!r}")
 
 

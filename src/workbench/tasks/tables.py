@@ -99,13 +99,16 @@ def _found(path: Path) -> Iterable[tuple[str, Any]]:
     kind = kind_of(path)
     try:
         if kind == ".parquet":
-            return _counted(path, parquet.ParquetFile(path).read().to_pylist())
+            table = parquet.ParquetFile(path).read()
+            _expect_distinct(table.column_names)
+            return _counted(path, table.to_pylist())
         content = _content(path)
         if kind == ".json" and content.lstrip().startswith(b"["):
-            return _counted(path, json.loads(content))
+            return _counted(path, json.loads(content, object_pairs_hook=_object))
         return _lines(path, content) if kind in (".jsonl", ".json") else _counted(path, _cells(path, content))
     except _UNREADABLE as error:
-        raise BadInput(f"{path} cannot be read: {error}; repair it, or write JSON lines") from error
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{path} cannot be read: {reason}; repair it, or write JSON lines") from error
 
 
 def _counted(path: Path, rows: Iterable[Any]) -> Iterable[tuple[str, Any]]:
@@ -130,9 +133,22 @@ def _lines(path: Path, content: bytes) -> Iterator[tuple[str, Any]]:
 
 def _parsed(line: bytes, where: str) -> Any:
     try:
-        return json.loads(line.decode("utf-8"))
+        return json.loads(line.decode("utf-8"), object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:  # broken JSON, broken UTF-8, or nested too deep
         raise BadInput(f"{where} is not JSON in UTF-8: {error}; repair or remove the line") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, of which Python would keep the last of two fields of one name."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        _expect_distinct([name for name, _ in pairs])
+    return found
+
+
+def _expect_distinct(names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        raise ValueError(f"two fields have the same name, of {', '.join(map(repr, names))}")
 
 
 def _cells(path: Path, content: bytes) -> list[dict[str, Any]]:
@@ -140,9 +156,7 @@ def _cells(path: Path, content: bytes) -> list[dict[str, Any]]:
     text = io.StringIO(content.decode("utf-8"), newline="")
     reader = csv.DictReader(text, delimiter=delimiter, strict=True)
     rows = list(reader)
-    names = list(reader.fieldnames or ())
-    if len(set(names)) < len(names):
-        raise ValueError(f"two columns have the same name, of {', '.join(names)}")
+    _expect_distinct(reader.fieldnames or ())
     for number, row in enumerate(rows, start=1):
         if None in row or None in row.values():  # too many cells, or too few
             raise ValueError(f"row {number} has not as many cells as the first line")
