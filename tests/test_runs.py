@@ -512,7 +512,7 @@ def cells_of(*cells, **content):
     "content",
     [
         None, "not json", "[1]", '{"nbformat": 3, "cells": []}', '{"nbformat": 4}', "[" * 100_000, cells_of(7),
-        cells_of({"cell_type": "prose"}), cells_of({"cell_type": "code", "source": 7}), cells_of(metadata=[1]),
+        cells_of({"cell_type": "prose"}), cells_of({"cell_type": "code", "source": 7}), cells_of({"cell_type": "code", "source": ["x\n", 7]}), cells_of(metadata=[1]),
         cells_of({"cell_type": "code", "metadata": {"tags": 7}}), cells_of({"cell_type": "code", "outputs": [7]}),
         cells_of(metadata={"kernelspec": "python3"}), cells_of({"cell_type": "code", "source": "'\ud83d'"}),
         cells_of(metadata={"kernelspec": {"language": "R"}}), cells_of(metadata={"language_info": {"name": "julia"}}),

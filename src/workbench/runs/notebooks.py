@@ -32,7 +32,13 @@ def _filled(value: Any) -> Any:
     return {} if value is None else value
 
 
-Text = Annotated[str, BeforeValidator(lambda value: "".join(value) if isinstance(value, list) else value)]
+def _joined(value: Any) -> Any:
+    """The lines of a text as one; what are no lines stays, for pydantic to refuse."""
+    lines = isinstance(value, list) and all(isinstance(line, str) for line in value)
+    return "".join(value) if lines else value
+
+
+Text = Annotated[str, BeforeValidator(_joined)]
 Metadata = Annotated[dict[str, Any], BeforeValidator(_filled)]
 
 

@@ -210,8 +210,8 @@ class Store:
             StoreFailed: an entry is damaged.
         """
         found = []
-        for key, shared, question, answer, checksum, device, batch_size, made in self.rows([context]):
-            if not is_sealed(shared, question, answer, checksum, device, batch_size, made):
+        for key, digest, question, answer, checksum, device, batch_size, made in self.rows([context]):
+            if not is_sealed(digest, question, answer, checksum, device, batch_size, made):
                 raise self._damaged(f"the answer {_shown(key)}")
             found.append((question, self._read(key, answer), device, batch_size))
         return found
