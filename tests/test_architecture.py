@@ -172,3 +172,14 @@ def test_the_public_names_exist_and_a_wrong_one_is_an_attribute_error():
         assert getattr(workbench, name)
     with pytest.raises(AttributeError, match="ranke"):
         workbench.ranke  # noqa: B018
+
+
+def expands(text):
+    return any(getattr(node, "attr", None) == "expanduser" for node in ast.walk(ast.parse(text)))
+
+
+def test_home_folders_are_expanded_in_one_place():
+    """pathlib's own raises a RuntimeError for a user who does not exist."""
+    found = [name for name in modules() if expands((SOURCE / name).read_text(encoding="utf-8"))]
+    assert found == ["paths.py"]
+    assert expands("Path(x).expanduser()")

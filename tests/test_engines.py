@@ -28,6 +28,7 @@ class Toy:
     spec = EngineSpec("toy", {"generate": 1, "score": 1}, {"mirror": "whole"})
     device_family = "toy"
     scores_wide = False
+    libraries = "mirrors 1.0"
     lock = threading.RLock()
 
     def expect(self, name, dtype, revision): ...

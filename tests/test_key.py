@@ -1,16 +1,17 @@
 """The key holds the algorithm and the arithmetic; what a superseded algorithm answered is kept and not used."""
 
 import json
+from importlib.metadata import version
 
 import pytest
 
 from workbench.engines.transformers import SPEC, scoring
 from workbench.engines.transformers import engine as engines
-from workbench.errors import NotReachable
+from workbench.errors import NotReachable, StoreFailed
 from workbench.inference.generation import generate
 from workbench.inference.ranking import rank, score
 from workbench.inference.states import hidden_states
-from workbench.models import load
+from workbench.models import Model, load
 from workbench.store import Store, canonical
 from workbench.tasks import Item
 
@@ -115,3 +116,39 @@ def test_a_run_notes_two_dtypes_of_one_model_apart(model, tmp_path, monkeypatch)
         name: "float32",
         f"{name}, bfloat16": "bfloat16",
     }
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_the_versions_that_answered_are_recorded_and_not_keyed(model, monkeypatch, kind):
+    CALLS[kind](model)
+    monkeypatch.setattr(model.engine, "libraries", "torch 99.0")
+    CALLS[kind](model)
+    assert (model.hits, model.misses) == (2, 2)
+    monkeypatch.undo()
+    used = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "tokenizers"))
+    assert [libraries for _, libraries, *_ in model.store.origins(model.store.contexts())] == [used]
+    monkeypatch.setattr(model.engine, "libraries", "torch 99.0")
+    more = load(model.name, device="cpu", store=model.store)
+    more.__dict__["engine"] = model.engine
+    generate(more, ["Another prompt"], max_new_tokens=3)
+    known = {libraries for _, libraries, *_ in model.store.origins(model.store.contexts())}
+    assert known == {used, "torch 99.0"}
+
+
+@pytest.mark.parametrize("options", [{}, {"same_device": True}, {"dtype": "bfloat16"}])
+@pytest.mark.parametrize("kind", CALLS)
+def test_where_nothing_can_be_stored_missing_answers_are_named_before_the_weights_are_read(
+    model, monkeypatch, kind, options
+):
+    """They were once computed first, and lost."""
+    CALLS[kind](load(model.name, device="cpu", store=model.store, **options))
+    monkeypatch.setattr("workbench.store.sharing.is_read_only", lambda path: True)
+    CALLS[kind](load(model.name, device="cpu", store=model.store, **options))  # the twin: nothing is missing
+    monkeypatch.setattr(Model, "fresh_engine", lambda _: pytest.fail("weights were read"))
+    monkeypatch.setitem(globals(), "TEXTS", [*TEXTS, "new", "newer"])
+    asking = load(model.name, device="cpu", store=model.store, **options)
+    with pytest.raises(
+        StoreFailed, match=r"2 of 4 answers \(\w+\) .* WORKBENCH_STORE .*`workbench store import"
+    ) as told:
+        CALLS[kind](asking)
+    assert (told.value.exit_code, asking.misses) == (7, 0)

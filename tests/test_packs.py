@@ -21,7 +21,7 @@ from workbench.store.file import log_of
 from workbench.store.forms import ANSWERS
 from workbench.store.names import IDENTITY
 from workbench.store.packs import check_pack, export_pack, import_pack
-from workbench.store.rows import checksum_of, digest_of, seal
+from workbench.store.rows import checksum_of, digest_of, origin, seal
 
 REST = {
     "folder": None, "commit": None, "tokenizer": "tt", "architecture": "bloom", "is_encoder_decoder": False,
@@ -186,6 +186,8 @@ HOSTILE = {
     "a model with one field more": (lambda p: remembered(p, {**HERE, "more": 1}), "fields are not those of a model"),
     "a model with a wrong field": (lambda p: remembered(p, {**HERE, "weights": 1}), "fields are not those of a model"),
     "a file's digest": (lambda p: p.execute("INSERT INTO files VALUES ('f', '1', 'd', 0)"), "checksum"),
+    "versions under another sum": (lambda p: p.execute("INSERT INTO origins SELECT digest, 'torch 1', 1.0, 0 FROM contexts"), "origins .* checksum"),
+    "versions of nothing": (lambda p: p.execute("INSERT INTO origins VALUES (?, ?, ?, ?)", origin(b"x", "torch 1", 1.0)), "settings are not there"),
     "text that is none": (lambda p: p.execute("UPDATE answers SET question = CAST(x'ff' AS TEXT) WHERE question = 'late'"), "checksum"),
 }  # fmt: skip
 
@@ -206,6 +208,23 @@ def test_a_changed_newer_or_hostile_pack_is_refused_in_a_sentence_and_nothing_is
             use(bad)
         assert "\x1b" not in str(caught.value)
     assert (empty.contexts(), empty.info()["answers"], empty.identities()) == ([], 0, {})
+
+
+def test_a_pack_carries_the_versions_that_answered_and_the_earlier_time_stays(full, tmp_path):
+    one, other = full.contexts()[:2]
+    full.put(one, full_entries(full, one), device="cpu", libraries="torch 2.13.0")
+    full.put(other, full_entries(full, other), device="cpu", libraries="torch 2.14.0")
+    export_pack(full, tmp_path / "pack")
+    late = Store(tmp_path / "late.sqlite")
+    late.put(one, full_entries(full, one), device="cpu", libraries="torch 2.13.0")
+    late.put(one, full_entries(full, one), device="cpu", libraries="torch 1.0.0")
+    [added] = [row for row in late.origins([one]) if row[1] == "torch 1.0.0"]
+    import_pack(late, tmp_path / "pack")
+    assert sorted(late.origins([one, other])) == sorted([*full.origins([one, other]), added])
+
+
+def full_entries(store, context):
+    return [(question, value) for question, value, *_ in store.entries(context)]
 
 
 def test_a_resealed_pack_that_says_what_is_possible_is_taken_in(full, tmp_path):

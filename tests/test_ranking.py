@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from workbench.engines.transformers import mt5
 from workbench.engines.transformers.padding import real
 from workbench.errors import BadInput, UnknownName
-from workbench.inference.ranking import PROTOCOLS, protocol_for, rank, score
+from workbench.inference.protocols import PROTOCOLS, protocol_for
+from workbench.inference.ranking import rank, score
 from workbench.models import load
 from workbench.models.requests import Effort, ScoringRule, ToScore
 from workbench.store import Store

@@ -13,7 +13,8 @@ from workbench.engines.transformers import bloom, scoring
 from workbench.engines.transformers.encoding import Encoder
 from workbench.engines.transformers.rows import Path, Row, in_batches, lay_out, padded_size
 from workbench.errors import BadInput
-from workbench.inference.ranking import PROTOCOLS, rank, score
+from workbench.inference.protocols import PROTOCOLS
+from workbench.inference.ranking import rank, score
 from workbench.models import load
 from workbench.models.requests import Effort, ScoringRule, ToScore
 from workbench.store import Store

@@ -7,8 +7,10 @@ import torch
 from tokenizers import processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from workbench.errors import BadInput
 from workbench.inference.generation import generate
 from workbench.inference.ranking import rank, score
+from workbench.inference.states import hidden_states
 from workbench.models import load
 from workbench.tasks import Item
 
@@ -105,3 +107,27 @@ def test_byte_level_tokenizers_have_no_unknown_characters(model):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         score(model, ["a 😀", "a 😡"])
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda model, text: generate(model, [text], max_new_tokens=1),
+        lambda model, text: score(model, [text]),
+        lambda model, text: score(model, ["chat"], prompts=[text]),
+        lambda model, text: rank(model, [Item("1", "Le", ("chat", text))]),
+        lambda model, text: hidden_states(model, [text]),
+    ],
+    ids=["generate", "score", "prompt", "choice", "states"],
+)
+def test_a_token_without_an_embedding_is_named_with_what_to_do(model, ask):
+    """mT5's tokenizer without `extra_ids: 0` has sentinels that the model has not; they were an IndexError."""
+    tokenizer = model.engine.tokenizer
+    tokenizer.add_special_tokens({"additional_special_tokens": [f"<extra_id_{n}>" for n in range(200)]})
+    first, last = tokenizer.convert_tokens_to_ids(["<extra_id_0>", "<extra_id_199>"])
+    assert first < 400 <= last
+    ask(model, "<extra_id_0> chat")  # the twin
+    with pytest.raises(
+        BadInput, match=f"token '<extra_id_199>' in .* has the id {last}, .* for 400 tokens: take it out"
+    ):
+        ask(model, "<extra_id_0> <extra_id_199> chat")

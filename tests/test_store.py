@@ -333,7 +333,9 @@ def test_a_store_of_format_1_is_upgraded_in_place(tmp_path):
     store.remember_file(tmp_path, os.stat(tmp_path), "ff")
     assert store.file_digest(tmp_path, os.stat(tmp_path)) == "ff"
     store.put(CONTEXT, [(question("new"), said("new"))], device="cpu")
-    assert check_store(store) == []
+    assert (list(store.origins([CONTEXT])), check_store(store)) == ([], [])
+    store.put(CONTEXT, [(question("newer"), said("new"))], device="cpu", libraries="torch 2.13.0")
+    assert [libraries for _, libraries, *_ in store.origins([CONTEXT])] == ["torch 2.13.0"]
     version = sqlite3.connect(store.path).execute("PRAGMA user_version").fetchone()
     assert version == (2,)
 
@@ -367,7 +369,8 @@ def test_a_read_only_store_of_format_1_is_read_as_it_is(tmp_path, as_reader):
     folder.mkdir()
     old_store(folder / "old.sqlite")
     before = (folder / "old.sqlite").read_bytes()
-    code = "print(store.get(context, [question('3')])[0].value['text'], store.identity('m@main')['weights'])"
+    code = "assert not list(store.origins([context])) and store.info()['libraries'] == {};"
+    code += "print(store.get(context, [question('3')])[0].value['text'], store.identity('m@main')['weights'])"
     assert as_reader(folder / "old.sqlite", code).stdout == "3 aa\n"
     assert (folder / "old.sqlite").read_bytes() == before
 

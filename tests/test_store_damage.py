@@ -27,7 +27,13 @@ def full(tmp_path):
     store = Store(tmp_path / "store.sqlite")
     store.remember_identity("bigscience/bloomz-560m@main", HERE)
     store.remember_file(tmp_path, tmp_path.stat(), "ff")
-    store.put(NEW, [(f"q{n}", scores(-n / 3)) for n in range(5)], device="cuda", batch_size=8)
+    store.put(
+        NEW,
+        [(f"q{n}", scores(-n / 3)) for n in range(5)],
+        device="cuda",
+        batch_size=8,
+        libraries="torch 2.13.0",
+    )
     old = canonical({**json.loads(context("aa", "states")), "engine": "e"})  # no algorithm
     store.put(old, [("q", array())], device="cuda")
     return store
@@ -64,6 +70,10 @@ DAMAGE = {
     "an identity of no text": (lambda s: change(s, "UPDATE identities SET identity = x'ff'"), "identities .* checksum"),
     "a name": (lambda s: change(s, "UPDATE identities SET name = ?", "\x1b[2J"), r"identities '.x1b\[2J'.* checksum"),
     "a file": (lambda s: change(s, "UPDATE files SET digest = 'fe'"), "files .* checksum"),
+    "versions": (lambda s: change(s, "UPDATE origins SET libraries = 'torch 3'"), "origins '[0-9A-F]{40} torch 3': its checksum"),
+    "versions of no text": (lambda s: change(s, "UPDATE origins SET libraries = CAST(x'ff' AS TEXT)"), "origins .* checksum"),
+    "a first time": (lambda s: change(s, "UPDATE origins SET first = 'x'"), "origins .* fields"),
+    "a context of versions": (lambda s: change(s, "UPDATE origins SET context = 7"), "origins '37 torch 2.13.0': its fields"),
 }  # fmt: skip
 
 
@@ -161,6 +171,24 @@ def test_superseded_answers_are_counted_apart_kept_and_pruned(full, monkeypatch)
     assert (full.info()["superseded"], info["answers"]) == ({}, 7)  # the twin
     assert (full.prune(today), full.prune(today)) == (2, 0)
     assert (full.info(today)["answers"], full.info(today)["superseded"], check_store(full)) == (5, {}, [])
+
+
+def test_info_shows_the_versions_that_answered_where_there_are_several(full, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_STORE", str(full.path))
+    assert full.info()["libraries"] == {}  # the twin
+    superseded = canonical({**json.loads(NEW), "algorithm": 0})
+    full.put(superseded, [("q", scores())], device="cpu", libraries="torch 1.0.0")
+    for libraries in ("torch 2.14.0", "torch 2.13.0"):
+        full.put(NEW, [("late", scores())], device="cpu", libraries=libraries)
+    name, versions = "bigscience/bloomz-560m@main float32", ["torch 2.13.0", "torch 2.14.0"]
+    today = {"e": {"score": 1, "states": 1}}
+    assert full.info(today)["libraries"] == {name: versions}
+    assert full.info()["libraries"] == {name: [*versions[:1], "torch 1.0.0", *versions[1:]]}
+    told = CliRunner().invoke(app, ["store", "info"]).output
+    assert "with 3 sets of versions: torch 2.13.0; torch 1.0.0; torch 2.14.0" in " ".join(told.split())
+    full.prune(today)
+    assert full.info()["libraries"] == {name: versions}
+    assert [libraries for _, libraries, *_ in full.origins([NEW, superseded])] == versions
 
 
 def test_info_counts_the_log(full):

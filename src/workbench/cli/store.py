@@ -29,6 +29,8 @@ def info(as_json: Json = False) -> None:
         for what, count in sorted(found["superseded"].items())
     ]
     show([*rows, *old])
+    for what, several in sorted(found["libraries"].items()):
+        show_line(f"{what} was answered with {len(several)} sets of versions: {'; '.join(several)}")
     if old:
         notice(
             "What is superseded was computed by an older algorithm: it is kept and not used; "

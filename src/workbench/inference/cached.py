@@ -15,10 +15,10 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.auto import tqdm as tqdm_widget
 
-from workbench.errors import NotReachable
+from workbench.errors import NotReachable, StoreFailed
 from workbench.models import Model
 from workbench.models.engines import Capability
-from workbench.store import Answer, canonical
+from workbench.store import Answer, Store, canonical
 
 _AT_ONCE = 2000  # requests that an engine sees at a time: enough to find equal lengths and common beginnings
 
@@ -84,20 +84,35 @@ def _look(model: Model, kind: Kind, questions: list[str]) -> _Stored:
     """Look up the questions under each arithmetic that may have answered them."""
     about = {"kind": kind.name, **kind.settings, **model.fingerprint(kind.name)}
     ways = ["native", "wide"] if kind.may_be_wide and model.dtype != "float32" else ["native"]
-    found = [_stored(model, canonical({**about, "arithmetic": way}), questions) for way in ways]
-    best = max(found, key=lambda each: len(each.answers))
+    contexts = [canonical({**about, "arithmetic": way}) for way in ways]
+    found = [_stored(model.store, context, questions) for context in contexts]
+    best = _most(model, kind, found, len(questions))
+    if model.same_device and best.answers:  # a device is known once the weights are read
+        device = model.engine.device_family
+        found = [_stored(model.store, context, questions, device) for context in contexts]
+        best = _most(model, kind, found, len(questions))
     if len(best.answers) < len(questions) and len(found) > 1:
         with suppress(NotReachable):  # the caller says what is missing of what the store has most of
             return found[model.engine.scores_wide]
     return best
 
 
-def _stored(model: Model, context: str, questions: list[str]) -> _Stored:
-    """Look up one context; under `same_device`, only what this kind of device answered."""
-    found = model.store.get(context, questions)
-    if model.same_device and any(found):
-        found = model.store.get(context, questions, device=model.engine.device_family)
-    answers = zip(questions, found, strict=True)
+def _most(model: Model, kind: Kind, found: list[_Stored], asked: int) -> _Stored:
+    """The context with most answers; where some are missing and none can be stored, an error before weights are read."""
+    best = max(found, key=lambda each: len(each.answers))
+    missing = asked - len(best.answers)
+    if missing and model.store.is_read_only:
+        raise StoreFailed(
+            f"{missing} of {asked} answers ({kind.name}) are not in the store {model.store.path}, which is read-only here, and "
+            "an answer is stored before it is returned: set WORKBENCH_STORE to a writable file "
+            f"(`workbench store import {model.store.path}` takes in what is stored)"
+        )
+    return best
+
+
+def _stored(store: Store, context: str, questions: list[str], device: str | None = None) -> _Stored:
+    """Look up one context."""
+    answers = zip(questions, store.get(context, questions, device=device), strict=True)
     return _Stored(context, {question: answer for question, answer in answers if answer is not None})
 
 
@@ -106,7 +121,7 @@ def _computed(
 ) -> Iterator[list[tuple[str, Any]]]:
     """Yield batches of (question, answer in the store's form) once they are committed."""
     questions, done = list(todo), 0
-    with model.at_work(), _bar(len(todo), f"{kind.name} {Path(model.name).name}", progress) as bar:
+    with model.at_work() as engine, _bar(len(todo), f"{kind.name} {Path(model.name).name}", progress) as bar:
         try:
             for start in range(0, len(todo), _AT_ONCE):  # bounds what an engine lays out
                 part = questions[start : start + _AT_ONCE]
@@ -115,7 +130,13 @@ def _computed(
                         (part[p], kind.encode(answer)) for p, answer in zip(positions, answers, strict=True)
                     ]
                     model.expect_unchanged()
-                    model.store.put(context, pairs, device=model.engine.device_family, batch_size=batch)
+                    model.store.put(
+                        context,
+                        pairs,
+                        device=engine.device_family,
+                        batch_size=batch,
+                        libraries=engine.libraries,
+                    )
                     done += len(pairs)
                     bar.update(len(pairs))
                     yield pairs

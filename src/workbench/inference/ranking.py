@@ -1,20 +1,20 @@
 """Which of several choices a model finds likeliest, and how likely every token of a text is.
 
 Scores are log-probabilities in nats. What "the score of a choice" means is a *protocol*: who owns the space before the
-choice, whether the end token counts, special tokens on the prompt, truncation, normalisation. `xmtf` is the one behind
-the published numbers, and it differs between the BLOOM and the mT5 side (arXiv 2211.01786; t-zero fork, commit 3f1086c).
+choice, whether the end token counts, special tokens on the prompt, truncation, normalisation (`protocols`).
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from workbench.errors import BadInput, UnknownName
+from workbench.errors import BadInput
 from workbench.inference.cached import Kind, ask
+from workbench.inference.protocols import Protocol, protocol_for
 from workbench.models import Model, expect_model
 from workbench.models.arguments import as_list, flag, text, whole
 from workbench.models.arguments import texts as read_texts
@@ -22,64 +22,8 @@ from workbench.models.requests import Effort, ScoringRule, TokenScores, ToScore
 from workbench.run_log import note
 from workbench.tasks import Item
 
-
-@dataclass(frozen=True)
-class Protocol:
-    """A named way to score choices: a rule for tokens, and what is done with their log-probabilities.
-
-    `sum` adds them; `mean` divides by the tokens; `pmi` takes off what the choice has without the prompt.
-    """
-
-    name: str
-    rule: ScoringRule
-    normalisation: Literal["sum", "mean", "pmi"] = "sum"
-
-
-_BLOOM = ScoringRule(leading_space=True, score_end=False, special_tokens=False, max_prompt_tokens=2048)
-_MT5 = ScoringRule(leading_space=False, score_end=True, special_tokens=False, max_prompt_tokens=512)
-_WHOLE_BLOOM = replace(_BLOOM, max_prompt_tokens=None, special_tokens=True)  # of BLOOM's tokenizer: none
-_WHOLE_MT5 = replace(_MT5, max_prompt_tokens=None)
-_LM_EVAL = ScoringRule(leading_space=True, joined=True)
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol("xmtf-bloom", _BLOOM),
-        Protocol("xmtf-mt5", _MT5),
-        Protocol("per-token-bloom", _WHOLE_BLOOM, "mean"),
-        Protocol("per-token-mt5", _WHOLE_MT5, "mean"),
-        Protocol("pmi-bloom", replace(_WHOLE_BLOOM, empty_prompt_is_end=True), "pmi"),
-        Protocol("pmi-mt5", _WHOLE_MT5, "pmi"),
-        Protocol("lm-eval-bloom", _LM_EVAL),
-        Protocol("lm-eval-mt5", _LM_EVAL),
-    )
-}
-_SHORT = ("xmtf", "per-token", "pmi", "lm-eval")
 _AUDITED_AT_MOST = 8
 _AUDITS: dict[tuple[str, str, str], dict[str, Any]] = {}  # of this process, by weights, dtype and protocol
-
-
-def protocol_for(model: Model, name: str | None) -> Protocol:
-    """Find the protocol: "xmtf", "per-token", "pmi" and "lm-eval" mean the model's own side; None is "xmtf".
-
-    Raises:
-        UnknownName: no such protocol, or a model outside BLOOM and mT5 that must name its side in full.
-    """
-    wanted = name or "xmtf"
-    if not isinstance(wanted, str):
-        raise UnknownName(f"protocol={name!r}; choose one of: {', '.join(_SHORT)}, {', '.join(PROTOCOLS)}")
-    if wanted in PROTOCOLS:
-        return PROTOCOLS[wanted]
-    full = f"{wanted}-{model.architecture}"
-    if full in PROTOCOLS:
-        return PROTOCOLS[full]
-    if f"{wanted}-bloom" in PROTOCOLS:
-        raise UnknownName(
-            f"{model.name} is a {model.architecture}, for which {wanted!r} is not defined; "
-            f"name {wanted}-bloom or {wanted}-mt5"
-        )
-    raise UnknownName(
-        f"no protocol called {wanted!r}; choose one of: {', '.join(_SHORT)}, {', '.join(PROTOCOLS)}"
-    )
 
 
 def rank(

@@ -87,9 +87,11 @@ class Engine(Protocol):
 
     Attributes:
         device_family: "cpu", "cuda", …: kept with the answers.
+        libraries: what it computes with, "torch 2.13.0, …": recorded in the store, and no part of the key.
     """
 
     device_family: str
+    libraries: str
 
     @property
     def scores_wide(self) -> bool:

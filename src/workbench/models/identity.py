@@ -27,6 +27,7 @@ from workbench.models.folders import (
     weight_files,
 )
 from workbench.models.hub import cached, fetch, is_hub_id
+from workbench.paths import expanded
 from workbench.store import Store, canonical
 
 Source = Literal["folder", "hub", "file", "endpoint"]
@@ -173,11 +174,9 @@ def folder_or_hub(name: str) -> tuple[Path | None, str | None]:
     try:
         checkpoint = family.find(name)
     except UnknownName as error:
-        path = os.path.expanduser(
-            name
-        )  # pathlib's own raises where there is no such user, is_dir on too long a name
-        if name and os.path.isdir(path):
-            return _checkpoint_folder(Path(path).absolute()), None
+        path = expanded(name)
+        if name and os.path.isdir(path):  # (pathlib's raises on too long a name)
+            return _checkpoint_folder(path.absolute()), None
         if name and os.path.isfile(path):
             raise BadInput(f"{path} is a file; name the folder that holds the checkpoint") from error
         if is_hub_id(name):

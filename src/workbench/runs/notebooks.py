@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
 from workbench.errors import BadInput
-from workbench.paths import notebook_path
+from workbench.paths import expanded, notebook_path
 
 _MINORS = range(6)  # of nbformat 4
 
@@ -174,7 +174,7 @@ def find_notebook(name: str, *, beside: Path = Path()) -> Path:
     Raises:
         BadInput: there is none; those that ship are listed.
     """
-    for asked in (os.path.expanduser(name), str(beside / name)):  # (pathlib's raises RuntimeError)
+    for asked in (str(expanded(name)), str(beside / name)):
         for file in (asked, f"{asked}.ipynb"):
             if os.path.isfile(file):  # (pathlib's raises OSError)
                 return Path(file).absolute()

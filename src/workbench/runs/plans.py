@@ -8,6 +8,7 @@ from typing import Any
 
 from workbench.errors import BadInput
 from workbench.models import digest_of
+from workbench.paths import expanded
 from workbench.runs.identity import ground, models_named, run_id_of, stamp
 from workbench.runs.notebooks import read_notebook
 from workbench.runs.parameters import check
@@ -75,7 +76,7 @@ def plan_all(notebook: Path | str, cases: Iterable[Mapping[str, Any]]) -> list[P
     Raises:
         BadInput, UnknownName: as `plan`; nothing has been started then.
     """
-    source = read_notebook(Path(notebook).expanduser().absolute())
+    source = read_notebook(expanded(notebook).absolute())
     taken, on, remembered, reader = stamp(), ground(), cache(digest_of), Reader(source)
     usual = check(source, {})[0]
     plans = []

@@ -13,6 +13,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
+from workbench.paths import expanded
 from workbench.runs.notebooks import Notebook, tags
 from workbench.runs.parameters import texts_in
 from workbench.runs.sources import modules_beside, parsed, texts, written_names
@@ -81,7 +82,7 @@ class Reader:
 
 
 def _place(folder: Path, name: str) -> Path:
-    return folder / os.path.expanduser(name)
+    return folder / expanded(name)
 
 
 def _files(place: Path) -> list[tuple[str, Path]]:

@@ -22,19 +22,23 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from workbench.errors import StoreFailed
+from workbench.paths import expanded
 from workbench.store.contents import Algorithms, count_answers, remove_superseded
 from workbench.store.file import REPAIR, log_of
 from workbench.store.names import identity_in
 from workbench.store.rows import (
+    Origin,
     Row,
     add_context,
     add_first,
+    add_origins,
     add_others,
     canonical,
     checksum_of,
     digest_of,
     is_sealed,
     key_of,
+    origin,
     plain,
     seal,
     value_of,
@@ -116,9 +120,18 @@ class Store:
         return [answer if answer is not None and answer.device == device else None for answer in given]
 
     def put(
-        self, context: str, pairs: Sequence[tuple[str, Any]], *, device: str, batch_size: int = 1
+        self,
+        context: str,
+        pairs: Sequence[tuple[str, Any]],
+        *,
+        device: str,
+        batch_size: int = 1,
+        libraries: str | None = None,
     ) -> None:
         """Commit a batch of (question, value) in one transaction; an answer of this family of devices that is there stays.
+
+        Args:
+            libraries: with which versions they were computed, "torch 2.13.0, …": recorded with the context, not keyed.
 
         Raises:
             StoreFailed: disk full, read-only, or damaged; nothing of this batch is kept then.
@@ -133,6 +146,8 @@ class Store:
             )
         with self.transaction(write=True) as connection:
             add_context(connection, shared, context)
+            if libraries is not None:
+                add_origins(connection, [origin(shared, libraries, made)])
             if add_first(connection, rows) < len(rows):
                 add_others(connection, rows)
 
@@ -224,8 +239,23 @@ class Store:
                 if row[1] in wanted:
                     yield row
 
+    def origins(self, contexts: Iterable[str]) -> Iterator[Origin]:
+        """The library versions that computed the answers in these contexts, as they are in the file."""
+        wanted = {digest_of(context) for context in contexts}
+        with self.transaction(write=False) as connection:
+            for row in connection.execute("SELECT * FROM origins ORDER BY context, libraries"):
+                if row[0] in wanted:
+                    yield row
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the file is there and cannot be written."""
+        return self._file.is_read_only
+
     def info(self, algorithms: Algorithms | None = None) -> dict[str, Any]:
         """Count what is in the store, also where some of it is damaged: answers by kind and model, size in bytes.
+
+        `libraries` lists, for each model whose answers were computed with more than one set of versions, those sets.
 
         Args:
             algorithms: today's versions by engine and kind; answers by others are kept and not used, and counted apart as `superseded`.
@@ -303,7 +333,7 @@ class Store:
 
     def _remember(self, table: str, row: tuple[str | int, ...]) -> None:
         """Keep what can be found again: where the store is read-only, it is not kept, with one notice."""
-        if self._file.is_read_only:
+        if self.is_read_only:
             if self.path not in _NOTICED:
                 _NOTICED.add(self.path)
                 warnings.warn(
@@ -333,7 +363,7 @@ def _stamp(stat: os.stat_result) -> str:
 
 
 def _whole_path(path: Path | str) -> Path:
-    try:
-        return Path(path).expanduser().absolute()
-    except RuntimeError as error:
-        raise StoreFailed(f"the store {path} names no folder: {error}; write the path in full") from error
+    whole = expanded(path)
+    if str(whole).startswith("~"):
+        raise StoreFailed(f"the store {path} names the home of no user; write the path in full")
+    return whole.absolute()

@@ -13,9 +13,15 @@ from workbench.store import Store
 from workbench.store.file import RECOVER, connect_read_only, remedy
 from workbench.store.forms import ANSWERS, expect_context, expect_origin
 from workbench.store.names import identity_in
-from workbench.store.rows import checksum_of, digest_of, is_sealed, key_of, value_of
+from workbench.store.rows import checksum_of, digest_of, is_sealed, key_of, origin, value_of
 
-_KEYS = {"contexts": "digest", "answers": "key", "identities": "name", "files": "path"}
+_KEYS = {
+    "contexts": "digest",
+    "answers": "key",
+    "identities": "name",
+    "files": "path",
+    "origins": "hex(context) || ' ' || libraries",
+}
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,10 @@ def damaged_rows(connection: sqlite3.Connection, *, strict: bool = False) -> Ite
     for key, *fields, checksum in connection.execute("SELECT CAST(path AS BLOB), * FROM files"):
         if not all(isinstance(field, str) for field in fields) or checksum != checksum_of(*fields):
             yield Damage("files", key, "its checksum does not fit")
+    for key, *row in connection.execute(f"SELECT CAST({_KEYS['origins']} AS BLOB), * FROM origins"):
+        reason = _wrong_libraries(kinds, strict, *row)
+        if reason is not None:
+            yield Damage("origins", key, reason)
 
 
 def _wrong_context(digest: object, context: object) -> str | None:
@@ -136,6 +146,16 @@ def _wrong_answer(
     except ValueError as error:
         return str(error)
     return None
+
+
+def _wrong_libraries(
+    kinds: dict[bytes, str], strict: bool, context: object, libraries: object, first: object, checksum: object
+) -> str | None:
+    if not isinstance(context, bytes) or not isinstance(libraries, str) or not isinstance(first, float):
+        return "its fields are not those of an origin"
+    if checksum != origin(context, libraries, first)[-1]:
+        return "its checksum does not fit"
+    return "its settings are not there" if strict and context not in kinds else None
 
 
 def _wrong_identity(name: object, text: object, checksum: object, strict: bool) -> str | None:

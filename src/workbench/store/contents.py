@@ -18,18 +18,29 @@ def count_answers(connection: sqlite3.Connection, algorithms: Algorithms) -> dic
         counts = connection.execute("SELECT context, count(*) FROM answers GROUP BY context").fetchall()
         contexts = dict(connection.execute("SELECT digest, context FROM contexts").fetchall())
         names = _names_by_weights(connection.execute("SELECT * FROM identities ORDER BY name"))
+        origins = connection.execute("SELECT context, libraries FROM origins ORDER BY first").fetchall()
     finally:
         connection.text_factory = str
     used: Counter[str] = Counter()
     superseded: Counter[str] = Counter()
+    models: dict[bytes, str] = {}  # by context
     for digest, count in counts:
         fields, label = _settings_in(contexts.get(digest)), "unknown settings"
         if fields is not None:
             weights = str(fields.get("weights"))
-            label = f"{fields.get('kind')} {names.get(weights, weights[:12])} {fields.get('dtype')}"
-        (superseded if _is_superseded(fields, algorithms) else used)[label] += count
-    total = used.total() + superseded.total()
-    return {"answers": total, "by_kind": dict(used), "superseded": dict(superseded)}
+            model = f"{names.get(weights, weights[:12])} {fields.get('dtype')}"
+            label = f"{fields.get('kind')} {model}"
+        if _is_superseded(fields, algorithms):
+            superseded[label] += count
+        else:
+            used[label] += count
+            models |= {digest: model} if fields is not None else {}
+    return {
+        "answers": used.total() + superseded.total(),
+        "by_kind": dict(used),
+        "superseded": dict(superseded),
+        "libraries": _several_libraries(origins, models),
+    }
 
 
 def remove_superseded(connection: sqlite3.Connection, algorithms: Algorithms) -> int:
@@ -38,7 +49,19 @@ def remove_superseded(connection: sqlite3.Connection, algorithms: Algorithms) ->
     old = [(digest,) for digest, context in contexts if _is_superseded(_settings_in(context), algorithms)]
     removed = connection.executemany("DELETE FROM answers WHERE context = ?", old).rowcount
     connection.executemany("DELETE FROM contexts WHERE digest = ?", old)
+    connection.executemany("DELETE FROM origins WHERE context = ?", old)
     return removed if old else 0
+
+
+def _several_libraries(
+    origins: Iterable[tuple[Any, Any]], models: Mapping[bytes, str]
+) -> dict[str, list[str]]:
+    """The library versions that computed each model's answers, in the order of their first use, where there are several."""
+    found: dict[str, dict[str, None]] = {}
+    for context, libraries in origins:
+        if context in models and isinstance(libraries, bytes):
+            found.setdefault(models[context], {})[libraries.decode(errors="replace")] = None
+    return {model: list(several) for model, several in found.items() if len(several) > 1}
 
 
 def _is_superseded(fields: dict[str, Any] | None, algorithms: Algorithms) -> bool:

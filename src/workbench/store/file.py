@@ -38,6 +38,8 @@ TABLES = {
         "checksum INTEGER NOT NULL) WITHOUT ROWID",
         "identities": "CREATE TABLE identities (name TEXT PRIMARY KEY, identity TEXT NOT NULL, "
         "checksum INTEGER NOT NULL) WITHOUT ROWID",
+        "origins": "CREATE TABLE origins (context BLOB NOT NULL, libraries TEXT NOT NULL, first REAL NOT NULL, "
+        "checksum INTEGER NOT NULL, PRIMARY KEY (context, libraries)) WITHOUT ROWID",
     },
 }
 _PATIENCE = 60  # seconds to wait for other processes
@@ -218,8 +220,8 @@ def _upgrade(connection: sqlite3.Connection) -> None:
 def _renew_memories(connection: sqlite3.Connection, schema: str) -> None:
     """Carry identities over, with checksums; digests of files are forgotten, since format 1 could not tell files well enough."""
     rows = connection.execute("SELECT name, identity FROM main.identities").fetchall()
-    for name in ("files", "identities"):
-        if schema == "main":
+    for name in ("files", "identities", "origins"):
+        if schema == "main" and name in TABLES[1]:
             connection.execute(f"DROP TABLE main.{name}")
         connection.execute(TABLES[FORMAT][name].replace("TABLE ", f"TABLE {schema}.", 1))
     connection.executemany(

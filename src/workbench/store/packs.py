@@ -21,7 +21,16 @@ from workbench.store.checking import damaged_rows, expect_whole_database
 from workbench.store.file import REPAIR, TABLES, connect_read_only, create_tables, schema_of
 from workbench.store.forms import expect_context
 from workbench.store.names import identity_in, public_identities
-from workbench.store.rows import Row, add_context, add_first, add_others, checksum_of, digest_of, key_of
+from workbench.store.rows import (
+    Row,
+    add_context,
+    add_first,
+    add_origins,
+    add_others,
+    checksum_of,
+    digest_of,
+    key_of,
+)
 
 _LONGEST = 1 << 28  # bytes of a field; the states of a text at all layers of the largest model are 4 MB
 _ASK_AGAIN = "ask for it again, or export it again"
@@ -123,6 +132,7 @@ def import_pack(store: Store, path: Path) -> Taken:
             new = add_first(connection, (row for row in _answers(pack) if row[0] == key_of(*row[1:3])))
             if new < count:
                 new += add_others(connection, _answers(pack))
+            add_origins(connection, pack.execute("SELECT * FROM origins"))
         for name, about in named.items():
             if name not in kept:
                 store.remember_identity(name, about)
@@ -185,6 +195,7 @@ def _write(path: Path, store: Store, contexts: Sequence[str], named: dict[str, d
         for context in contexts:
             add_context(connection, digest_of(context), context)
         add_first(connection, store.rows(contexts))
+        add_origins(connection, store.origins(contexts))
         connection.executemany(
             "INSERT INTO identities VALUES (?, ?, ?)",
             [(name, canonical(about), checksum_of(name, canonical(about))) for name, about in named.items()],

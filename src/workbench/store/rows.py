@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import Any
 
 Row = tuple[bytes, bytes, str, str | bytes, int, str, int, float]  # the columns of the table of answers
+Origin = tuple[bytes, str, float, int]  # the columns of the table of origins
 
 _DECODER = json.JSONDecoder()
 # above the 32 bits of a checksum: it covers device, batch size and time as well (since format 2), and the context
@@ -91,6 +92,21 @@ def add_context(connection: sqlite3.Connection, digest: bytes, context: str) -> 
         "INSERT INTO contexts VALUES (?, ?) ON CONFLICT DO UPDATE SET context = excluded.context "
         "WHERE context != excluded.context",
         (digest, context),
+    )
+
+
+def origin(context: bytes, libraries: str, first: float) -> Origin:
+    """The row that says with which versions answers in a context were computed, and when that was first so."""
+    libraries = plain(libraries)
+    return context, libraries, first, checksum_of(context.hex(), libraries, repr(first))
+
+
+def add_origins(connection: sqlite3.Connection, rows: Iterable[Origin]) -> None:
+    """Add origins; of one that is there, the earlier time stays."""
+    connection.executemany(
+        "INSERT INTO origins VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET first = excluded.first, "
+        "checksum = excluded.checksum WHERE excluded.first < first",
+        rows,
     )
 
 

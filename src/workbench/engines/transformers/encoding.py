@@ -31,12 +31,16 @@ class Encoded:
 class Encoder:
     """A tokenizer with the rules around it."""
 
-    def __init__(self, identity: Identity, tokenizer: Any, end: int) -> None:
-        self.identity, self.tokenizer, self.end = identity, tokenizer, end
+    def __init__(self, identity: Identity, tokenizer: Any, *, end: int, rows: int) -> None:
+        self.identity, self.tokenizer, self.end, self.rows = identity, tokenizer, end, rows
         self.warned = False
 
     def ids(self, texts: Sequence[str], *, special_tokens: bool) -> list[np.ndarray]:
-        """Token ids (int32) of each text; equal texts are encoded once and share their array."""
+        """Token ids (int32) of each text; equal texts are encoded once and share their array.
+
+        Raises:
+            BadInput: the tokenizer gives a token for which the model has no embedding.
+        """
         unique = list(dict.fromkeys(texts))
         known: dict[str, np.ndarray] = {}
         for start in range(0, len(unique), _TEXTS_AT_ONCE):
@@ -45,6 +49,7 @@ class Encoder:
             known |= {
                 t: np.array(ids, dtype=np.int32) for t, ids in zip(part, found["input_ids"], strict=True)
             }
+        self._expect_embedded(known)
         self._warn_of_unknown(known)
         if special_tokens and (after := self._after):
             known = {text: ids[:-after] for text, ids in known.items()}
@@ -61,6 +66,15 @@ class Encoder:
         )
         befores = (start for start in range(len(dressed)) if dressed[start : start + len(bare)] == bare)
         return len(dressed) - len(bare) - next(befores, len(dressed) - len(bare))
+
+    def _expect_embedded(self, known: dict[str, np.ndarray]) -> None:
+        for text, ids in known.items():
+            if (largest := ids.max(initial=0)) >= self.rows:
+                raise BadInput(
+                    f"the token {self.tokenizer.convert_ids_to_tokens(int(largest))!r} in {short(text)!r} has the id {largest}, "
+                    f"and {self.identity.name} has embeddings for {self.rows} tokens: take it out of the text, or give the "
+                    'checkpoint the tokenizer it was trained with (mT5: "extra_ids": 0 in tokenizer_config.json)'
+                )
 
     def _warn_of_unknown(self, known: dict[str, np.ndarray]) -> None:
         """Say once that texts hold characters that the tokenizer does not have, which it cannot tell apart."""

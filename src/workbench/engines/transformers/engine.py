@@ -7,6 +7,7 @@ Answers do not depend on the batch beyond float32's rounding.
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from threading import RLock
 
 import numpy as np
@@ -32,6 +33,7 @@ from workbench.models.requests import (
     ToScore,
 )  # fmt: skip
 
+_LIBRARIES = ("torch", "transformers", "tokenizers")
 _SENTINEL = re.compile(r"<extra_id_\d+>")  # stands for a hidden span in what T5 and mT5 were pretrained on
 
 
@@ -41,6 +43,7 @@ class TransformersEngine:
     Attributes:
         model, tokenizer: the transformers objects themselves.
         device_family: "cpu", "cuda" or "mps".
+        libraries: the versions of torch, transformers and tokenizers.
         lock: held while it computes, one thread at a time.
     """
 
@@ -53,6 +56,7 @@ class TransformersEngine:
         self.is_encoder_decoder = identity.is_encoder_decoder
         self.model, self.tokenizer = read_weights(identity, dtype, device, random_seed)
         self.device_family = self.model.device.type
+        self.libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
         ends = self.model.generation_config.eos_token_id
         ends = self.model.config.eos_token_id if ends is None else ends
         self._ends = frozenset([ends] if isinstance(ends, int) else ends or [])
@@ -66,7 +70,12 @@ class TransformersEngine:
         self._special = frozenset(self.tokenizer.all_special_ids)
         names = {token: str(self.tokenizer.convert_ids_to_tokens(token)) for token in self._special}
         self._sentinels = frozenset(token for token, name in names.items() if _SENTINEL.fullmatch(name))
-        self._encoder = Encoder(identity, self.tokenizer, min(self._ends, default=self._pad))
+        self._encoder = Encoder(
+            identity,
+            self.tokenizer,
+            end=min(self._ends, default=self._pad),
+            rows=self.model.get_input_embeddings().weight.shape[0],
+        )
 
     @property
     def scores_wide(self) -> bool:
