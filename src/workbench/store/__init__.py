@@ -365,5 +365,7 @@ def _stamp(stat: os.stat_result) -> str:
 def _whole_path(path: Path | str) -> Path:
     whole = expanded(path)
     if str(whole).startswith("~"):
-        raise StoreFailed(f"the store {path} names the home of no user; write the path in full")
+        raise StoreFailed(
+            f"the store {path} names no folder, since there is no such user; write the path in full"
+        )
     return whole.absolute()
