@@ -170,7 +170,7 @@ def _connection(address: str) -> sqlite3.Connection:
 
 
 def _format_of(connection: sqlite3.Connection, path: Path) -> int:
-    """The format of a store, 0 of an empty file; in one look, since another process may be making it."""
+    """The format of a store, 0 of an empty file, 1 also of what lacks a table; in one look, since another process may be making it."""
     connection.execute("BEGIN")
     mark = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -180,11 +180,16 @@ def _format_of(connection: sqlite3.Connection, path: Path) -> int:
         raise StoreFailed(f"{path} is a database but not a store of the workbench; {_ELSEWHERE}")
     if version > FORMAT:
         raise StoreFailed(f"{path} has format {version}, this workbench reads up to {FORMAT}; update it")
-    if tables and (version not in TABLES or not TABLES[version].items() <= tables.items()):
+    expected = dict(TABLES.get(version, {}))
+    if "origins" not in tables:  # the last that came to format 2
+        expected.pop("origins", None)
+    if tables and not (expected and expected.items() <= tables.items()):
         raise StoreFailed(f"the tables of {path} are not those of a store of format {version}; {RECOVER}")
     if any(statement.upper().startswith("CREATE TRIGGER") for statement in tables.values()):
         raise StoreFailed(f"{path} has triggers, which a store has not; drop them, or {_ELSEWHERE}")
-    return version if tables else 0
+    if not tables:
+        return 0
+    return version if "origins" in tables else 1
 
 
 def _in_turn(change: Callable[[], None]) -> None:
@@ -212,7 +217,7 @@ def _make(connection: sqlite3.Connection) -> None:
 def _upgrade(connection: sqlite3.Connection) -> None:
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        if connection.execute("PRAGMA user_version").fetchone()[0] < FORMAT:
+        if "origins" not in schema_of(connection):  # nobody was quicker
             _renew_memories(connection, "main")
             connection.execute(f"PRAGMA user_version = {FORMAT}")
 
