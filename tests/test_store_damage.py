@@ -110,6 +110,13 @@ def test_a_damaged_row_is_a_sentence_for_whoever_asks_for_it(full):
             use()
 
 
+def test_damaged_text_that_sqlite_quotes_does_not_break_the_line_nor_reach_the_terminal(full):
+    change(full, "UPDATE answers SET question = CAST(x'610aff1b5b324a' AS TEXT)")
+    with pytest.raises(StoreFailed, match=r"UTF-8.*; `workbench store check --repair`") as caught:
+        full.get(NEW, ["q0"])
+    assert str(caught.value).isprintable()
+
+
 def test_an_answer_moved_under_another_models_key_is_damaged_there(full):
     """Its checksum covered all but the context, so that one model's answer passed for another's. Twin: in its own place."""
     other = context("bb", "score")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from workbench.errors import StoreFailed
 from workbench.store import Store
-from workbench.store.file import RECOVER, connect_read_only, remedy
+from workbench.store.file import RECOVER, connect_read_only, message_of, remedy
 from workbench.store.forms import ANSWERS, expect_context, expect_origin
 from workbench.store.names import identity_in
 from workbench.store.rows import checksum_of, digest_of, is_sealed, key_of, origin, value_of
@@ -59,7 +59,9 @@ def check_store(store: Store, *, repair: bool = False) -> list[Damage]:
             connection.close()
     except (sqlite3.Error, ValueError) as error:
         advice = remedy(error) if isinstance(error, sqlite3.Error) else RECOVER
-        raise StoreFailed(f"the store {store.path} is damaged as a database: {error}; {advice}") from error
+        raise StoreFailed(
+            f"the store {store.path} is damaged as a database: {message_of(error)}; {advice}"
+        ) from error
     if repair and found:
         with store.transaction(write=True) as connection:
             for damage in found:

@@ -43,6 +43,7 @@ TABLES = {
     },
 }
 _PATIENCE = 60  # seconds to wait for other processes
+_SHOWN = 300  # characters of what SQLite says
 _LOG_KEPT = 4 << 20  # bytes to which the log shrinks once no reader needs what is in it
 _ELSEWHERE = "name another file in WORKBENCH_STORE"
 REPAIR = "`workbench store check --repair` removes damaged entries, and they are computed again"
@@ -119,6 +120,12 @@ def state_of(path: Path, *, lockless: bool) -> tuple[object, ...]:
         return ()
     which = (stat.st_dev, stat.st_ino)
     return (*which, stat.st_size, stat.st_mtime_ns, log_of(path).exists()) if lockless else which
+
+
+def message_of(error: Exception) -> str:
+    """What SQLite found wrong, on one line that a terminal may print: it quotes damaged text as it is."""
+    line = " ".join(str(error).split())[:_SHOWN]
+    return "".join(sign if sign.isprintable() else "·" for sign in line)
 
 
 def remedy(error: sqlite3.Error) -> str:

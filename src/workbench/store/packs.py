@@ -18,7 +18,7 @@ from workbench.atomic import make_folder, written_whole
 from workbench.errors import BadInput, StoreFailed, UnknownName
 from workbench.store import Store, canonical
 from workbench.store.checking import damaged_rows, expect_whole_database
-from workbench.store.file import REPAIR, TABLES, connect_read_only, create_tables, schema_of
+from workbench.store.file import REPAIR, TABLES, connect_read_only, create_tables, message_of, schema_of
 from workbench.store.forms import expect_context
 from workbench.store.names import identity_in, public_identities
 from workbench.store.rows import (
@@ -226,7 +226,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         raise BadInput(f"{path} is no answer pack: {error}") from error
     except sqlite3.Error as error:
         raise BadInput(
-            f"{path} is no whole answer pack ({error}); {_ASK_AGAIN} (before version 0.2 packs were zip files)"
+            f"{path} is no whole answer pack ({message_of(error)}); {_ASK_AGAIN} (before version 0.2 packs were zip files)"
         ) from error
     finally:
         if connection is not None:
@@ -240,7 +240,7 @@ def _expect_whole(pack: sqlite3.Connection, path: Path) -> None:
     try:
         expect_whole_database(pack)
     except ValueError as error:
-        raise BadInput(f"{path} is no whole answer pack ({error}); {_ASK_AGAIN}") from error
+        raise BadInput(f"{path} is no whole answer pack ({message_of(error)}); {_ASK_AGAIN}") from error
     damaged = next(damaged_rows(pack, strict=True), None)
     if damaged is not None:
         raise BadInput(f"{path} is damaged ({damaged}); {_ASK_AGAIN}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import RLock
 
 from workbench.errors import StoreFailed
-from workbench.store.file import connect, connect_read_only, is_read_only, remedy, state_of
+from workbench.store.file import connect, connect_read_only, is_read_only, message_of, remedy, state_of
 
 _READ_ONLY = "the store {path} is read-only here; name a file of your own in WORKBENCH_STORE (a copy keeps its answers)"
 _LEFT: list[sqlite3.Connection] = []  # those of a parent process
@@ -58,7 +58,9 @@ class SharedFile:
                     self._expect_unchanged()
             except sqlite3.Error as error:
                 self.close()
-                raise StoreFailed(f"the store {self.path} failed: {error}; {remedy(error)}") from error
+                raise StoreFailed(
+                    f"the store {self.path} failed: {message_of(error)}; {remedy(error)}"
+                ) from error
 
     def checkpoint(self) -> None:
         """Move what is committed from the log into the file, so that a copy of the file alone is whole; waits for nobody."""
@@ -92,7 +94,9 @@ class SharedFile:
                 if not self.is_read_only:
                     self._connected().execute(statement)
             except sqlite3.Error as error:
-                raise StoreFailed(f"the store {self.path} failed: {error}; {remedy(error)}") from error
+                raise StoreFailed(
+                    f"the store {self.path} failed: {message_of(error)}; {remedy(error)}"
+                ) from error
 
     def _expect_unchanged(self) -> None:
         if self._lockless and self._state != state_of(self.path, lockless=True):

@@ -93,7 +93,7 @@ def _gold(row: Mapping[str, Any], template: Template, prompt: Prompt) -> int:
     if prompt.target not in prompt.choices:
         raise BadInput(
             f"template {template.name!r} gives the target {prompt.target!r} for row {row['id']!r}, which is none of its "
-            f"choices {prompt.choices!r}"
+            f"choices {prompt.choices!r}; end it with `||| {{{{answer_choices[label]}}}}`"
         )
     # two choices of the same text cannot be told apart by rank; the label says which was meant
     return number if prompt.choices[number] == prompt.target else prompt.choices.index(prompt.target)
