@@ -64,12 +64,16 @@ def fill(value):
     return damage
 
 
-def configure(**fields):
+def edit(name, **fields):
     def damage(folder):
-        config = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps({**config, **fields}))
+        content = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**content, **fields}))
 
     return damage
+
+
+def configure(**fields):
+    return edit("config.json", **fields)
 
 
 def layers(count):
@@ -157,6 +161,9 @@ BOTH = {
         "cannot be loaded",
     ),
     "quantized without the library": (configure(quantization_config={"quant_method": "gptq", "bits": 4}), "cannot be loaded"),
+    "a length that is none": (edit("tokenizer_config.json", model_max_length=[128]), r"the tokenizer in .* model_max_length is \[128\], and a number"),
+    "no end token's number": (edit("generation_config.json", eos_token_id=[None]), r"the model in .* eos_token_id is \[None\], and a number"),
+    "a word for an end token": (edit("generation_config.json", eos_token_id="</s>"), "eos_token_id is '</s>', and a number is needed"),
     "other weights named": (configure(transformers_weights="other.safetensors"), "transformers_weights"),
     "an adapter beside": (write("adapter_config.json", "{}"), "merge_and_unload"),
 }  # fmt: skip

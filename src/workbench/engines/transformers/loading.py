@@ -7,7 +7,7 @@ shape, and values that are not finite. What it raises becomes one sentence.
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ from workbench.errors import BadInput, WorkbenchError
 from workbench.models.folders import weight_files
 from workbench.models.identity import Identity
 
+_TOKEN_IDS = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id")
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -52,6 +53,7 @@ def read_weights(identity: Identity, dtype: str, device: str, random_seed: int |
     placement, single = _placement(device), _single_device(device)
     with quiet(), _in_one_sentence("the tokenizer", identity):
         tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
+        _expect_numbers(tokenizer, ("model_max_length",))
     with quiet(), _in_one_sentence("the model", identity):
         config = AutoConfig.from_pretrained(folder, **_LOCAL)
         _expect_generator(config, identity)
@@ -68,6 +70,7 @@ def read_weights(identity: Identity, dtype: str, device: str, random_seed: int |
             expect_same_tensors(model, report, identity)
             expect_own_head(model, shapes, identity)
             expect_finite(model, identity)
+            _expect_numbers(model.generation_config, _TOKEN_IDS)
         else:
             with torch.random.fork_rng():
                 torch.manual_seed(random_seed)
@@ -121,6 +124,19 @@ def _expect_generator(config: Any, identity: Identity) -> None:
         raise BadInput(
             f"{identity.name} is a masked language model ({', '.join(kinds)}); choose a causal or an encoder-decoder one"
         )
+
+
+def _expect_numbers(holder: Any, names: Sequence[str]) -> None:
+    """Refuse settings that transformers takes as they are and stumbles over later, or ends no text by.
+
+    Raises:
+        TypeError: one is neither a number, nor numbers, nor nothing.
+    """
+    for name in names:
+        value = getattr(holder, name, None)
+        values = value if isinstance(value, list) and name in _TOKEN_IDS else [0 if value is None else value]
+        if not all(isinstance(each, int | float) and not isinstance(each, bool) for each in values):
+            raise TypeError(f"{name} is {value!r}, and a number is needed")
 
 
 @contextlib.contextmanager
