@@ -36,7 +36,7 @@ def subject(request, tmp_path_factory, checkpoints, monkeypatch):
 
 
 @pytest.mark.parametrize("subject", KINDS, indirect=True)
-@pytest.mark.parametrize("seeds", [range(EACH), pytest.param(range(EACH, 20 * EACH), marks=pytest.mark.soak)])
+@pytest.mark.parametrize("seeds", [range(EACH), pytest.param(range(EACH, 6 * EACH), marks=pytest.mark.soak)])
 def test_a_mutant_ends_in_a_right_answer_or_in_one_sentence(subject, seeds):
     endings = [ending(subject, seed) for seed in seeds]
     assert not [str(end) for end in endings if end.fault]
