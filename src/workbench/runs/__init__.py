@@ -1,9 +1,10 @@
-"""One notebook, many parameters: run it, keep what came out, show it, repeat it.
+"""Run a notebook with many sets of parameters; keep, display and reproduce the results.
 
-`run` executes a notebook through papermill in its own process and keeps the result in a folder; `sweep` does many runs
-and `read` gives them as one table; `verify` runs again and compares, `accept` says what is expected; `parse` reads
-parameters from a command line; `write_index` writes the page over all runs; `execute_committed` and `check_committed`
-keep the executed copies in `notebooks/` honest. Names are imported on first use: a single run needs no table.
+`run` executes a notebook through papermill in a separate process and stores the result in a folder; `sweep` does many
+runs and `read` returns them as one table; `verify` repeats runs and compares them with expected values, `accept` writes
+those values; `parse` reads parameters from a command line; `write_index` writes a page of all runs; `execute_committed`
+and `check_committed` keep the executed notebooks in `notebooks/` up to date. Names are imported on first use, so a single
+run does not load pandas.
 """
 
 from importlib import import_module

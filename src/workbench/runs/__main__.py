@@ -1,4 +1,4 @@
-"""`python -m workbench.runs NOTEBOOK …` executes notebooks and writes them back, to be committed (`make notebooks`)."""
+"""`python -m workbench.runs NOTEBOOK …` executes notebooks in place, ready to be committed (`make notebooks`)."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""The process of one run: execute one notebook with papermill, write the page, say what happened.
+"""The process of one run: execute one notebook with papermill, write its HTML report, and record how it ended.
 
-Started by `workbench.runs.supervise` as `python -m workbench.runs.child ORDERS.json`, or forked from a warm parent,
-in the run's folder and in its own process group. It ends itself and the kernel when its standard input closes, that is
-when the parent is gone. It says what it saw in `result.json`; whether the run succeeded is for the parent to judge.
+`workbench.runs.supervise` starts it as `python -m workbench.runs.child ORDERS.json`, or forks it from a warm parent, in
+the run's folder and in its own process group. When its standard input closes, which means that the parent is gone, it
+kills itself and the kernel. It writes what it observed to `result.json`; the parent decides whether the run succeeded.
 """
 
 import errno
@@ -28,7 +28,7 @@ from workbench.runs.verdict import failure_in
 
 @contextmanager
 def _without(module: str) -> Iterator[None]:
-    """For what is imported meanwhile, an optional module is not there."""
+    """Make imports inside the context behave as if an optional module were not installed."""
     there = sys.modules.get(module)
     sys.modules[module] = None  # type: ignore[assignment]
     try:
@@ -39,7 +39,7 @@ def _without(module: str) -> Iterator[None]:
             sys.modules[module] = there
 
 
-# jsonschema's grammar of web addresses takes a second to build, and nothing here checks one
+# building jsonschema's grammar of web addresses takes a second, and nothing here validates one
 with _without("rfc3987_syntax"):
     import nbformat
     from papermill import execute_notebook
@@ -50,10 +50,10 @@ _DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
 
 
 def execute(orders: dict[str, Any], waiting: WaitingKernel | None = None) -> dict[str, Any]:
-    """Run the notebook of `orders` into `notebook.ipynb` here, and return what was seen.
+    """Execute the notebook named in `orders`, write it to `notebook.ipynb` in the working folder, and return what was observed.
 
     Raises:
-        OSError: the disk did not take it.
+        OSError: the file could not be written.
     """
     try:
         execute_notebook(
@@ -71,32 +71,32 @@ def execute(orders: dict[str, Any], waiting: WaitingKernel | None = None) -> dic
             cwd=orders["cwd"],
         )
     except PapermillExecutionError as error:
-        if failure_in(read_notebook(Path("notebook.ipynb"))) is None:  # papermill knows no raises-exception
+        if failure_in(read_notebook(Path("notebook.ipynb"))) is None:  # papermill ignores the tag raises-exception
             _drop_error_markers(Path("notebook.ipynb"))
             return {"seen": "end"}
         return {"seen": "error", "message": f"{error.ename}: {error.evalue}"}
-    except RuntimeError as error:  # nbclient's word for a kernel that died or never answered
+    except RuntimeError as error:  # nbclient raises it for a kernel that died or did not start
         return {"seen": "dead kernel", "message": str(error)}
     return {"seen": "end"}
 
 
 def _drop_error_markers(path: Path) -> None:
-    """Take out the cells in which papermill calls an allowed error the notebook's end."""
+    """Remove the cells in which papermill reports an allowed error as the end of the notebook."""
     notebook = remove_error_markers(nbformat.read(path, as_version=4))
     path.write_text(nbformat.writes(notebook), encoding="utf-8")
 
 
 @cache
 def _exporter() -> Any:
-    """What renders notebooks; what it compiles and cleans is kept in a process, and in those forked from it."""
-    nbconvert = import_module("nbconvert")  # half a second, which a kernel does not wait for
+    """Return the HTML exporter; its compiled templates are reused within a process and in processes forked from it."""
+    nbconvert = import_module("nbconvert")  # takes half a second; imported late so that the kernel need not wait
     found = nbconvert.HTMLExporter(template_name="basic", sanitize_html=True)
     found.register_filter("clean_html", import_module("workbench.runs.sanitised").clean)
     return found
 
 
 def prepare_report(path: str | Path) -> None:
-    """Import and compile what the report of a notebook will need, and render its sources."""
+    """Import and compile what the report needs, by rendering the notebook without outputs."""
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -105,7 +105,7 @@ def prepare_report(path: str | Path) -> None:
 
 
 def write_report(title: str) -> None:
-    """Render `notebook.ipynb` as one page that asks nothing of the network."""
+    """Render `notebook.ipynb` as one self-contained page that makes no network requests."""
     notebook = nbformat.read("notebook.ipynb", as_version=4)
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         for facts in (output.get("metadata", {}), *output.get("metadata", {}).values()):
@@ -119,7 +119,7 @@ def write_report(title: str) -> None:
 
 
 def _end_with_parent() -> None:
-    os.read(0, 1)  # not sys.stdin: its lock, held by a thread, makes the interpreter's end fatal
+    os.read(0, 1)  # not sys.stdin: a thread that holds its lock makes interpreter shutdown fail
     end_below(os.getpid())
     private = Path(os.environ["JUPYTER_RUNTIME_DIR"])
     with suppress(OSError, ValueError):
@@ -129,13 +129,13 @@ def _end_with_parent() -> None:
 
 
 def carry_out(path: Path, waiting: WaitingKernel | None = None) -> None:
-    """Read the orders, run, write `report.html` and the result."""
+    """Read the orders, execute the notebook, and write `report.html` and the result."""
     orders = json.loads(path.read_text(encoding="utf-8"))
     adopt_orphans()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     preparing = threading.Thread(target=prepare_report, args=(orders["notebook"],), daemon=True)
     try:
-        if waiting is None:  # else it was forked from a process that has prepared it
+        if waiting is None:  # else it was forked from a process that had already prepared it
             preparing.start()
         result = execute(orders, waiting)
         end_below(os.getpid())
@@ -147,7 +147,7 @@ def carry_out(path: Path, waiting: WaitingKernel | None = None) -> None:
         if error.errno not in _DISK:
             raise
         result = {"seen": "disk", "message": str(error)}
-    # Linux counts kilobytes, macOS bytes
+    # ru_maxrss is in kilobytes on Linux, in bytes on macOS
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     Path(orders["result"]).write_text(json.dumps({**result, "peak_memory_bytes": peak}), encoding="utf-8")
 

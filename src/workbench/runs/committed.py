@@ -1,4 +1,4 @@
-"""Executed notebooks that can be committed: outputs kept, whatever differs from machine to machine taken out."""
+"""Executed notebooks that can be committed: outputs are kept, and whatever differs between machines is removed."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ from workbench.paths import PACKAGE
 from workbench.runs.notebooks import read_notebook, tags
 from workbench.runs.supervise import run
 
-# Home, temporary and private folders, as they show in warnings and tracebacks.
+# Home, temporary and private folders, as they appear in warnings and tracebacks.
 MACHINE_PATH = re.compile(
     r"(?<![\w.])(?:/home/|/root/|/Users/|/tmp/|/var/folders/|/private/|[A-Z]:\\Users\\)[^\s'\"<>,;:)]*"
 )
@@ -21,16 +21,16 @@ _PAPERMILLS = {"injected-parameters", "papermill-error-cell-tag"}
 
 
 def execute_committed(path: Path | str, *, root: Path | str | None = None) -> Path:
-    """Run a notebook with its default parameters and write the executed copy back in its place.
+    """Run a notebook with its default parameters and replace the file with the executed copy.
 
-    Its first figure goes to `figures/<notebook>.png` beside it, for pages that show one.
+    The first figure is written to `figures/<notebook>.png` beside it, for pages that show one.
 
     Args:
         path: The notebook.
-        root: Where its run is kept (and found, if the same run is there); None keeps none.
+        root: Where the run is stored (and reused, if the same run is there); None discards it.
 
     Raises:
-        WorkbenchError: what `run` raises; the file is then as it was.
+        WorkbenchError: as `run`; the file is then unchanged.
     """
     path = Path(path).absolute()
     with TemporaryDirectory(prefix="workbench-") as temporary:
@@ -45,7 +45,7 @@ def execute_committed(path: Path | str, *, root: Path | str | None = None) -> Pa
     outputs = iter([_clean_outputs(cell["outputs"], number, here) for number, cell in enumerate(ours, 1)])
     content = json.loads(
         path.read_text(encoding="utf-8")
-    )  # text may have changed since the run; code has not
+    )  # Markdown may have changed since the run; code has not
     numbers = count(1)
     for cell in content["cells"]:
         cell["metadata"] = {"tags": tags(cell)} if tags(cell) else {}
@@ -73,7 +73,11 @@ def _show_first_figure(cells: list[dict[str, Any]], target: Path) -> None:
 
 
 def check_committed(path: Path | str) -> list[str]:
-    """Say what is wrong with a committed notebook; an empty list means that its sources are those that were executed."""
+    """Return the problems of a committed notebook; the list is empty if there are none.
+
+    A problem is code other than that executed, cells not executed once each in order, an output that is an error or a
+    warning, or an output that contains a path of some machine.
+    """
     notebook = read_notebook(Path(path))
     problems = []
     if notebook.metadata.get("workbench", {}).get("executed_sources") != notebook.digest:
@@ -97,14 +101,14 @@ def check_committed(path: Path | str) -> list[str]:
 def _clean_outputs(
     outputs: list[dict[str, Any]], number: int, places: dict[str, str]
 ) -> list[dict[str, Any]]:
-    """Outputs without warnings, widgets, machine paths and chance, so that the same answers give the same file."""
+    """Remove warnings, widgets, machine paths and random ids from outputs, so that equal results give equal files."""
     clean: list[dict[str, Any]] = []
     for output in outputs:
         if output.get("name") == "stderr" or "application/vnd.jupyter.widget-view+json" in output.get(
             "data", {}
         ):
             continue
-        if clean and output.get("name") == clean[-1].get("name") == "stdout":  # where it was cut is chance
+        if clean and output.get("name") == clean[-1].get("name") == "stdout":  # where the stream was split is arbitrary
             clean[-1]["text"] = "".join([*clean[-1]["text"], *output["text"]]).splitlines(keepends=True)
         else:
             clean.append(output)

@@ -1,8 +1,8 @@
-"""What a run is expected to give, as a small JSON file, and how a run differs from it.
+"""Expected values of a run, stored as a small JSON file, and the differences between a run and them.
 
-Three tiers. *Exact*: strings, ids, predictions, counts, models. *Tolerance*: metrics and log-probabilities, each within
-its own rtol and atol, which may be edited in the file and are kept when it is rewritten. *Statistical*, for runs on
-another kind of device: whether the stored 95 % interval contains the new value; what has no interval is not judged.
+There are three tiers. *Exact*: strings, ids, predictions, counts, models. *Tolerance*: metrics and log-probabilities, each
+within its own rtol and atol, which can be edited in the file and are kept when it is rewritten. *Statistical*, for runs on
+another kind of device: whether the stored 95 % interval contains the new value; values without an interval are not judged.
 """
 
 import math
@@ -25,10 +25,10 @@ from workbench.store import canonical
 
 Tier = Literal["exact", "tolerance", "statistical"]
 METRIC = {"rtol": 1e-4, "atol": 1e-4}
-NUMBER = {"rtol": 1e-4, "atol": 5e-4}  # nats; a margin is the difference of two scores good to 1e-4
+NUMBER = {"rtol": 1e-4, "atol": 5e-4}  # nats; a margin is the difference of two scores, each accurate to 1e-4
 PARTS = {"notebook", "parameters", "environment", "device", "models", "metrics", "intervals", "tables"}
 _KEPT_NUMBERS = 200  # per column, evenly spaced
-_DIGITS = 4  # of the hash that marks a row
+_DIGITS = 4  # hash digits stored per row
 
 
 class _Hardware(BaseModel):
@@ -36,7 +36,7 @@ class _Hardware(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The part of a run's `run.json` that is compared."""
+    """The fields of a run's `run.json` that are compared."""
 
     notebook: str
     notebook_path: str = ""
@@ -49,7 +49,10 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as expected; `off` counts tolerances (or interval widths), infinite where none applies."""
+    """One value that differs from the expected one.
+
+    `off` is the deviation in units of the tolerance (or of the interval's width), infinite where neither applies.
+    """
 
     what: str
     tier: Tier
@@ -59,10 +62,10 @@ class Difference:
 
 
 def expectation(folder: Path) -> dict[str, Any]:
-    """What the run in `folder` gives, in the form of an expected file without its tolerances' history.
+    """Return the results of the run in `folder` in the form of an expected file, with default tolerances.
 
     Raises:
-        BadInput: its parameters name files of this machine, or its manifest is of another shape.
+        BadInput: a parameter is a path on this machine, or the manifest is invalid.
     """
     manifest = read_manifest(folder)
     for name, value in manifest.given.items():
@@ -86,10 +89,10 @@ def expectation(folder: Path) -> dict[str, Any]:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """What a run's manifest says, as far as it is compared.
+    """Return the fields of a run's manifest that are compared.
 
     Raises:
-        BadInput: it is damaged, or of another shape.
+        BadInput: the manifest is damaged or lacks a field.
     """
     try:
         return Manifest.model_validate(read_json(folder / "run.json"))
@@ -102,7 +105,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def device_of(manifest: Manifest) -> str:
-    """The kind of device the run's models were asked on."""
+    """Return "cuda" if the run's machine had a GPU, else "cpu"."""
     return "cuda" if manifest.hardware.gpus else "cpu"
 
 
@@ -111,7 +114,7 @@ def _is_of_this_machine(name: str, text: str) -> bool:
 
 
 def keep_tolerances(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
-    """The new expectation with the tolerances that somebody wrote into the old one."""
+    """Return the new expectation with the tolerances of the old one, which may have been edited."""
     for name, entry in new["metrics"].items():
         known = old["metrics"].get(name, {})
         entry.update({key: known[key] for key in ("rtol", "atol") if key in known and key in entry})
@@ -125,19 +128,19 @@ def keep_tolerances(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
 def differences(
     expected: dict[str, Any], got: dict[str, Any], *, statistical: bool = False
 ) -> list[Difference]:
-    """Everything in which a run differs from what is expected, worst first.
+    """Return every difference between a run and what is expected, largest first.
 
     Args:
         expected: The content of an expected file.
         got: `expectation` of the run.
-        statistical: Judge by intervals, as for another kind of device.
+        statistical: Judge by intervals, as for a run on another kind of device.
     """
     found = list(_statistical(expected, got) if statistical else _strict(expected, got))
     return sorted(found, key=lambda difference: (-difference.off, difference.what))
 
 
 def drift(expected: dict[str, Any], got: dict[str, Any]) -> list[str]:
-    """In which versions the environment differs."""
+    """List the versions of Python and of packages that differ, as "name old → new"."""
     old, new = (
         {"python": each["environment"]["python"], **each["environment"]["packages"]}
         for each in (expected, got)
@@ -197,7 +200,7 @@ def _in_table(name: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[D
 def _near(
     what: str, old: list[float | None], new: list[float | None], entry: dict[str, Any]
 ) -> Iterator[Difference]:
-    """One difference, the worst, if any number is further off than atol + rtol·|expected|; two missing ones are alike."""
+    """Yield the largest deviation if it exceeds atol + rtol·|expected|; two missing values count as equal."""
     wanted, found = (np.array(each, dtype=float) for each in (old, new))
     allowed = entry["atol"] + entry["rtol"] * np.abs(wanted)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -233,7 +236,7 @@ def _metric(value: Any) -> dict[str, Any]:
 
 
 def _intervals(metrics: dict[str, Any], tables: dict[str, pd.DataFrame]) -> dict[str, list[float]]:
-    """(value, low, high) of metrics recorded with `<name>_low` and `<name>_high`, and of the share of each true-or-false column."""
+    """Return (value, low, high) by name: metrics with recorded `<name>_low` and `<name>_high`, and shares of boolean columns."""
     found = {
         name: [value, metrics[f"{name}_low"], metrics[f"{name}_high"]]
         for name, value in metrics.items()
@@ -250,7 +253,7 @@ def _intervals(metrics: dict[str, Any], tables: dict[str, pd.DataFrame]) -> dict
 
 
 def _table(table: pd.DataFrame) -> dict[str, Any]:
-    """Rows, a hash of each exact column, a short mark of each row, and evenly spaced numbers of the others."""
+    """Return the number of rows, a hash of each exact column, a short hash of each row, and a sample of each numeric column."""
     plain = {str(column): [_plain(value) for value in table[column]] for column in table.columns}
     numeric = {column for column, values in plain.items() if any(_has_float(value) for value in values)}
     exact = {column: values for column, values in plain.items() if column not in numeric}

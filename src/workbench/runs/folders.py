@@ -1,7 +1,7 @@
-"""The folder of a run: claimed by one process, whole or not there, never half.
+"""The folder of a run: written by one process at a time, and visible only when complete.
 
-It is written under a hidden name, renamed when whole, and marked `_SUCCESS` last. What failed or was cut off is set
-aside as `<run_id>.failed-N`. Unix only (flock).
+It is written under a hidden name, renamed when complete, and marked with `_SUCCESS` last. A run that failed or was
+interrupted is moved to `<run_id>.failed-N`. Unix only (flock).
 """
 
 import fcntl
@@ -20,9 +20,10 @@ _NO_PART_OF_IT = {MARK, "run.json"}
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a run that is there, marked and with every file it lists as it was written; else None.
+    """Return the manifest of a finished run, or None.
 
-    A run during which something that it reads changed does not count: its id does not say what it read.
+    A run counts as finished if it is marked and every file it lists is unchanged. A run during which one of its inputs changed
+    does not count, since its id does not identify what it read.
     """
     if not (folder / MARK).exists():
         return None
@@ -36,17 +37,17 @@ def finished(folder: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def claimed(place: Path, run_id: str, *, wait: bool = False) -> Iterator[Path]:
-    """A fresh hidden folder for this run, held against other processes; a dead one's leftovers are set aside.
+    """Yield the path of a hidden folder for this run, under an exclusive lock; what a dead process left there is set aside.
 
-    The operating system lets the lock go when its process ends, however it ends.
+    The operating system releases the lock when the process ends, however it ends.
 
     Args:
         place: The folder of the notebook's runs.
         run_id: The run.
-        wait: Wait for another process that holds it, rather than refuse.
+        wait: Wait for another process that holds the lock, rather than raise.
 
     Raises:
-        BadInput: another process holds it.
+        BadInput: another process holds the lock.
     """
     with (place / f".{run_id}.lock").open("w") as lock:
         try:
@@ -56,7 +57,7 @@ def claimed(place: Path, run_id: str, *, wait: bool = False) -> Iterator[Path]:
                 f"the run {run_id} is going on in another process; wait for it or end it"
             ) from None
         part, old = place / f".{run_id}.part", place / f".{run_id}.old"
-        if old.exists() and not (place / run_id / MARK).exists():  # ended between the two steps of `publish`
+        if old.exists() and not (place / run_id / MARK).exists():  # a process died between the two renames of `publish`
             shutil.rmtree(place / run_id, ignore_errors=True)
             old.rename(place / run_id)
         if part.exists():
@@ -65,7 +66,7 @@ def claimed(place: Path, run_id: str, *, wait: bool = False) -> Iterator[Path]:
 
 
 def set_aside(part: Path, final: Path) -> Path:
-    """Keep what there is of a run as `<run_id>.failed-N`, N counting up."""
+    """Rename an unsuccessful run to `<run_id>.failed-N`, with the first N that is free, and return the new path."""
     number = 1
     while (kept := final.with_name(f"{final.name}.failed-{number}")).exists():
         number += 1
@@ -73,7 +74,7 @@ def set_aside(part: Path, final: Path) -> Path:
 
 
 def publish(part: Path, final: Path) -> None:
-    """Put a whole folder in its place and mark it; an earlier success goes only when the new one stands."""
+    """Move a complete folder into place and mark it; an earlier success is deleted only after that."""
     old = final.with_name(f".{final.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():
@@ -84,7 +85,7 @@ def publish(part: Path, final: Path) -> None:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a run but its manifest and its mark, by its path in the folder."""
+    """Return the SHA-256 of every file of a run except its manifest and its mark, by relative path."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     names = [str(path.relative_to(folder)) for path in paths]
     return {name: _digest(folder / name) for name in names if name not in _NO_PART_OF_IT}

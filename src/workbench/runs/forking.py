@@ -1,7 +1,7 @@
-"""Processes forked from this one, so that what is imported and loaded here need not be imported and loaded again.
+"""Processes forked from this one, so that its imports and loaded weights need not be loaded again.
 
-Safe where the parent has imported and loaded but has run no operator and holds no threads: `workbench.runs.nursery`
-is such a parent. Linux only: the libraries of macOS do not survive a fork.
+Forking is safe if the parent has imported and loaded, but has run no operator and has no threads: `workbench.runs.nursery`
+is such a parent. Linux only: system libraries on macOS do not survive a fork.
 """
 
 import os
@@ -18,10 +18,10 @@ CAN_FORK = sys.platform == "linux"
 
 
 class Forked:
-    """A process forked to do `work`, with as much of the face of `subprocess.Popen` as its callers need.
+    """A process forked to run `work`, with the part of the interface of `subprocess.Popen` that its callers need.
 
     Args:
-        work: What it does; its process ends with it, and nothing of the parent's (finally blocks, exit handlers) runs.
+        work: What it runs. The process exits when `work` returns; no finally block or exit handler of the parent runs.
         streams: File descriptors that become its standard input, output and error; all others are closed.
         keep: Descriptors left open.
     """
@@ -33,7 +33,7 @@ class Forked:
         self, work: Callable[[], None], streams: tuple[int, int, int], *, keep: tuple[int, ...] = ()
     ) -> None:
         self.returncode: int | None = None
-        # Until the child has its handlers, signals wait: one that came during the fork would be lost.
+        # Block signals until the child has installed its handlers: one that arrived during the fork would be lost.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         try:
             self.pid = os.fork()
@@ -43,7 +43,7 @@ class Forked:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def poll(self) -> int | None:
-        """The exit code, negative for a signal; None while it runs."""
+        """Return the exit code, negative for a signal; None while it runs."""
         if self.returncode is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -51,7 +51,7 @@ class Forked:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end.
+        """Wait for the process to end.
 
         Raises:
             subprocess.TimeoutExpired: it still runs after `timeout` seconds.
@@ -66,16 +66,16 @@ class Forked:
         return code
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, unless it has ended."""
+        """Send a signal, unless the process has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Send SIGTERM."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it."""
+        """Send SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
 
@@ -94,7 +94,7 @@ def _become(
             os.closerange(low + 1, high)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         work()
-    finally:  # nothing may be carried up the parent's stack
+    finally:  # never unwind into the parent's stack
         code = _told(sys.exception())
         sys.stdout.flush()
         sys.stderr.flush()
@@ -102,7 +102,7 @@ def _become(
 
 
 def _told(error: BaseException | None) -> int:
-    """The exit code Python gives for what ended a process; the traceback goes to standard error."""
+    """Return the exit code that Python would give for an exception, and print its traceback to standard error."""
     if error is None:
         return 0
     if isinstance(error, SystemExit):

@@ -1,7 +1,7 @@
-"""What makes a run the run it is, and where it took place.
+"""The identity of a run, and the environment in which it took place.
 
-`run_id` hashes all that can change the results: the notebook's code, its parameters, our code and data, the versions
-of the libraries, the models that the parameters name, and what the notebook reads (`workbench.runs.reads`).
+`run_id_of` hashes everything that can change the results: the notebook's code, its parameters, our code and data, the
+versions of the libraries, the models that the parameters name, and what the notebook reads (`workbench.runs.reads`).
 """
 
 import json
@@ -28,7 +28,7 @@ _SLUG = 60  # characters
 
 
 def package_versions() -> dict[str, str]:
-    """Version of each main package, as installed; a package that is missing is left out."""
+    """Return the installed version of each main package; missing packages are left out."""
     found = {}
     for name in PINS:
         try:
@@ -39,7 +39,7 @@ def package_versions() -> dict[str, str]:
 
 
 def tree_digest(root: Path, *, but: tuple[str, ...] = ()) -> str:
-    """SHA-256 over the names and bytes of the files under `root`, without caches and the top folders in `but`."""
+    """Return the SHA-256 over names and contents of the files under `root`, without caches and the top-level folders in `but`."""
     digest = sha256()
     for path in _files_under(root, but):
         name = "/".join(path.relative_to(root).parts)
@@ -59,15 +59,15 @@ def _files_under(root: Path, but: tuple[str, ...]) -> list[Path]:
 
 
 def models_named(parameters: Mapping[str, Any]) -> list[str]:
-    """The values, once each, of the parameters that name a model: model, bases, encoder_decoder and the like."""
+    """Return the distinct values of the parameters that name a model: model, bases, encoder_decoder and the like."""
     named = (texts_in(value) for name, value in parameters.items() if _MODEL.search(name))
     return list(dict.fromkeys(text for texts in named for text in texts if text))
 
 
 def run_id_of(spec: Mapping[str, Any], unusual: Mapping[str, Any]) -> str:
-    """A readable slug of the parameters that are not the defaults, and 12 digits of the hash of `spec`.
+    """Return a readable slug of the parameters that differ from their defaults, and 12 hexadecimal digits of the hash of `spec`.
 
-    Where they do not fit, the longest are cut: the short one that a sweep goes over stays whole.
+    If the slug is too long, its longest parts are cut, so that the short parameter over which a sweep varies stays whole.
     """
     words = [
         f"{name}-{value}" if name != "model" else str(value).rsplit("/", 1)[-1]
@@ -81,7 +81,7 @@ def run_id_of(spec: Mapping[str, Any], unusual: Mapping[str, Any]) -> str:
 
 
 def ground() -> dict[str, Any]:
-    """What every run of one moment stands on: digests of our code and data, and the versions of the libraries."""
+    """Return what all runs started now have in common: digests of our code and data, and the versions of the libraries."""
     return {
         "code_sha256": tree_digest(PACKAGE, but=("data", "notebooks")),
         "data_sha256": tree_digest(data_path(), but=("expected",)),
@@ -91,7 +91,7 @@ def ground() -> dict[str, Any]:
 
 
 def stamp() -> str:
-    """A hash over names, sizes and times of the files of our code and data: changes with any, and is quick to take."""
+    """Return a hash over names, sizes and modification times of our code and data: cheap, and changes with any of them."""
     files = [
         *_files_under(PACKAGE, ("data", "notebooks")),
         *_files_under(data_path(), ("expected",)),
@@ -101,7 +101,7 @@ def stamp() -> str:
 
 
 def surroundings() -> dict[str, Any]:
-    """Git state of the checkout (None when installed from a wheel) and the hardware; recorded, not hashed."""
+    """Return the Git state of the checkout (None when installed from a wheel) and the hardware; recorded, not hashed."""
     return {
         "git": _git(PACKAGE.parents[1]),
         "platform": platform.platform(),
@@ -123,7 +123,7 @@ def _git(folder: Path) -> dict[str, Any] | None:
 
 
 def gpus() -> list[str]:
-    """Name and driver of each GPU, by nvidia-smi."""
+    """Return the name and driver of each GPU, as nvidia-smi reports them."""
     if shutil.which("nvidia-smi") is None:
         return []
     return _said("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader").splitlines()

@@ -1,7 +1,7 @@
-"""The kernel of a run: this very Python, over sockets that nobody else can collide with.
+"""The kernel of a run: this Python interpreter, connected through private sockets.
 
-Started afresh, or, where the run's own process was forked from a warm parent, forked from it too: `WaitingKernel` is
-made before the run's process starts any thread, and becomes an IPython kernel when the notebook's client asks for one.
+The kernel is started afresh, or, if the run's process was forked from a warm parent, forked from it too: `WaitingKernel`
+is created before the run's process starts any thread, and becomes an IPython kernel when the notebook's client asks for one.
 """
 
 import json
@@ -20,12 +20,12 @@ from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvision
 
 from workbench.runs.forking import Forked
 
-_NAME = "workbench-run"  # of our provisioner, in jupyter_client's registry
-_LONGEST_SOCKET = 100  # characters of a socket's path, of some 104 to 108 allowed
+_NAME = "workbench-run"  # name of our provisioner in jupyter_client's registry
+_LONGEST_SOCKET = 100  # characters of a socket's path; systems allow 104 to 108
 
 
 class WaitingKernel:
-    """A process that waits to be told its connection file, and then is an IPython kernel."""
+    """A process that waits for the name of its connection file, and then becomes an IPython kernel."""
 
     def __init__(self) -> None:
         listen, self._tell = os.pipe()
@@ -35,7 +35,7 @@ class WaitingKernel:
         os.close(nothing)
 
     def start(self, connection_file: str, cwd: str, environment: dict[str, str]) -> Forked:
-        """Let it begin, in a folder and with an environment."""
+        """Start the kernel in a folder and with an environment."""
         told = {"connection_file": connection_file, "cwd": cwd, "environment": environment}
         with os.fdopen(self._tell, "w", encoding="utf-8") as pipe:
             json.dump(told, pipe)
@@ -52,18 +52,18 @@ def _be_kernel(listen: int) -> None:
     os.chdir(told["cwd"])
     os.environ.clear()
     os.environ.update(told["environment"])
-    np.random.seed()  # siblings must not draw the same numbers where a notebook sets no seed
+    np.random.seed()  # else kernels forked from one parent would draw the same numbers without a seed
     sys.argv = ["ipykernel_launcher", "-f", told["connection_file"]]
     IPKernelApp.launch_instance(argv=[*sys.argv[1:], f"--IPKernelApp.parent_handle={parent}"])
 
 
 class Provisioner(LocalProvisioner):
-    """Launches the kernel, or lets the one that waits begin, and says where its process is."""
+    """Launches the kernel, or starts the waiting one, and records its process id."""
 
     waiting: ClassVar[WaitingKernel | None] = None
 
     async def launch_kernel(self, cmd: list[str], **settings: Any) -> Any:
-        """Do what LocalProvisioner does; with a kernel that waits, with a process that is there already."""
+        """Launch the kernel as LocalProvisioner does, or start the waiting kernel in its place."""
         if self.waiting is None:
             await super().launch_kernel(cmd, **settings)
         else:
@@ -71,16 +71,16 @@ class Provisioner(LocalProvisioner):
             connection_file = cmd[cmd.index("-f") + 1]
             process: Any = self.waiting.start(connection_file, str(self.cwd), dict(settings["env"]))
             self.process, self.pid, self.pgid = process, process.pid, process.pid
-        # The kernel leads a session of its own; whoever ends this run has to know it.
+        # The kernel leads its own session, so whoever kills this run needs its process id.
         Path(os.environ["JUPYTER_RUNTIME_DIR"], "kernel.pid").write_text(str(self.pid), encoding="ascii")
         return self.connection_info
 
 
 class PrivateKernel(AsyncKernelManager):
-    """Starts the kernel of a run, with its sockets in the run's own runtime folder; ports where there is no IPC."""
+    """Starts the kernel of a run, with its sockets in the run's own runtime folder; uses TCP ports where IPC is not available."""
 
     def __init__(self, **settings: Any) -> None:
-        # The default, `kernel-ipc` in the working folder, is everybody's.
+        # The default, `kernel-ipc` in the working folder, is shared by all runs.
         private = os.environ["JUPYTER_RUNTIME_DIR"]
         mine = {"connection_file": f"{private}/kernel.json"}
         if zmq.has("ipc") and len(private) < _LONGEST_SOCKET - len("/k-10"):
@@ -96,7 +96,7 @@ class PrivateKernel(AsyncKernelManager):
 
 
 def manager_for(waiting: WaitingKernel | None) -> type[PrivateKernel]:
-    """The class of manager, for this process, that starts this waiting kernel, or a fresh one."""
+    """Register our provisioner and return the manager class that starts `waiting`, or a fresh kernel if it is None."""
     Provisioner.waiting = waiting
     entry = EntryPoint(_NAME, f"{__name__}:{Provisioner.__name__}", KernelProvisionerFactory.GROUP_NAME)
     KernelProvisionerFactory.instance().provisioners[_NAME] = entry

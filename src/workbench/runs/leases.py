@@ -1,6 +1,6 @@
-"""A lease on a GPU: one run at a time has it, over all sweeps of this user on this machine.
+"""Leases on GPUs: each GPU serves one run at a time, over all sweeps of this user on this machine.
 
-A lease is a locked file; the operating system lets it go when its process ends, however it ends.
+A lease is a locked file; the operating system releases it when the process that holds it ends, however it ends.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ from workbench.runs.identity import gpus
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs this process may use, as CUDA numbers them; empty where there are none."""
+    """Return the GPUs that this process may use, as CUDA numbers them."""
     count = len(gpus())
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if count == 0 or named is None:
@@ -27,10 +27,10 @@ def visible_gpus() -> list[str]:
 
 @contextmanager
 def leased(devices: Sequence[str], count: int) -> Iterator[dict[str, str]]:
-    """Wait for `count` of the devices; give the environment in which they are the only ones.
+    """Wait for `count` of the devices, and yield the environment variables that make only these visible.
 
     Raises:
-        BadInput: more than there are.
+        BadInput: `count` exceeds the number of devices.
     """
     if not devices or count == 0:
         yield {}
@@ -48,7 +48,7 @@ def leased(devices: Sequence[str], count: int) -> Iterator[dict[str, str]]:
 
 
 def _take(folder: Path, devices: Sequence[str], count: int) -> dict[str, IO[str]]:
-    """Lock `count` of the devices, or none."""
+    """Lock `count` of the devices, or none of them."""
     held: dict[str, IO[str]] = {}
     for device in devices:
         lock = (folder / f"{device}.lock").open("w")

@@ -1,7 +1,7 @@
-"""An executor of `concurrent.futures` on this machine: a process per task, forked from a warm parent where that works.
+"""An executor of `concurrent.futures` on this machine: one process per task, forked from a warm parent where possible.
 
-A warm parent (`workbench.runs.nursery`) serves one notebook and set of models. Each task that runs holds a lease on
-its GPUs, where there are any.
+A warm parent (`workbench.runs.nursery`) serves one notebook and set of models. On machines with GPUs each running task
+holds a lease on its own.
 """
 
 import os
@@ -26,15 +26,15 @@ Key = tuple[str, ...]
 
 
 class LocalProcesses(Executor):
-    """Runs tasks side by side, each in a process of its own; one that dies takes no other with it.
+    """Runs tasks in parallel, each in its own process; if one dies, the others are not affected.
 
-    Submit the tasks of one notebook and set of models one after the other: a new warm parent takes the old one's place
-    when others come. A task that died without an answer is a KernelDied.
+    Submit the tasks that share a notebook and a set of models consecutively: tasks of another set replace the warm parent. A
+    task whose process died without a result raises KernelDied.
 
     Args:
-        workers: How many at a time.
-        gpus_each: GPUs that each task has to itself, on machines that have any.
-        environment: What the tasks' environment has beside this process'.
+        workers: The number of tasks that run at a time.
+        gpus_each: The number of GPUs reserved for each task, on machines that have any.
+        environment: Variables added to the tasks' environment.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class LocalProcesses(Executor):
         self._environment = {"OMP_NUM_THREADS": threads, **os.environ, **(environment or {}), **ENVIRONMENT}
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        """Have `fn(*args, **kwargs)` called in a process of its own; all must be picklable."""
+        """Schedule `fn(*args, **kwargs)` in its own process; function and arguments must be picklable."""
         plan = getattr(fn, "plan", None)
         key = (str(plan.notebook), *plan.models) if plan is not None and CAN_FORK else ()
         return self._threads.submit(self._do, key, partial(fn, *args, **kwargs) if args or kwargs else fn)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more tasks; with `cancel_futures`, drop those that wait and interrupt those that run."""
+        """Accept no more tasks; with `cancel_futures`, drop waiting tasks and interrupt running ones."""
         if cancel_futures:
             self._threads.shutdown(wait=False, cancel_futures=True)
             with self._lock:
@@ -74,7 +74,7 @@ class LocalProcesses(Executor):
                 nursery.process.wait()
 
     def __exit__(self, kind: Any, *_: Any) -> None:
-        """End a `with`: wait for the tasks, or, where an exception ended it, drop and interrupt them."""
+        """Wait for the tasks, or drop and interrupt them if the `with` block raised an exception."""
         self.shutdown(cancel_futures=kind is not None)
 
     def _do(self, key: Key, task: Callable[[], Any]) -> Any:
@@ -88,9 +88,9 @@ class LocalProcesses(Executor):
 
     @contextmanager
     def _parent(self, key: Key) -> Iterator["_Nursery"]:
-        """The warm parent for a key; the one before it goes when its last task is done."""
+        """Yield the warm parent for a key; the previous one is closed when its last task is done."""
         with self._lock:
-            if self._interrupted:  # it waited for a GPU meanwhile
+            if self._interrupted:  # interrupted while it waited for a GPU
                 raise KernelDied("interrupted before it began; start it again")
             if self._current is None or self._current.key != key or self._current.process.poll() is not None:
                 self._current = _Nursery(key, self._environment)
@@ -107,7 +107,7 @@ class LocalProcesses(Executor):
 
 
 class _Nursery:
-    """A warm parent's process and the door to it; where warming up fails, a parent that starts every run afresh."""
+    """The process of a warm parent and the socket to it; if warming up fails, a parent that starts every run afresh."""
 
     def __init__(self, key: Key, environment: dict[str, str]) -> None:
         self.key, self.users = key, 0
@@ -119,7 +119,7 @@ class _Nursery:
             self._door.recv(5)
 
     def ask(self, environment: dict[str, str], task: Callable[[], Any]) -> bytes:
-        """Have a task done; the pickled answer, or nothing if its process died."""
+        """Have a task done and return its pickled result, or nothing if its process died."""
         message = pickle.dumps((environment, task))
         mine, theirs = os.pipe()
         try:
@@ -135,7 +135,7 @@ class _Nursery:
             return pipe.read()
 
     def close(self) -> None:
-        """Let it go; it interrupts what still works."""
+        """Close the socket, whereupon the parent interrupts its running tasks and exits."""
         self._door.close()
 
 

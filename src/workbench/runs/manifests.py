@@ -1,4 +1,4 @@
-"""What is kept of runs, as pages and tables read it: checked, so that one damaged file spoils nothing but itself."""
+"""Stored runs as pages and tables read them; each file is validated, so that a damaged one affects only its own run."""
 
 import base64
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Failure(_Checked):
 
 
 class Manifest(_Checked):
-    """As much of a `run.json` as is shown; what else it says is left alone."""
+    """The fields of a `run.json` that are shown; other fields are ignored."""
 
     run_id: str
     notebook: str
@@ -66,14 +66,14 @@ class Manifest(_Checked):
 
 
 class Metrics(_Checked):
-    """What a run recorded."""
+    """The metrics that a run recorded."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     __pydantic_extra__: dict[str, float | int | str | bool]
 
 
 class FigureFacts(_Checked):
-    """What is kept beside a figure."""
+    """The metadata stored beside a figure."""
 
     badge: Literal["PUBLISHED", "MEASURED", "SYNTHETIC"]
     alt: str
@@ -82,7 +82,7 @@ class FigureFacts(_Checked):
 
 @dataclass(frozen=True)
 class Kept:
-    """A run's folder: its manifest and metrics, or the `problem` with them."""
+    """The folder of a run with its manifest and metrics, or the `problem` that prevented reading them."""
 
     folder: Path
     manifest: Manifest | None
@@ -91,13 +91,13 @@ class Kept:
 
     @property
     def is_finished(self) -> bool:
-        """Whether it succeeded and can be read."""
+        """Whether the run succeeded and can be read."""
         return self.manifest is not None and (self.folder / MARK).exists()
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of a run: its facts and picture, or the `problem` with them."""
+    """A figure of a run with its metadata and picture, or the `problem` that prevented reading them."""
 
     name: str
     facts: FigureFacts | None = None
@@ -106,7 +106,7 @@ class Figure:
 
 
 def kept_in(root: Path) -> list[Kept]:
-    """The runs under a root: failed ones, those that cannot be read, and those that were cut off or go on."""
+    """Return the runs under a root, including those that failed, cannot be read, were interrupted or are still running."""
     folders = {path.parent for path in root.glob("*/[!.]*/run.json")}
     folders |= {path for path in root.glob("*/[!.]*.failed-*") if path.is_dir()}
     return [kept(folder) for folder in sorted(folders | set(root.glob("*/.*.part")))]
@@ -132,7 +132,7 @@ def kept(folder: Path) -> Kept:
 
 
 def figures_of(folder: Path) -> list[Figure]:
-    """The figures of a run, in the order they were made."""
+    """Return the figures of a run in the order in which they were made."""
     found = []
     for path in sorted(folder.glob("figures/*.json"), key=lambda path: (path.stat().st_mtime, path.name)):
         try:

@@ -1,7 +1,7 @@
-"""Which names our notebooks' parameters may hold: tasks, languages and wordings, and models that go together.
+"""The names that parameters of our notebooks may hold: tasks, languages and templates.
 
-Read from the data files with the standard library alone, since the rooms that read them whole need pandas and jinja2,
-for which the start of a run does not wait. Each check raises a ValueError that says what came and what is allowed.
+They are read from the data files with the standard library alone, since the modules that read them in full import pandas
+and jinja2, which would delay the start of a run. Each check raises a ValueError with the value and the allowed ones.
 """
 
 import json
@@ -17,7 +17,7 @@ from workbench.paths import data_path
 
 @cache
 def wordings(task: str) -> tuple[dict[str, Any], ...]:
-    """The wordings of a task that ships, as they stand in its file."""
+    """Return the templates of a shipped task as they are in its file."""
     return tuple(
         one
         for path in data_files(f"templates/{task}.toml")
@@ -27,33 +27,33 @@ def wordings(task: str) -> tuple[dict[str, Any], ...]:
 
 @cache
 def tasks() -> tuple[str, ...]:
-    """The tasks that ship with a family."""
+    """Return the tasks that ship with a family."""
     return tuple(sorted(path.stem for path in data_files("tasks/*.jsonl")))
 
 
 @cache
 def ranked_tasks() -> tuple[str, ...]:
-    """The tasks that ship and have choices."""
+    """Return the shipped tasks that have answer choices."""
     return tuple(task for task in tasks() if "answer_choices" in wordings(task)[0])
 
 
 @cache
 def published_tasks() -> dict[str, tuple[str, ...]]:
-    """The tasks of the published evaluation and their languages."""
+    """Return the tasks of the published evaluation with their languages."""
     text = data_path("benchmarks.toml").read_text(encoding="utf-8")
     return {table["name"]: tuple(table["languages"]) for table in tomllib.loads(text)["benchmark"]}
 
 
 @cache
 def languages(file: str) -> tuple[str, ...]:
-    """The languages of a file of rows that ships with a family."""
+    """Return the languages in a file of rows that ships with a family."""
     texts = [path.read_text(encoding="utf-8") for path in data_files(f"{file}.jsonl")]
     rows = [row for text in texts for row in text.strip().split("\n")]
     return tuple(dict.fromkeys(json.loads(row)["language"] for row in rows))
 
 
 def expect_names(parameter: str, given: Iterable[str], known: Sequence[str]) -> None:
-    """Refuse a name that is not among those known; the nearest is suggested."""
+    """Raise ValueError for a name that is not known, and suggest the nearest."""
     for name in given:
         if name not in known:
             near = get_close_matches(name, known, n=1)
@@ -62,13 +62,13 @@ def expect_names(parameter: str, given: Iterable[str], known: Sequence[str]) -> 
 
 
 def expect_languages(parameter: str, given: Iterable[str], asked: Iterable[str]) -> None:
-    """Refuse a language that one of the tasks does not have."""
+    """Raise ValueError for a language that one of the tasks lacks."""
     for task in asked:
         expect_names(f"{parameter}, for the task {task},", given, languages(f"tasks/{task}"))
 
 
 def expect_wordings(parameter: str, given: Sequence[str], asked: Iterable[str]) -> None:
-    """Refuse a wording that no task has, and a task that has none of them."""
+    """Raise ValueError for a template that no task has, or for a task that has none of the templates."""
     of = {task: tuple(dict.fromkeys(one["name"] for one in wordings(task))) for task in asked}
     expect_names(parameter, given, tuple(dict.fromkeys(name for names in of.values() for name in names)))
     for task, names in of.items():

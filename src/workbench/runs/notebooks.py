@@ -1,7 +1,7 @@
 """A notebook file as data: its code, its parameters cell, and the digest of its sources.
 
-Read as JSON and checked, so that nothing heavy is imported before a kernel is needed. Only nbformat 4 and Python
-notebooks. What editors and other tools leave out (metadata, outputs, a source) is filled in.
+The file is read as JSON and validated, so nothing heavy is imported before a kernel is needed. Only Python notebooks in
+nbformat 4 are supported. Fields that editors and other tools omit (metadata, outputs, sources) are filled in.
 """
 
 import json
@@ -33,7 +33,7 @@ def _filled(value: Any) -> Any:
 
 
 def _joined(value: Any) -> Any:
-    """The lines of a text as one; what are no lines stays, for pydantic to refuse."""
+    """Join a list of lines into one text; any other value is returned unchanged, for pydantic to reject."""
     lines = isinstance(value, list) and all(isinstance(line, str) for line in value)
     return "".join(value) if lines else value
 
@@ -57,7 +57,7 @@ class _Output(BaseModel):
 
 
 class _Cell(BaseModel):
-    """What is read of a cell; anything else in it is kept as it is."""
+    """The fields of a cell that are validated; others are kept as they are."""
 
     cell_type: Literal["code", "markdown", "raw"]
     source: Annotated[Text, AfterValidator(_encodable)] = ""
@@ -84,7 +84,7 @@ class _File(BaseModel):
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook as read: `cells` and `metadata` are the file's own, with what is missing filled in, sources as one string."""
+    """A notebook as read: `cells` and `metadata` as in the file, with missing fields filled in and each source as one string."""
 
     path: Path
     cells: tuple[dict[str, Any], ...]
@@ -98,10 +98,10 @@ class Notebook:
 
     @property
     def parameters_cell(self) -> str:
-        """The source of the one cell tagged `parameters`.
+        """The source of the only cell tagged `parameters`.
 
         Raises:
-            BadInput: there is none, or more than one.
+            BadInput: there is no such cell, or more than one.
         """
         found = [cell["source"] for cell in self.code if "parameters" in tags(cell)]
         if len(found) != 1:
@@ -113,12 +113,12 @@ class Notebook:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the code cells' sources in order; text, outputs and metadata do not count."""
+        """SHA-256 of the sources of the code cells in order; Markdown, outputs, metadata and injected parameters do not count."""
         sources = [cell["source"] for cell in self.code if "injected-parameters" not in tags(cell)]
         return sha256(json.dumps(sources, ensure_ascii=False).encode()).hexdigest()
 
     def as_json(self) -> str:
-        """The notebook as a file for a kernel, without earlier outputs and without what tools would stumble over."""
+        """Return the notebook as JSON for a kernel, without earlier outputs and without fields that other tools reject."""
         cells = [
             {**cell, "outputs": [], "execution_count": None} if cell["cell_type"] == "code" else cell
             for cell in self.cells
@@ -155,7 +155,7 @@ def read_notebook(path: Path) -> Notebook:
 
 
 def _first(error: ValidationError) -> str:
-    """The first thing that is wrong with a file, and where."""
+    """Return the first validation error and where it is."""
     problem = error.errors(include_url=False)[0]
     where = ".".join(map(str, problem["loc"])) or "the file"
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
@@ -169,14 +169,14 @@ def _whole(raw: dict[str, Any], cell: _Cell) -> dict[str, Any]:
 
 
 def find_notebook(name: str, *, beside: Path = Path()) -> Path:
-    """Find a notebook by its file (from here, or from `beside`), or by the name of one that ships.
+    """Find a notebook by its path (relative to the working folder or to `beside`), or by the name of one that ships.
 
     Raises:
-        BadInput: there is none; those that ship are listed.
+        BadInput: there is none; the message lists those that ship.
     """
     for asked in (str(expanded(name)), str(beside / name)):
         for file in (asked, f"{asked}.ipynb"):
-            if os.path.isfile(file):  # (pathlib's raises OSError)
+            if os.path.isfile(file):  # (Path.is_file raises OSError)
                 return Path(file).absolute()
     shipped = sorted(notebook_path().glob("*.ipynb"))
     for path in shipped:
@@ -188,12 +188,12 @@ def find_notebook(name: str, *, beside: Path = Path()) -> Path:
 
 
 def tags(cell: Mapping[str, Any]) -> list[str]:
-    """The tags of a cell."""
+    """Return the tags of a cell."""
     return list(cell.get("metadata", {}).get("tags") or [])
 
 
 def last_markdown(notebook: Notebook) -> str:
-    """The last Markdown that the notebook's code displayed: its computed answer; empty if there was none."""
+    """Return the last Markdown that the notebook's code displayed, its computed answer; empty if there is none."""
     for cell in reversed(notebook.code):
         for output in reversed(cell["outputs"]):
             if "text/markdown" in output.get("data", {}):

@@ -1,11 +1,11 @@
-"""The warm parent of runs over the same models: it has imported and loaded, has run no operator, and forks per task.
+"""The warm parent of runs over the same models: it has imported and loaded, has run no operator, and forks once per task.
 
-Started by `workbench.runs.local` as `python -m workbench.runs.nursery`, with a Unix socket as its standard input. Each
-message brings a task and the write end of a pipe; a process forked for it runs the task and writes what came out into
-the pipe. A pipe that closes empty is a process that died. When the socket closes, whoever still works is interrupted.
+`workbench.runs.local` starts it as `python -m workbench.runs.nursery`, with a Unix socket as its standard input. Each
+message carries a task and the write end of a pipe; a process forked for the task runs it and writes the result into the
+pipe. A pipe that closes empty means that the process died. When the socket closes, running tasks are interrupted.
 
-No run can change another's result: all are forked from a parent that never executes a notebook. Weights are shared on
-the CPU; a GPU's context does not survive a fork, so there each run reads them itself.
+No run can change another's result, because all are forked from a parent that never executes a notebook. Weights are
+shared on the CPU; a GPU context does not survive a fork, so on GPUs each run reads the weights itself.
 """
 
 import ast
@@ -32,7 +32,7 @@ from workbench.runs.kernels import WaitingKernel
 from workbench.runs.notebooks import read_notebook
 from workbench.runs.supervise import STARTER, Process, Start, start_afresh
 
-# What notebooks come to import while they run, and a run's own process too.
+# Modules that notebooks, and the process of a run, import only while they run.
 _LATER = (
     "matplotlib.backends.backend_agg", "matplotlib_inline.backend_inline", "matplotlib.style", "pandas.io.formats.style",
     "PIL.PngImagePlugin", "pyarrow.pandas_compat", "pyarrow.parquet",
@@ -40,7 +40,7 @@ _LATER = (
 
 
 def warm_up(notebook: Path, models: Iterable[str]) -> None:
-    """Import what the notebook imports, and read the weights of the models."""
+    """Import what the notebook imports, and read the models' weights if there is no GPU."""
     for statement in _imports(notebook):
         _import(statement)
     for name in _LATER:
@@ -50,18 +50,18 @@ def warm_up(notebook: Path, models: Iterable[str]) -> None:
     if not gpus():
         share_weights(models)
     gc.collect()
-    gc.freeze()  # what is here stays; collecting it in each child would copy its pages
+    gc.freeze()  # exempts what is loaded from collection, which would copy its pages in each child
 
 
 def share_weights(models: Iterable[str]) -> None:
-    """Read weights now, and let every handle made later, here and in forked processes, use them.
+    """Read weights now, so that handles created later, here and in forked processes, use them.
 
-    What cannot be read is left for the run to say.
+    Models that cannot be read are skipped; the run that needs one raises the error.
     """
     import_module(
         "workbench.engines.transformers.engine"
-    )  # torch: only what is loaded already can be limited
-    with threadpool_limits(1):  # threads of OpenMP do not survive a fork; one at a time starts none
+    )  # imports torch: threadpoolctl limits only libraries that are loaded
+    with threadpool_limits(1):  # OpenMP threads do not survive a fork; with a limit of 1 none are started
         for name in models:
             with suppress(WorkbenchError):
                 handle = load(name)
@@ -70,7 +70,7 @@ def share_weights(models: Iterable[str]) -> None:
 
 
 def serve(door: socket.socket, starter: Callable[[Start], Process]) -> None:
-    """Fork a process for each task that comes in, until the other side is gone; then interrupt those that work."""
+    """Fork a process for each task received until the socket closes; then interrupt those still running."""
     working: list[Forked] = []
     door.sendall(b"ready")
     while (message := _receive(door)) is not None:
@@ -87,7 +87,7 @@ def serve(door: socket.socket, starter: Callable[[Start], Process]) -> None:
 
 
 def _receive(door: socket.socket) -> tuple[bytes, int] | None:
-    """The next task and its pipe: eight bytes of length, then the pickled task."""
+    """Return the next task and its pipe (eight bytes of length, then the pickled task), or None when the socket has closed."""
     head, descriptors, _, _ = socket.recv_fds(door, 8, 1)
     if len(head) < 8 or not descriptors:
         return None
@@ -114,7 +114,7 @@ def _answering(message: bytes, answer: int, starter: Callable[[Start], Process])
 
 
 def start_forked(start: Start) -> Process:
-    """Start the process of a run as a fork of this one, and its kernel as a fork of that."""
+    """Start the process of a run as a fork of this one, and its kernel as a fork of that process."""
     life, hold = os.pipe()
 
     def work() -> None:
@@ -130,10 +130,10 @@ def start_forked(start: Start) -> Process:
 
 
 def _imports(notebook: Path) -> list[ast.Import | ast.ImportFrom]:
-    """The import statements that stand by themselves in cells that are plain Python."""
+    """Return the top-level import statements of the cells that are plain Python."""
     found: list[ast.Import | ast.ImportFrom] = []
     for cell in read_notebook(notebook).code:
-        with suppress(SyntaxError):  # a cell with IPython's magic
+        with suppress(SyntaxError):  # a cell with IPython magics
             found += [
                 node
                 for node in ast.parse(cell["source"]).body
@@ -143,7 +143,7 @@ def _imports(notebook: Path) -> list[ast.Import | ast.ImportFrom]:
 
 
 def _import(statement: ast.Import | ast.ImportFrom) -> None:
-    """Import it here, if it can be found from here; a notebook's neighbours are left to the notebook."""
+    """Import a module unless that fails; modules beside the notebook are left to the notebook."""
     with suppress(ImportError):
         if isinstance(statement, ast.Import):
             for alias in statement.names:
@@ -151,7 +151,7 @@ def _import(statement: ast.Import | ast.ImportFrom) -> None:
         elif statement.module and not statement.level:
             module = import_module(statement.module)
             for alias in statement.names:
-                getattr(module, alias.name, None)  # some modules import on first use
+                getattr(module, alias.name, None)  # some modules import their names on first use
 
 
 def main() -> None:

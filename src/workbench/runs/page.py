@@ -1,4 +1,4 @@
-"""The pages that runs leave behind, from the templates in `pages/`: every value is escaped, every link is quoted."""
+"""HTML pages about runs, rendered from the templates in `pages/`; every value is escaped and every link quoted."""
 
 import os
 from functools import cache
@@ -12,7 +12,7 @@ from workbench.runs.manifests import Manifest
 
 
 def render(template: str, **values: Any) -> str:
-    """A whole page from a template in `pages/`; only `markupsafe.Markup` is taken for HTML."""
+    """Render a template from `pages/` as a whole page; only `markupsafe.Markup` is inserted as HTML."""
     return _templates().get_template(f"{template}.html.j2").render(values)
 
 
@@ -35,7 +35,7 @@ def _link(path: str) -> str:
 
 
 def circumstances(manifest: Manifest) -> dict[str, str]:
-    """The code, the versions, what was read and the machine of a run, in words."""
+    """Return the code, versions, inputs and machine of a run as text, by heading."""
     git, hardware = manifest.git, manifest.hardware
     commit = f"{((git and git.commit) or '–')[:12]}{' with uncommitted changes' if git and git.dirty else ''}"
     versions = {"Python": manifest.python, **manifest.packages}
@@ -49,5 +49,5 @@ def circumstances(manifest: Manifest) -> dict[str, str]:
 
 
 def shortened(digests: dict[str, str]) -> str:
-    """Names with the first digits of their digests."""
+    """Return names with the first 12 digits of their digests."""
     return ", ".join(f"{name} {digest[:12]}" for name, digest in digests.items())

@@ -1,8 +1,8 @@
-"""What a notebook may be given, checked before any kernel starts.
+"""Parameters of a notebook, validated before any kernel starts.
 
-Our own notebooks have a model each, in `workbench.runs.schemas`. For any other notebook the schema is read from its
-cell tagged `parameters` (annotations and literals, by `ast`, never executed). Values are strict: the text "no" stays
-a language code, True is no number, and nothing is parsed as YAML.
+Each of our own notebooks has a pydantic model in `workbench.runs.schemas`. For any other notebook the schema is derived
+from its cell tagged `parameters` (annotations and literals, by `ast`, never executed). Validation is strict: the text "no"
+remains a language code, True is not a number, and nothing is parsed as YAML.
 """
 
 import ast
@@ -40,23 +40,23 @@ _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None}
 
 
 def schema_of(notebook: Notebook) -> type[BaseModel]:
-    """The model a notebook's parameters must fit.
+    """Return the pydantic model that a notebook's parameters must match.
 
     Raises:
-        BadInput: no single `parameters` cell, a secret among the names, or a cell that is not plain assignments.
+        BadInput: not exactly one `parameters` cell, a cell with anything but plain assignments, or one that holds a secret.
     """
     fields = cell_fields(notebook)
     for name, (_, default) in fields.items():
         refuse_secret(name, default)
     known = SCHEMAS.get(notebook.path.stem)
     if known is not None and known.model_fields.keys() == fields.keys():
-        return known  # somebody's edited copy is read from its cell
+        return known  # a copy with other parameters gets a schema from its cell
     configuration = ConfigDict(**Parameters.model_config)
     return create_model(notebook.path.stem, __config__=configuration, **fields)  # type: ignore[call-overload]
 
 
 def cell_fields(notebook: Notebook) -> dict[str, tuple[Any, Any]]:
-    """Name -> (type, default) of the assignments in the `parameters` cell; the type is the annotation's or the literal's."""
+    """Return name -> (type, default) of the assignments in the `parameters` cell, typed by annotation or by the literal."""
     try:
         statements = ast.parse(notebook.parameters_cell).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -87,12 +87,13 @@ def cell_fields(notebook: Notebook) -> dict[str, tuple[Any, Any]]:
 
 
 def parse(notebook: Notebook, texts: Mapping[str, str]) -> dict[str, Any]:
-    """Turn the texts of a command line (`{"seed": "3"}`) into values of the types the notebook declares, for `run`.
+    """Convert the texts of a command line (`{"seed": "3"}`) to values of the types that the notebook declares, for `run`.
 
-    Text stays text. Lists are JSON (`["x-en", "no"]`) or separated by commas; true, false and none are words.
+    Parameters of type str stay text. Lists are JSON (`["x-en", "no"]`) or separated by commas; true, false and none are
+    keywords.
 
     Raises:
-        BadInput: an unknown name, or something like a secret. A text of another type is left for `run` to refuse.
+        BadInput: an unknown name, or what looks like a secret. A text that does not match its type is left for `run` to reject.
     """
     schema = schema_of(notebook)
     for name, text in texts.items():
@@ -102,12 +103,12 @@ def parse(notebook: Notebook, texts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def names_files(name: str) -> bool:
-    """Whether a parameter's name says that its value may be a file or folder: data, templates, model, out_file and the like."""
+    """Return whether a parameter's name implies that it may name a file or folder: data, templates, model, out_file and so on."""
     return _NAMES_FILES.search(name) is not None
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text in a parameter's value, at any depth of lists and dicts."""
+    """Yield every text in a parameter's value, at any depth of lists and dicts."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | tuple | dict):
@@ -116,14 +117,14 @@ def texts_in(value: Any) -> Iterator[str]:
 
 
 def check(notebook: Notebook, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Check values against the notebook's schema.
+    """Validate values against the notebook's schema.
 
     Returns:
-        (all parameters with defaults, only those given), as JSON values; paths from here, in parameters whose name says
-        that they name files, made absolute. Other text stays as it is.
+        (all parameters with defaults, only those given), as JSON values. In parameters whose name says that they name files,
+        paths relative to the working folder are made absolute; other text is unchanged.
 
     Raises:
-        BadInput: an unknown name (nearest names listed), a wrong type or value, or something like a secret.
+        BadInput: an unknown name (the message suggests near ones), a wrong type or value, or what looks like a secret.
     """
     schema = schema_of(notebook)
     for name, value in values.items():
@@ -144,7 +145,7 @@ def check(notebook: Notebook, values: Mapping[str, Any]) -> tuple[dict[str, Any]
 
 
 def _annotated(node: ast.expr) -> Any:
-    """The type an annotation spells, from a short list; anything else is not checked."""
+    """Return the type that an annotation names, from a short list; any other annotation is not checked."""
     match node:
         case ast.Constant(value=None):
             return None
@@ -175,7 +176,7 @@ def _kind_of(value: Any) -> Any:
 
 
 def _read(name: str, text: str, kind: Any) -> Any:
-    """Text of a command line as a value; what cannot be read stays text, for the check to refuse with its reason."""
+    """Convert a text of the command line to a value; text that cannot be converted is returned as it is, for `check` to reject."""
     options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     if str in options and not (NoneType in options and text.lower() == "none"):
         return text
@@ -197,7 +198,7 @@ def _read(name: str, text: str, kind: Any) -> Any:
 
 
 def _from_here(name: str, value: Any) -> Any:
-    """A path from where the caller stands, made absolute, where the parameter names files: the notebook runs elsewhere."""
+    """Make paths in a parameter that names files absolute, since the notebook runs in another folder."""
     if isinstance(value, list):
         return [_from_here(name, item) for item in value]
     if isinstance(value, dict):
@@ -207,7 +208,7 @@ def _from_here(name: str, value: Any) -> Any:
     path = expanded(value)
     is_path = value.startswith(("./", "../", "~/")) or (
         "/" in str(path) and os.path.exists(path)
-    )  # no error for a long text
+    )  # os.path.exists does not raise for a long text
     return str(path.absolute()) if is_path else value
 
 
@@ -223,7 +224,7 @@ def _refuse_unknown(name: str, schema: type[BaseModel], notebook: Notebook) -> N
 def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
     problems = []
     for problem in error.errors(include_url=False):
-        if not problem["loc"]:  # of several parameters together; the sentence names them
+        if not problem["loc"]:  # an error that concerns several parameters; its message names them
             problems.append(problem["msg"].removeprefix("Value error, "))
             continue
         name = ".".join(map(str, problem["loc"]))

@@ -1,4 +1,4 @@
-"""A run before it runs: everything checked, everything that can change its results read, its id known."""
+"""A planned run: its parameters are validated, everything that can change its results is digested, and its id is known."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from workbench.runs.reads import Reader, Reads
 
 @dataclass(frozen=True)
 class Plan:
-    """A run to be: its notebook, the parameters given, all that its id hashes (`spec`), and its id."""
+    """A planned run: its notebook, the parameters given, everything that its id hashes (`spec`), and its id."""
 
     notebook: Path
     given: dict[str, Any]
@@ -33,18 +33,18 @@ class Plan:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models it names."""
+        """The models that the parameters name."""
         return tuple(models_named(self.parameters))
 
     def folder(self, root: Path) -> Path:
-        """Where it is kept."""
+        """Return the folder in which the run is stored."""
         return root / self.notebook.stem / self.run_id
 
     def still_holds(self) -> None:
-        """Refuse a run whose code or package changed after it was planned: its id would no longer say what ran.
+        """Raise if the code or the package changed after planning, since the id would no longer identify what runs.
 
         Raises:
-            BadInput: one of them did.
+            BadInput: the notebook, a module beside it, or the package's code or data changed.
         """
         if read_notebook(self.notebook).digest != self.spec["notebook_sha256"]:
             raise BadInput(f"{self.notebook.name} changed while its runs were going on; start them again")
@@ -62,19 +62,19 @@ class Plan:
 
 
 def plan(notebook: Path | str, parameters: Mapping[str, Any] | None = None) -> Plan:
-    """Check one run.
+    """Validate one run.
 
     Raises:
-        BadInput, UnknownName: unknown or mistyped parameters, no single `parameters` cell, no such notebook or model.
+        BadInput, UnknownName: unknown or mistyped parameters, not exactly one `parameters` cell, no such notebook or model.
     """
     return plan_all(notebook, [parameters or {}])[0]
 
 
 def plan_all(notebook: Path | str, cases: Iterable[Mapping[str, Any]]) -> list[Plan]:
-    """Check many runs of one notebook; code, data and models are read once for all.
+    """Validate many runs of one notebook; code, data and models are read once for all.
 
     Raises:
-        BadInput, UnknownName: as `plan`; nothing has been started then.
+        BadInput, UnknownName: as `plan`, before anything is started.
     """
     source = read_notebook(expanded(notebook).absolute())
     taken, on, remembered, reader = stamp(), ground(), cache(digest_of), Reader(source)

@@ -1,7 +1,7 @@
-"""The processes that a run leaves behind, found by descent and by their environment, and ended.
+"""Kill the processes that a run leaves behind, found by descent and by their environment.
 
-A notebook's subprocess may lead a session of its own, so that no signal to a process group reaches it; it may outlive its
-parent. Where the system has subreapers (Linux), a run's own process is one: what is orphaned below it stays below it.
+A subprocess of a notebook may lead its own session, so that no signal to a process group reaches it, and may outlive its
+parent. Where the system has subreapers (Linux), the process of a run is one: its orphaned descendants become its children.
 """
 
 import ctypes
@@ -16,13 +16,13 @@ _GONE = (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess)
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of what is orphaned below it; a no-op where the system cannot."""
+    """Make this process the parent of its orphaned descendants; no effect on systems without subreapers."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def end_below(pid: int) -> None:
-    """End every process below one, also those that come up meanwhile; those of other users are left."""
+    """Kill all descendants of a process, including those that start meanwhile; processes of other users are skipped."""
     ended: set[psutil.Process] = set()
     while below := [process for process in _below(pid) if process not in ended]:
         for process in below:
@@ -32,7 +32,7 @@ def end_below(pid: int) -> None:
 
 
 def end_marked(variable: str, value: str) -> None:
-    """End every process that was started with this environment variable."""
+    """Kill every process whose environment has this variable with this value."""
     for process in psutil.process_iter():
         with suppress(*_GONE, OSError):
             if process.environ().get(variable) == value:

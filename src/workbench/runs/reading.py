@@ -1,4 +1,4 @@
-"""What many runs found, as one table."""
+"""Results of many runs as one table."""
 
 import json
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ def read(place: Path | str = Path("runs"), table: str | None = None) -> pd.DataF
 
     Args:
         place: A sweep's folder, a run's folder, or the folder of all runs.
-        table: A table that the notebook kept (`keep_table(…, name)`); None gives a row per run.
+        table: A table that the notebook stored (`keep_table(…, name)`); None returns one row per run.
 
     Returns:
-        `run_id`, the parameters (lists as JSON text), and what the run recorded, or the rows of the kept table. What
-        was recorded under a parameter's name is called `recorded_<name>`.
+        `run_id`, `notebook`, the parameters (lists as JSON text), and the recorded metrics or the rows of the stored table.
+        A metric that has the name of a parameter is called `recorded_<name>`.
 
     Raises:
-        BadInput: there is no finished run, or one without that table.
+        BadInput: there is no finished run, one without that table, or one that cannot be read.
     """
     place = expanded(place)
     runs = [run for run in _runs(place) if (run.folder / MARK).exists()]
@@ -41,10 +41,10 @@ def read(place: Path | str = Path("runs"), table: str | None = None) -> pd.DataF
 
 
 def write_table(sweep: Path) -> None:
-    """Write `runs.parquet` beside a `sweep.json`: a row per finished run, in the sweep's order.
+    """Write `runs.parquet` beside a `sweep.json`: one row per finished run, in the sweep's order.
 
     Raises:
-        StoreFailed: the disk did not take it.
+        StoreFailed: the file could not be written.
     """
     with written_whole(sweep / "runs.parquet") as aside:
         _frame([run for run in _runs(sweep) if run.is_finished]).to_parquet(aside, index=False)
@@ -57,7 +57,7 @@ def _runs(place: Path) -> list[Kept]:
 
 
 def _frame(runs: Sequence[Kept]) -> pd.DataFrame:
-    """A row per run: its id, parameters and metrics."""
+    """Return one row per run: its id, notebook, parameters and metrics."""
     rows = []
     for run in runs:
         facts = _facts(run)

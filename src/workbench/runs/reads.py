@@ -1,9 +1,9 @@
-"""What a run reads beside its models, as part of its id: files and folders that are named, and modules beside the notebook.
+"""What a run reads besides its models, as part of its id: named files and folders, and modules beside the notebook.
 
-Covered are paths, absolute or relative to the notebook's folder, that stand as a whole text in a parameter, in the
-notebook's code, or in the code of a module that is imported from its folder, at any depth; and these modules. Not
-covered: paths put together in code or by patterns, paths that the code writes to (`to_csv("x.csv")`), folders that hold
-the notebook itself, modules from elsewhere, the network.
+Covered are these modules, at any depth of imports, and paths, absolute or relative to the notebook's folder, that are a
+whole string in a parameter, in the notebook's code or in the code of these modules. Not covered are paths composed in code
+or by patterns, paths that the code writes to (`to_csv("x.csv")`), folders that contain the notebook itself, modules from
+elsewhere, and the network.
 """
 
 import os
@@ -18,14 +18,14 @@ from workbench.runs.notebooks import Notebook, tags
 from workbench.runs.parameters import texts_in
 from workbench.runs.sources import modules_beside, parsed, texts, written_names
 
-_MUCH = 2**30  # bytes; more is not read to find out that nothing changed
+_MUCH = 2**30  # bytes; larger files and folders are identified without reading them
 _LONGEST = 4096  # characters of a path
 _NO_FILES = ("/dev/", "/proc/", "/sys/")
 
 
 @dataclass(frozen=True)
 class Reads:
-    """What one run reads: digests by the names that stand in code or parameters; `modules` are among the names."""
+    """What one run reads: digests by the names that appear in code or parameters; `modules` lists those that are modules."""
 
     folder: Path
     digests: dict[str, str]
@@ -33,7 +33,7 @@ class Reads:
     modules: tuple[str, ...]
 
     def changed(self, names: Iterable[str] | None = None) -> list[str]:
-        """Those (of these names, or of all) that are no longer as they were."""
+        """Return the names, among these or all, whose files have changed."""
         places = {name: _place(self.folder, name) for name in (self.digests if names is None else names)}
         return sorted(
             name
@@ -43,7 +43,7 @@ class Reads:
 
 
 class Reader:
-    """Digests what the runs of one notebook read; a file that many of them name is read once."""
+    """Computes digests of what the runs of one notebook read; a file that many of them name is read once."""
 
     def __init__(self, notebook: Notebook) -> None:
         self._folder = notebook.path.parent
@@ -57,7 +57,7 @@ class Reader:
         self._named = {text for tree in trees for text in texts(tree, self._written)}
 
     def of(self, parameters: Mapping[str, Any], models: Iterable[str]) -> Reads:
-        """What a run reads; texts that are known as models are left to the models' own digests."""
+        """Return what a run reads; names of models are skipped, since models have their own digests."""
         given = {name: value for name, value in parameters.items() if name not in self._written}
         names = {*self._modules, *self._named, *texts_in(given)} - set(models)
         found = {name: self._facts(name) for name in sorted(names) if self._is_there(name)}
@@ -72,7 +72,7 @@ class Reader:
         place = _place(self._folder, name)
         if os.path.isdir(place):
             return not self._folder.resolve().is_relative_to(os.path.realpath(place))
-        return os.path.isfile(place)  # pathlib's raises where a name is too long
+        return os.path.isfile(place)  # Path.is_file raises if a name is too long
 
     def _facts(self, name: str) -> tuple[str, str]:
         if name not in self._known:
@@ -86,7 +86,7 @@ def _place(folder: Path, name: str) -> Path:
 
 
 def _files(place: Path) -> list[tuple[str, Path]]:
-    """The file itself, or the files of a folder without caches and what is hidden, with their names in it."""
+    """Return (relative name, path) of the file itself, or of the files of a folder without caches and hidden files."""
     if not place.is_dir():
         return [("", place)]
     found = []
@@ -98,13 +98,13 @@ def _files(place: Path) -> list[tuple[str, Path]]:
 
 
 def _digest(place: Path) -> str:
-    """SHA-256 of a file, or over a folder's names and digests; of more than a GiB, over names, sizes and times."""
+    """Return the SHA-256 of a file, or over a folder's names and digests; above 1 GiB, over names, sizes and times."""
     try:
         files = _files(place)
         if sum(path.stat().st_size for _, path in files) > _MUCH:
             return f"times:{_stamp(place)}"
         lines = [(name, _bytes_digest(path)) for name, path in files]
-    except OSError as error:  # gone, or not for this user; the run will say so
+    except OSError as error:  # missing or not readable; the run itself will report it
         return f"unreadable:{error.errno}"
     return lines[0][1] if place.is_file() else _hashed(lines)
 
@@ -115,7 +115,7 @@ def _bytes_digest(path: Path) -> str:
 
 
 def _stamp(place: Path) -> str:
-    """A hash over names, sizes and times."""
+    """Return a hash over names, sizes and modification times."""
     try:
         stats = [(name, path.stat()) for name, path in _files(place)]
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The page over all runs: the newest success of each notebook with its answer and figures, and what did not succeed."""
+"""The page of all runs: the latest success of each notebook with its answer and figures, and the runs that did not succeed."""
 
 import json
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _BADGES = {
 
 @dataclass(frozen=True)
 class _Shown:
-    """A successful run as the page shows it; `here` is its folder as seen from the page."""
+    """A successful run as the page shows it; `here` is its folder relative to the page."""
 
     here: str
     manifest: Manifest
@@ -32,19 +32,19 @@ class _Shown:
 
     @property
     def words(self) -> str:
-        """The notebook's name."""
+        """The notebook's name with spaces."""
         return self.manifest.notebook.replace("_", " ")
 
     @property
     def answer(self) -> Markup:
-        """What the notebook computed, as HTML; HTML in it is shown as text."""
+        """The notebook's computed answer as HTML; HTML inside it is escaped."""
         return Markup(
             mistune.create_markdown(escape=True, plugins=["table", "strikethrough"])(self.manifest.answer)
         )
 
     @property
     def facts(self) -> dict[str, str]:
-        """What it was run with, in words."""
+        """The run's parameters, id and environment, as text by heading."""
         peak = self.manifest.peak_memory_bytes
         return {
             "parameters": ", ".join(f"{key} = {value!r}" for key, value in self.manifest.parameters.items()),
@@ -57,7 +57,7 @@ class _Shown:
 
 @dataclass(frozen=True)
 class _Other:
-    """A run that did not succeed, goes on, or cannot be read: in words, with the files that say more."""
+    """A run that failed, is still running, or cannot be read, with links to its files."""
 
     notebook: str
     status: str
@@ -71,7 +71,7 @@ def write_index(root: Path | str = Path("runs")) -> Path:
     A run that cannot be read is listed with the reason.
 
     Raises:
-        StoreFailed: the disk did not take the page.
+        StoreFailed: the page could not be written.
     """
     root = expanded(root).absolute()
     runs = kept_in(root)
@@ -105,7 +105,7 @@ def _seen(root: Path, folder: Path) -> str:
 
 
 def _made_good(folder: Path, newest: dict[str, tuple[Path, Manifest]]) -> bool:
-    """Whether the same notebook has succeeded since, whatever the clock said; the folder stays, the page leaves it out."""
+    """Return whether the notebook's latest success lists this failed run as earlier, whatever the clock said."""
     success = newest.get(folder.parent.name)
     return success is not None and folder.name in success[1].failed_before
 
@@ -126,7 +126,7 @@ def _other(root: Path, run: Kept) -> _Other:
 
 
 def _title(folder: Path) -> str:
-    """The notebook's first heading, as text; empty where there is none, or no notebook that can be read."""
+    """Return the notebook's first heading as text; empty if it has none or cannot be read."""
     try:
         cells = read_notebook(folder / "notebook.ipynb").cells
     except BadInput:

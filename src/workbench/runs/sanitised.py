@@ -1,6 +1,7 @@
-"""HTML from notebooks, safe to show on a page of ours: it loads, runs and sends nothing, leads nowhere, covers nothing.
+"""Sanitised HTML from notebooks: it loads nothing, runs nothing, sends nothing and cannot cover the rest of the page.
 
-Tables keep their styles: rules of a `<style>` hold inside outputs only, and for properties that move nothing.
+Links are kept. Tables keep their styles: rules of a `<style>` apply inside outputs only, and to properties that do not move
+elements.
 """
 
 import re
@@ -33,7 +34,7 @@ _HIDDEN = re.compile(r"<(style|script)\b[^>]*>(.*?)(</\1\s*>|$)", re.IGNORECASE 
 
 @cache
 def clean(html: str | bytes) -> str:
-    """The harmless part of some HTML; what an unknown element holds stays as text."""
+    """Return the harmless part of some HTML; the content of unknown elements is kept as text."""
     text = html.decode(errors="replace") if isinstance(html, bytes) else str(html)
     styles = [rule for found in _HIDDEN.finditer(text) for rule in _rules(*found.group(1, 2))]
     body = bleach.clean(
@@ -61,7 +62,7 @@ def _is_harmless(tag: str, name: str, value: str) -> bool:
 
 
 def _rules(element: str, text: str) -> Iterator[str]:
-    """The rules of a style sheet that can be shown, each for outputs only."""
+    """Yield the permitted rules of a style sheet, each restricted to outputs."""
     if element.lower() != "style":
         return
     for rule in tinycss2.parse_stylesheet(text, skip_comments=True, skip_whitespace=True):

@@ -1,7 +1,7 @@
-"""The parameters of our notebooks: one model each, under the notebook's name without `.ipynb`.
+"""The parameters of our notebooks: one pydantic model each, under the notebook's name without `.ipynb`.
 
-A test keeps each model equal to the notebook's cell tagged `parameters` (names, types, defaults). What the cell cannot
-say stands here: ranges, closed choices, what a value means. To add a notebook, add its model and its line in SCHEMAS.
+A test keeps each model equal to the notebook's cell tagged `parameters` (names, types, defaults). The models add what the
+cell cannot express: ranges, closed choices, the meaning of values. To add a notebook, add its model and its entry in SCHEMAS.
 """
 
 from typing import Annotated, Literal, Self
@@ -23,12 +23,12 @@ from workbench.runs.names import (
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
-Meanings = Annotated[int, Field(ge=8, le=48)]  # as many as the task files hold
+Meanings = Annotated[int, Field(ge=8, le=48)]  # the task files hold 48
 Seed = Annotated[int, Field(ge=0)]
 
 
 class Parameters(BaseModel):
-    """Strict: nothing unknown, no text read as a number or a boolean, no boolean as a number."""
+    """Strict validation: no unknown names, no text read as a number or boolean, no boolean as a number."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, validate_default=True, protected_namespaces=()
@@ -44,7 +44,7 @@ class PromptSensitivity(Parameters):
     languages: Names = ["x-en", "x-fr", "x-zh", "x-sw"]
     prompt_language: Name = "x-en"
     limit: Meanings = 24
-    open_task: Literal["translation"] = "translation"  # the one whose texts can go on
+    open_task: Literal["translation"] = "translation"  # the only task whose texts can be continued
     open_languages: Names = ["x-fr", "x-id"]
     open_wordings: Names = ["to", "from_to"]
     seed: Seed = 0
@@ -122,9 +122,9 @@ class Probing(Parameters):
 
 
 class ZeroShotEvaluation(Parameters):
-    """04_zero_shot_evaluation: the published table rebuilt, checkpoints beside it, miniatures on held-out tasks.
+    """04_zero_shot_evaluation: the published table reproduced, checkpoints beside it, miniatures on held-out tasks.
 
-    An empty `data` is the hub, empty `templates` our own wordings, a `limit` of 0 all items.
+    Empty `data` means the hub, empty `templates` our own, and a `limit` of 0 all items.
     """
 
     checkpoints: list[Name] = []
@@ -143,7 +143,7 @@ class ZeroShotEvaluation(Parameters):
     def _are_known(self) -> Self:
         shared_badge(self.checkpoints)
         shared_badge(self.miniatures)
-        if not (self.data and self.templates):  # else it may be one of your own
+        if not (self.data and self.templates):  # else the task may be a user's own
             expect_names("task", [self.task], (*published_tasks(), *tasks()))
         if self.task in published_tasks():
             expect_names("languages", self.languages, published_tasks()[self.task])

@@ -1,8 +1,8 @@
-"""What looks like a password or a key, and must not be written into notebooks and manifests.
+"""Detection of passwords and keys, which must not be written into notebooks and manifests.
 
-Names are judged by their words, so that `hf_token` is refused and `max_new_tokens` is not; values by the forms that
-the services document: Hugging Face, OpenAI, Anthropic, GitHub, GitLab, Slack, Google, AWS, npm, PyPI; JWT (RFC 7519), PEM
-(RFC 7468), a URL's user information (RFC 3986). A heuristic: what it lets through may still be a secret.
+Names are judged by their words, so `hf_token` is refused and `max_new_tokens` is not; values by the formats that the
+services document: Hugging Face, OpenAI, Anthropic, GitHub, GitLab, Slack, Google, AWS, npm, PyPI; JWT (RFC 7519), PEM
+(RFC 7468), a URL's user information (RFC 3986). This is a heuristic: what it accepts may still be a secret.
 """
 
 import re
@@ -21,7 +21,7 @@ _LAST = {
     "tokens",
     "cookie",
     "cookies",
-}  # unless the word before says it is of the data
+}  # unless the word before it is in _OF_DATA
 _OF_DATA = {
     # keys of tables and records
     "answer", "answers", "cache", "cell", "choice", "choices", "cluster", "column", "data", "field", "foreign", "gold", "group",
@@ -52,10 +52,10 @@ _VALUE = re.compile(
 
 
 def refuse_secret(name: str, value: Any) -> None:
-    """Refuse a parameter whose name, a key inside it, or a text in it looks like a secret.
+    """Raise if a parameter's name, a key inside it, or a text in it looks like a secret.
 
     Raises:
-        BadInput: it does; the value is not repeated.
+        BadInput: it does; the message does not repeat the value.
     """
     if _is_secret(name, value):
         raise BadInput(
@@ -75,7 +75,7 @@ def _is_secret(name: str, value: Any) -> bool:
 
 
 def _is_secret_name(name: str, value: Any) -> bool:
-    """Whether the name is one of a secret: `openai_key`, `pwd`, `apiKey`; not `sort_key`, nor `tokens = 20`."""
+    """Return whether a name is that of a secret: `openai_key`, `pwd`, `apiKey`; not `sort_key`, nor `tokens = 20`."""
     words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
     if _WORDS & set(words) or _INSIDE.search("".join(words)):
         return True

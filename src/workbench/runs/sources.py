@@ -1,4 +1,4 @@
-"""What a notebook's code says without being run: the modules beside it that it imports, and the paths it names."""
+"""Static analysis of a notebook's code: the modules beside it that it imports, and the paths it names."""
 
 import ast
 from collections.abc import Iterable, Iterator, Set
@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TypeGuard
 
-_TARGETS = ("write_text", "write_bytes", "mkdir", "touch")  # methods of the path that is written
+_TARGETS = ("write_text", "write_bytes", "mkdir", "touch")  # methods of a path that write to it
 _WRITERS = (
     "to_",
     "save",
@@ -14,11 +14,11 @@ _WRITERS = (
     "export",
     "write_",
     "makedirs",
-)  # beginnings of functions that are given the path
+)  # prefixes of functions that take the path to write to
 
 
 def parsed(source: str) -> ast.Module | None:
-    """The code as a tree, IPython's magic as calls; None where it is not Python (its run will say so)."""
+    """Parse code, with IPython magics as calls; return None if it is not Python, in which case its run will fail."""
     try:
         return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
@@ -30,7 +30,7 @@ def parsed(source: str) -> ast.Module | None:
 
 
 def modules_beside(trees: Iterable[ast.AST], folder: Path) -> dict[str, ast.AST]:
-    """The modules in `folder` that the code imports, and those that they import: relative path → code."""
+    """Return the modules in `folder` that the code imports, directly or through each other, as relative path → syntax tree."""
     found: dict[str, ast.AST] = {}
     waiting = [name for tree in trees for name in _imported(tree, ())]
     while waiting:
@@ -44,7 +44,7 @@ def modules_beside(trees: Iterable[ast.AST], folder: Path) -> dict[str, ast.AST]
 
 
 def _imported(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
-    """Dotted names that the imports may mean: `from a import b` may mean the module a.b."""
+    """Yield the dotted names that the imports may refer to: `from a import b` may refer to the module a.b."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -55,7 +55,7 @@ def _imported(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
 
 
 def _module_files(folder: Path, name: str) -> Iterator[Path]:
-    """The files that importing a dotted name runs: each package on the way, and the module."""
+    """Yield the files that run when a dotted name is imported: each package on the way, and the module."""
     parts = name.split(".")
     for depth in range(1, len(parts) + 1):
         place = folder.joinpath(*parts[:depth])
@@ -63,11 +63,11 @@ def _module_files(folder: Path, name: str) -> Iterator[Path]:
 
 
 def texts(tree: ast.AST, written: Set[str]) -> set[str]:
-    """The texts in code that may be paths to read, those of magic word by word; not those that it only writes to.
+    """Return the strings in code that may be paths to read; in magics, each word. Strings that are only written to are left out.
 
     Args:
-        tree: The code.
-        written: Variables that hold paths which are written (`written_names`).
+        tree: The syntax tree.
+        written: Variables that hold paths which are written to (`written_names`).
     """
     left_out = {id(node) for target in _written(tree) for node in _constants(target)}
     for node in ast.walk(tree):
@@ -81,12 +81,12 @@ def texts(tree: ast.AST, written: Set[str]) -> set[str]:
 
 
 def written_names(tree: ast.AST) -> set[str]:
-    """The variables that hold a path which the code writes to."""
+    """Return the variables that hold a path which the code writes to."""
     return {target.id for target in _written(tree) if isinstance(target, ast.Name)}
 
 
 def _written(tree: ast.AST) -> Iterator[ast.expr]:
-    """The expressions that stand for a path which is written."""
+    """Yield the expressions for paths that are written to."""
     for call in ast.walk(tree):
         if not isinstance(call, ast.Call):
             continue
@@ -107,7 +107,7 @@ def _opens_to_write(call: ast.Call) -> bool:
 
 
 def _constants(node: ast.AST) -> Iterator[ast.Constant]:
-    """The texts of which an expression makes a path: "a", Path("a"), Path("a") / "b"."""
+    """Yield the string constants that make up a path: "a", Path("a"), Path("a") / "b"."""
     if _is_text(node):
         yield node
     elif isinstance(node, ast.BinOp):

@@ -1,4 +1,4 @@
-"""`python -m workbench.runs.summary FOLDER…`: the runs in some folders as a Markdown table, for a CI job's page."""
+"""`python -m workbench.runs.summary FOLDER…` prints the runs in some folders as a Markdown table, for a CI job's page."""
 
 import sys
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from workbench.runs.manifests import kept_in
 
 
 def summary(roots: Iterable[Path]) -> str:
-    """A row per run, failed ones too: how it ended, seconds, peak memory, and how much it recorded."""
+    """Return a Markdown table of runs, including failed ones: status, seconds, peak memory, number of recorded metrics."""
     lines = ["| run | status | seconds | peak GB | recorded |", "|---|---|---:|---:|---|"]
     for run in (run for root in roots for run in kept_in(root)):
         name = f"{run.folder.parent.name}/{run.folder.name}"

@@ -1,4 +1,4 @@
-"""Run one notebook in its own process, watched, and keep what came out (`workbench.runs.folders`). Unix only."""
+"""Run one notebook in its own process, supervise it, and store the result (`workbench.runs.folders`). Unix only."""
 
 import json
 import os
@@ -35,26 +35,26 @@ ENVIRONMENT = {
     "WORKBENCH_BATCH": "1",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
-_PATIENCE = 5.0  # seconds between asking a process to end and ending it
+_PATIENCE = 5.0  # seconds between SIGTERM and SIGKILL
 
 
 class Process(Protocol):
-    """A process that was started: as much of `subprocess.Popen` as is needed. It ends when its `stdin` is closed."""
+    """A started process: the part of the interface of `subprocess.Popen` that is needed. It ends when its `stdin` is closed."""
 
     pid: int
     returncode: int | None
     stdin: IO[bytes] | None
 
     def poll(self) -> int | None:
-        """Its exit code, or None."""
+        """Return the exit code; None while it runs."""
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for it."""
+        """Wait for the process to end."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """How the process of a run is to begin: its orders, where its output goes, its folder and environment."""
+    """How to start the process of a run: its orders, where its output goes, its folder and environment."""
 
     orders: Path
     out: IO[bytes]
@@ -64,7 +64,7 @@ class Start:
 
 
 def start_afresh(start: Start) -> Process:
-    """Start the process of a run as a new Python."""
+    """Start the process of a run as a new Python interpreter."""
     return subprocess.Popen(
         [sys.executable, "-m", "workbench.runs.child", str(start.orders)],
         stdin=subprocess.PIPE, stdout=start.out, stderr=start.err, cwd=start.cwd, env=dict(start.environment),
@@ -77,7 +77,7 @@ STARTER: ContextVar[Callable[[Start], Process]] = ContextVar("STARTER", default=
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder, its manifest (`run.json`), and whether it had been there before."""
+    """A finished run: its folder, its manifest (`run.json`), and whether it existed before."""
 
     folder: Path
     manifest: dict[str, Any]
@@ -85,7 +85,7 @@ class Run:
 
     @property
     def run_id(self) -> str:
-        """The run's name: a slug and a hash of all that can change its results."""
+        """The run's name: a slug and a hash of everything that can change its results."""
         return str(self.manifest["run_id"])
 
     @property
@@ -95,7 +95,7 @@ class Run:
 
     @property
     def message(self) -> str:
-        """One sentence for people."""
+        """One sentence for display."""
         if self.reused:
             return f"nothing to do: the same run is in {self.folder} (force it to run again)"
         return f"done in {self.manifest['seconds']:.1f} s: {self.folder}"
@@ -109,20 +109,20 @@ def run(
     force: bool = False,
     limit: float | None = None,
 ) -> Run:
-    """Execute a notebook with parameters and keep what came out in `root/<notebook>/<run_id>/`.
+    """Execute a notebook with parameters and store the result in `root/<notebook>/<run_id>/`.
 
     Args:
         notebook: An .ipynb file with a cell tagged `parameters`; it runs in its own folder.
-        parameters: Values of the declared types (see `workbench.runs.parse` for text from a command line).
-        root: Where runs are kept.
-        force: Run again even if the same run is there; it is replaced once the new one has succeeded.
-        limit: Seconds until the run is ended.
+        parameters: Values of the declared types (`workbench.runs.parse` converts text from a command line).
+        root: The folder of all runs.
+        force: Run again even if the same run exists; it is replaced once the new one has succeeded.
+        limit: Time limit in seconds.
 
     Raises:
-        BadInput: before anything starts: unknown or mistyped parameters, no `parameters` cell, the same run going on.
-        NotebookFailed: a cell raised. One of workbench's own errors comes out as that error, with its exit code.
-        KernelDied, Incomplete, TimeLimit, StoreFailed: as named. The folder of the failed run is in the message.
-        KeyboardInterrupt: after the run's processes have been ended and its folder kept.
+        BadInput: before anything starts: unknown or mistyped parameters, no `parameters` cell, the same run in progress.
+        NotebookFailed: a cell raised. If it raised one of workbench's own errors, that error is raised, with its exit code.
+        KernelDied, Incomplete, TimeLimit, StoreFailed: as named. The message names the folder of the failed run.
+        KeyboardInterrupt: after the run's processes have been killed and its folder stored.
     """
     return run_plan(plan(notebook, parameters), root=root, force=force, limit=limit)
 
@@ -135,11 +135,11 @@ def run_plan(
     limit: float | None = None,
     wait: bool = False,
 ) -> Run:
-    """Do what `run` does, for a run that was checked before; with `wait`, let another process finish the same run.
+    """Execute a planned run as `run` does; with `wait`, wait for another process that is executing the same run.
 
     Raises:
-        BadInput: the notebook or the package changed since; without `wait`, the same run going on elsewhere.
-        WorkbenchError, KeyboardInterrupt: as `run` does.
+        BadInput: the notebook or the package changed since planning; without `wait`, the same run in progress elsewhere.
+        WorkbenchError, KeyboardInterrupt: as `run`.
     """
     final = planned.folder(expanded(root).absolute())
     try:
@@ -148,7 +148,7 @@ def run_plan(
         planned.still_holds()
         final.parent.mkdir(parents=True, exist_ok=True)
         with claimed(final.parent, planned.run_id, wait=wait) as part:
-            if not force and (manifest := finished(final)):  # somebody else's, while we waited
+            if not force and (manifest := finished(final)):  # finished by another process while we waited
                 return Run(final, manifest, reused=True)
             part.mkdir()
             return _run_in(part, final, planned, limit)
@@ -198,15 +198,15 @@ def _run_in(part: Path, final: Path, planned: Plan, limit: float | None) -> Run:
 
 
 def _supervise(part: Path, planned: Plan, limit: float | None) -> tuple[Outcome, dict[str, Any]]:
-    """Start the child, wait for it, end all it left behind, and judge; also what the child said it saw."""
-    short = "/tmp" if Path("/tmp").is_dir() else None  # a socket's path may have some 100 characters
+    """Start the child, wait for it, kill everything it left behind, and judge; also return what the child observed."""
+    short = "/tmp" if Path("/tmp").is_dir() else None  # the length of a socket's path is limited to about 100 characters
     with tempfile.TemporaryDirectory(prefix="wb-", dir=short, ignore_cleanup_errors=True) as name:
         private = Path(name)
         verdict = None
         with (part / "stdout.log").open("wb") as out, (part / "stderr.log").open("wb") as err:
             environment = {**_inherited(), "WORKBENCH_RUN": str(part), "JUPYTER_RUNTIME_DIR": name}
             environment["IPYTHONDIR"] = str(private / "ipython")
-            environment["WORKBENCH_STORE"] = str(default_path())  # the notebook has another working folder
+            environment["WORKBENCH_STORE"] = str(default_path())  # absolute, since the notebook has another working folder
             orders = _write_orders(private, planned)
             process = STARTER.get()(Start(orders, out, err, part, environment))
         try:
@@ -242,7 +242,7 @@ def _write_orders(private: Path, planned: Plan) -> Path:
 
 
 def _end(process: Process, kernel: Path) -> None:
-    """End the child's process group and the kernel's, politely at first; a no-op for what has ended."""
+    """End the process groups of the child and of the kernel, with SIGTERM before SIGKILL; no effect on what has ended."""
     if process.poll() is None:
         end_below(process.pid)
         with suppress(ProcessLookupError):

@@ -1,7 +1,7 @@
 """The page of a sweep: one file that needs no server and no network.
 
-What was recorded, as dots over the runs and as a table; the figures of one run per group of models; what it was run
-with. Runs whose figures carry different badges never share an axis.
+It shows recorded metrics as dots over the runs and as a table, the figures of one run per set of models, and the sweep's
+settings. Runs whose figures carry different badges never share an axis.
 """
 
 import json
@@ -14,12 +14,12 @@ from workbench.atomic import read_json, write_atomically
 from workbench.runs.manifests import Figure, Manifest, figures_of, kept
 from workbench.runs.page import circumstances, render, shortened
 
-_ROW, _LEFT, _WIDE = 18, 230, 620  # of a chart, in pixels
+_ROW, _LEFT, _WIDE = 18, 230, 620  # row height, left margin and width of a chart, in pixels
 
 
 @dataclass(frozen=True)
 class _Done:
-    """A finished run as the page shows it: its place relative to the page, the parameters that vary, its manifest."""
+    """A finished run as the page shows it: its folder relative to the page, the parameters that vary, its manifest."""
 
     here: str
     varying: dict[str, Any]
@@ -29,12 +29,12 @@ class _Done:
 
     @property
     def label(self) -> str:
-        """The parameters that vary, in short."""
+        """The parameters that vary, in short form."""
         return ", ".join(map(_short, self.varying.values())) or "default"
 
     @property
     def badge(self) -> str:
-        """What its own measurements rest on."""
+        """The badge of the run's own measurements."""
         own = {figure.facts.badge for figure in self.figures if figure.facts} - {"PUBLISHED"}
         return " ".join(sorted(own)) or "PUBLISHED"
 
@@ -51,7 +51,7 @@ class _Dot:
 
 @dataclass(frozen=True)
 class _Chart:
-    """Dots over rows, one for each run."""
+    """Dots on rows, one row per run."""
 
     name: str
     badge: str
@@ -65,12 +65,12 @@ class _Chart:
 
     @property
     def height(self) -> int:
-        """In pixels."""
+        """Height in pixels."""
         return _ROW * len(self.dots) + 34
 
     @property
     def alt(self) -> str:
-        """What it shows, for those who do not see it."""
+        """The text alternative."""
         return f"{self.name} of {len(self.dots)} runs, from {self.low:.4g} to {self.high:.4g}"
 
 
@@ -118,13 +118,13 @@ def _is_shown(listed: dict[str, Any], runs: Sequence[_Done]) -> bool:
 
 
 def _problem(folder: Path, listed: dict[str, Any]) -> dict[str, Any]:
-    """A listed run that is not shown; where it is done and cannot be read, with the reason."""
+    """Return the entry of a run that is not shown; if it finished but cannot be read, with the reason."""
     is_done = listed["state"] in ("done", "there")
     return {**listed, "message": kept(folder / listed["folder"]).problem} if is_done else listed
 
 
 def _charts(runs: list[_Done]) -> list[_Chart]:
-    """A chart per metric and badge, metrics that are the same in all runs left to the table."""
+    """Return a chart per metric and badge; metrics that are equal in all runs appear only in the table."""
     charts = []
     for badge in sorted({run.badge for run in runs}):
         mine = [run for run in runs if run.badge == badge]
@@ -146,10 +146,10 @@ def _chart(name: str, values: Sequence[tuple[str, float]], badge: str, by: str) 
 
 
 def _table(runs: list[_Done]) -> tuple[list[str], list[tuple[_Done, list[str]]]]:
-    """The columns, and each run with its cells."""
+    """Return the column names, and each run with its cells."""
     recorded = dict.fromkeys(name for run in runs for name in run.metrics)
     differs = {name: len({str(run.metrics.get(name)) for run in runs}) > 1 for name in recorded}
-    names = sorted(recorded, key=differs.__getitem__, reverse=True)  # those that differ stand first
+    names = sorted(recorded, key=differs.__getitem__, reverse=True)  # metrics that differ come first
     varying = list(runs[0].varying) if runs else []
     rows = [
         (
@@ -166,7 +166,7 @@ def _table(runs: list[_Done]) -> tuple[list[str], list[tuple[_Done, list[str]]]]
 
 
 def _one_per_group(runs: list[_Done]) -> list[_Done]:
-    """The first run of each set of models."""
+    """Return the first run of each set of models."""
     first: dict[str, _Done] = {}
     for run in runs:
         first.setdefault(json.dumps(sorted(run.manifest.digests)), run)

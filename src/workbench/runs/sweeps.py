@@ -1,7 +1,7 @@
-"""Many runs of one notebook: read from a file, grouped by model, done side by side, taken up again where they stopped.
+"""Many runs of one notebook: read from a file, grouped by model, executed in parallel, and resumed where they stopped.
 
-A sweep's own folder is `root/sweeps/<name>/`: `sweep.json` (what became of each run), `runs.parquet` (a row per run:
-parameters and metrics) and `index.html`. The runs themselves are where single runs are, and the same.
+A sweep's own folder is `root/sweeps/<name>/`: `sweep.json` (how each run ended), `runs.parquet` (one row per run with
+parameters and metrics) and `index.html`. The runs themselves are stored like single runs, and shared with them.
 """
 
 import json
@@ -35,7 +35,7 @@ Values = Annotated[list[Any], Field(min_length=1)]
 
 
 class SweepFile(BaseModel):
-    """What a sweep's file may say.
+    """The content of a sweep's file.
 
     Every entry of `cases` is combined with every combination of `product`; `parameters` are the same for all runs.
     """
@@ -51,10 +51,10 @@ class SweepFile(BaseModel):
     limit: Annotated[float, Field(gt=0)] | None = None
 
     def combinations(self) -> Iterator[dict[str, Any]]:
-        """The parameters of each run, in order.
+        """Yield the parameters of each run, in order.
 
         Raises:
-            BadInput: a parameter that stands in two places.
+            BadInput: a parameter given in two places.
         """
         for case in self.cases:
             named = [*self.parameters, *case, *self.product]
@@ -70,7 +70,7 @@ class SweepFile(BaseModel):
 
 @dataclass
 class Progress:
-    """Where a sweep stands: its plans in order, which run, and how others ended."""
+    """The state of a sweep: its plans in order, the runs in progress, and how finished ones ended."""
 
     plans: list[Plan]
     endings: dict[str, Ending] = field(default_factory=dict)
@@ -78,24 +78,24 @@ class Progress:
 
     @property
     def failed(self) -> list[Ending]:
-        """Those that ended badly."""
+        """The runs that did not succeed."""
         return [ending for ending in self.endings.values() if ending.exit_code != 0]
 
     def state(self, run_id: str) -> str:
-        """One of "done", "there" (before this sweep), "failed", "runs", "waits"."""
+        """Return "done", "there" (existed before this sweep), "failed", "runs" or "waits"."""
         ending = self.endings.get(run_id)
         if ending is None:
             return "runs" if run_id in self.running else "waits"
         return "failed" if ending.exit_code else "there" if ending.reused else "done"
 
     def counts(self) -> dict[str, int]:
-        """How many runs are in each state."""
+        """Return the number of runs in each state."""
         return dict(Counter(self.state(plan.run_id) for plan in self.plans))
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep that ended: its folder, what became of each run, and how many are in each state of `Progress`."""
+    """A sweep that ended: its folder, how each run ended, and the number of runs in each state of `Progress`."""
 
     folder: Path
     endings: list[Ending]
@@ -104,15 +104,15 @@ class Sweep:
 
     @property
     def exit_code(self) -> int:
-        """The highest of its runs' exit codes; 0 if all are done."""
+        """The highest exit code of its runs; 0 if all succeeded."""
         return max((ending.exit_code for ending in self.endings), default=0)
 
 
 def read_sweep(path: Path | str) -> tuple[str, SweepFile]:
-    """Read a sweep's file, TOML or JSON; its name is the file's.
+    """Read a sweep's file, TOML or JSON; the sweep is named after the file.
 
     Raises:
-        BadInput: no such file, not TOML or JSON, an unknown key, or a value of another kind.
+        BadInput: no such file, not TOML or JSON, an unknown key, or a value of the wrong type.
     """
     path = Path(path)
     name = expect_file_name(path.stem, "the sweep")
@@ -138,7 +138,7 @@ def read_sweep(path: Path | str) -> tuple[str, SweepFile]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; a name that stands in it twice is refused, as TOML does."""
+    """Return a JSON object as a dict; as in TOML, a repeated key is an error."""
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
@@ -147,10 +147,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def plan_sweep(path: Path | str) -> tuple[str, SweepFile, list[Plan]]:
-    """Check every run of a sweep; runs of the same models stand together, equal runs once.
+    """Validate every run of a sweep; runs of the same models are adjacent, and equal runs appear once.
 
     Raises:
-        BadInput, UnknownName: the file, or a run in it, cannot be used; nothing has been started.
+        BadInput, UnknownName: the file, or a run in it, is invalid; nothing has been started.
     """
     name, file = read_sweep(path)
     notebook = find_notebook(file.notebook, beside=Path(path).absolute().parent)
@@ -168,21 +168,21 @@ def sweep(
     keep_going: bool = False,
     watch: Callable[[Progress], None] = lambda _: None,
 ) -> Sweep:
-    """Do the runs of a sweep that are not there yet.
+    """Execute the runs of a sweep that do not exist yet.
 
     Args:
         path: The sweep's file.
-        root: Where runs are kept.
-        workers: How many at a time; else what the file says; else one per GPU, or per core where there is none.
-        executor: Where runs go, instead of this machine; it is left open, and what runs there when interrupted goes on.
+        root: The folder of all runs.
+        workers: Runs at a time; by default the file's number, else one per GPU (or group of GPUs), else one per core.
+        executor: Executes the runs, instead of this machine. It is not shut down, and an interrupt does not stop its tasks.
         force: Run all again.
-        keep_going: Start the others even after a run has failed.
-        watch: Told where the sweep stands, some times a second.
+        keep_going: Start the remaining runs even after one has failed.
+        watch: Called with the state of the sweep several times a second.
 
     Raises:
         BadInput, UnknownName: before anything starts.
-        StoreFailed: the disk did not take what became of it.
-        KeyboardInterrupt: after the runs that worked have been ended; the same sweep again goes on from there.
+        StoreFailed: the sweep's files could not be written.
+        KeyboardInterrupt: after the runs in progress have been stopped; the same sweep, started again, resumes from there.
     """
     clock = monotonic()
     name, file, plans = plan_sweep(path)
@@ -238,7 +238,7 @@ def _carry_out(
 
 
 def _take_endings(pending: "dict[Future[Ending], str]", progress: Progress) -> None:
-    """Move those that are done from `pending` to the endings; what was cancelled waits for the next time."""
+    """Move finished tasks from `pending` to the endings; cancelled ones are left for the next time."""
     for future in [future for future in pending if future.done()]:
         name = pending.pop(future)
         if not future.cancelled():
@@ -251,7 +251,7 @@ def _slots(gpus_each: int) -> int:
 
 
 def _keep(done: Sweep, name: str, file: SweepFile, progress: Progress, root: Path) -> None:
-    """Write what became of the sweep: `sweep.json`, the table of its runs, the page."""
+    """Write `sweep.json`, the table of runs and the page."""
     runs = []
     for plan in progress.plans:
         ending = progress.endings.get(plan.run_id)

@@ -1,4 +1,4 @@
-"""A run that can be carried to another process or machine and done there: what any `concurrent.futures` executor takes."""
+"""A run as a picklable task, to be executed in another process or on another machine by any `concurrent.futures` executor."""
 
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from workbench.runs.supervise import run_plan
 
 @dataclass(frozen=True)
 class Ending:
-    """What became of a task: the contract's exit code, a sentence, seconds, and whether the run had been there before."""
+    """How a task ended: its exit code, a message, seconds, and whether the run existed before."""
 
     run_id: str
     exit_code: int
@@ -22,7 +22,7 @@ class Ending:
 
 
 def ending_of(run_id: str, future: "Future[Ending]") -> Ending:
-    """What a task's future holds; also where the task never began, or whatever its executor raised instead."""
+    """Return the result of a task's future, or an Ending for the exception it holds."""
     error = future.exception()
     if error is None:
         return future.result()
@@ -33,7 +33,7 @@ def ending_of(run_id: str, future: "Future[Ending]") -> Ending:
 
 @dataclass(frozen=True)
 class Task:
-    """A planned run and how to do it; calling it does it, and never raises what the run raised."""
+    """A planned run with its options; calling it executes the run, and returns errors of the run as an Ending."""
 
     plan: Plan
     root: Path
@@ -41,7 +41,7 @@ class Task:
     limit: float | None = None
 
     def __call__(self) -> Ending:
-        """Do the run; the same run going on in another process is waited for."""
+        """Execute the run, or wait for another process that is executing it."""
         name, clock = self.plan.run_id, monotonic()
         try:
             done = run_plan(self.plan, root=self.root, force=self.force, limit=self.limit, wait=True)

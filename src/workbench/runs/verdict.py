@@ -1,7 +1,7 @@
-"""What became of a run, judged from outside.
+"""The outcome of a run, judged from outside.
 
-A run counts as done when its process says so *and* every code cell has a count *and* no cell shows an error that it
-was not allowed (by the tag `raises-exception`): papermill's own marks are wrong after a killed kernel or `sys.exit(0)`.
+A run counts as done if its process says so, *and* every code cell has an execution count, *and* no cell shows an error that
+its tags do not allow (`raises-exception`): papermill's own marks are wrong after a killed kernel or `sys.exit(0)`.
 """
 
 import re
@@ -16,18 +16,18 @@ from workbench.runs.notebooks import Notebook, read_notebook, tags
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
-_SILENT = "CellExecutionError"  # papermill's word for a cell that failed and showed no exception
+_SILENT = "CellExecutionError"  # papermill's name for a failure without an error output
 
 
 class TimeLimit(WorkbenchError):
-    """A run that took longer than its limit."""
+    """A run exceeded its time limit."""
 
     exit_code = 124
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run: `error` holds type, message and, where a cell raised, its number, source and traceback.
+    """The outcome of a run: `error` holds type, message and, if a cell raised, its number, source and traceback.
 
     `allowed_errors` are those of cells tagged `raises-exception`.
     """
@@ -39,7 +39,7 @@ class Outcome:
 
 
 def judge(code: int, seen: Mapping[str, Any], executed: Path) -> Outcome:
-    """Decide from the process's end, its own word and the executed notebook, in this order of doubt."""
+    """Return the outcome of a run from its process's exit code, what the process reported, and the executed notebook."""
     message = seen.get("message", f"the run's own process ended with code {code}; its stderr.log says why")
     if code < 0:
         return _died(f"the run's process was ended by signal {-code}")
@@ -47,7 +47,7 @@ def judge(code: int, seen: Mapping[str, Any], executed: Path) -> Outcome:
         return _died(f"the kernel died, perhaps of too little memory, or never answered ({message})")
     if seen.get("seen") == "disk":
         return Outcome("failed", 7, {"type": "StoreFailed", "message": message})
-    if "seen" not in seen or not executed.exists():  # it broke down itself; its notebook may be half a file
+    if "seen" not in seen or not executed.exists():  # the process itself failed; its notebook may be incomplete
         return Outcome("failed", 1, {"type": "NotebookFailed", "message": message})
     notebook = read_notebook(executed)
     cells = notebook.code
@@ -67,10 +67,10 @@ def judge(code: int, seen: Mapping[str, Any], executed: Path) -> Outcome:
 
 
 def failure_in(notebook: Notebook) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """The first cell that failed and was not allowed to, with its error output; None if there is none.
+    """Return the first cell that failed without being allowed to, with its error output; None if there is none.
 
-    What fails without one (an unknown magic, an exception that a handler of the notebook's own took) said why in its
-    streams.
+    Some failures have no error output (an unknown magic, an exception caught by the notebook's own handler); their message is
+    in the cell's streams.
     """
     for cell, output in _errors(notebook):
         if "raises-exception" not in tags(cell) or output["ename"] == "SystemExit":
@@ -118,13 +118,13 @@ def _raised(cell: Mapping[str, Any], output: Mapping[str, Any]) -> Outcome:
 
 
 def _class_of(name: str) -> type[WorkbenchError]:
-    """The workbench error a cell raised, so that its exit code survives; NotebookFailed for any other exception."""
+    """Return the workbench error of this name, so that its exit code is kept; NotebookFailed for any other exception."""
     found = getattr(errors, name, None)
     return found if isinstance(found, type) and issubclass(found, WorkbenchError) else NotebookFailed
 
 
 def error_of(notebook: str, outcome: Outcome, kept: Path) -> WorkbenchError:
-    """The exception for a run that did not succeed, with the cell, the traceback's end and the folder kept."""
+    """Return the exception for an unsuccessful run, with the cell, the end of the traceback and the folder of the run."""
     facts = outcome.error or {}
     by_code = {kind.exit_code: kind for kind in (Incomplete, StoreFailed, TimeLimit, KernelDied)}
     kind = by_code.get(outcome.exit_code) or _class_of(facts["type"])

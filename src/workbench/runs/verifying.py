@@ -1,7 +1,7 @@
-"""Run again what has expected values, compare, and say how it differs; or accept what a run gave as what is expected.
+"""Repeat runs that have expected values and report the differences; or accept a run's results as expected values.
 
-Expected values are committed as `data/expected/<notebook>/<case>.json`. Verifying starts from an empty store, so that
-answers are computed and not looked up.
+Expected values are committed as `data/expected/<notebook>/<case>.json`. Verification starts from an empty store, so that
+answers are computed, not looked up.
 """
 
 import json
@@ -35,7 +35,7 @@ from workbench.runs.task import Ending, Task, ending_of
 
 @dataclass(frozen=True)
 class Case:
-    """Expected values under a name, and where the notebook is."""
+    """Expected values under a name, and the path of the notebook."""
 
     name: str
     notebook: Path
@@ -44,7 +44,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a case came out: how its run ended, what differs (worst first), and how the environment differs."""
+    """The result of verifying a case: how its run ended, what differs (largest first), and how the environment differs."""
 
     case: str
     ending: Ending
@@ -53,23 +53,23 @@ class Verdict:
 
     @property
     def is_as_expected(self) -> bool:
-        """Whether it ran and nothing differs."""
+        """Whether the run succeeded and nothing differs."""
         return self.ending.exit_code == 0 and not self.differences
 
 
 def find_cases(what: str | None = None, folder: Path | None = None) -> list[Case]:
-    """The cases to verify.
+    """Find the cases to verify.
 
     Args:
         what: A run's folder, an expected file, `<notebook>` or `<notebook>/<case>`; None for all.
-        folder: Where expected values are, if not in the package's data.
+        folder: The folder of expected values, if not that of the package's data.
 
     Raises:
-        BadInput: there are none by that name, or a file that holds none.
+        BadInput: no case has that name, a file holds no expected values, or the run did not succeed.
     """
     folder = folder or data_path("expected")
     path = expanded(what or "")
-    if what and os.path.exists(path / "run.json"):  # no error for a long name
+    if what and os.path.exists(path / "run.json"):  # os.path.exists does not raise for a long name
         manifest = read_manifest(path)
         if not (path / MARK).exists():
             raise BadInput(f"the run in {path} did not succeed; there is nothing to compare with")
@@ -118,14 +118,14 @@ def verify(
     other_hardware: bool = False,
     keep: Path | None = None,
 ) -> list[Verdict]:
-    """Run the cases again, from an empty store, and compare.
+    """Repeat the runs of the cases, from an empty store, and compare.
 
     Args:
         cases: From `find_cases`.
-        workers: How many at a time.
-        limit: Seconds for each.
-        other_hardware: Judge by the stored intervals; so is a case whose device was of another kind than this one's.
-        keep: Where the new runs are kept; None keeps them, in a temporary folder, only if one of them failed.
+        workers: Runs at a time.
+        limit: Time limit of each run in seconds.
+        other_hardware: Judge by the stored intervals, as is done for a case recorded on another kind of device than this one.
+        keep: Where the new runs are stored; None stores them in a temporary folder, deleted unless a run failed.
     """
     plans = [plan(case.notebook, case.expected["parameters"]) for case in cases]
     with TemporaryDirectory(prefix="workbench-verify-") as temporary:
@@ -156,19 +156,19 @@ def _judged(case: Case, planned: Plan, ending: Ending, root: Path, other_hardwar
 def accept(
     run: Path | str, case: str | None = None, folder: Path | None = None
 ) -> tuple[Path, list[Difference] | None]:
-    """Write what a run gave as what is expected.
+    """Write a run's results as expected values.
 
     Args:
         run: The folder of a finished run.
-        case: A name for it; "default" for default parameters, else the run's slug.
-        folder: Where expected values are, if not in the package's data.
+        case: A name for it; by default "default" for default parameters, else the run's slug.
+        folder: The folder of expected values, if not that of the package's data.
 
     Returns:
-        The file, and how the run differed from what it held before; None where there was no file.
+        The file, and the differences from the values it held before; None if it is new.
 
     Raises:
-        BadInput: no finished run, or one whose parameters name files of this machine, or a damaged file in its place.
-        StoreFailed: the disk did not take it.
+        BadInput: the run is not finished, a parameter is a path on this machine, or the existing file is damaged.
+        StoreFailed: the file could not be written.
     """
     run = expanded(run)
     if not os.path.exists(run / MARK):
@@ -186,7 +186,7 @@ def accept(
 
 
 def _text(content: dict[str, Any], depth: int = 2) -> str:
-    """JSON with a line per entry down to `depth`, and what is deeper on its line, so that a change is a small diff."""
+    """Return JSON with one line per entry down to `depth` and one line for deeper values, so that a change makes a small diff."""
 
     def lines(value: Any, level: int) -> str:
         if not isinstance(value, dict) or not value or level > depth:
