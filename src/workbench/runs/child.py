@@ -71,7 +71,7 @@ def execute(orders: dict[str, Any], waiting: WaitingKernel | None = None) -> dic
             cwd=orders["cwd"],
         )
     except PapermillExecutionError as error:
-        if failure_in(read_notebook(Path("notebook.ipynb"))) is None:  # papermill ignores the tag raises-exception
+        if failure_in(read_notebook(Path("notebook.ipynb"))) is None:  # papermill raises for allowed errors too
             _drop_error_markers(Path("notebook.ipynb"))
             return {"seen": "end"}
         return {"seen": "error", "message": f"{error.ename}: {error.evalue}"}
@@ -89,7 +89,7 @@ def _drop_error_markers(path: Path) -> None:
 @cache
 def _exporter() -> Any:
     """Return the HTML exporter; its compiled templates are reused within a process and in processes forked from it."""
-    nbconvert = import_module("nbconvert")  # takes half a second; imported late so that the kernel need not wait
+    nbconvert = import_module("nbconvert")  # half a second, during which no kernel waits
     found = nbconvert.HTMLExporter(template_name="basic", sanitize_html=True)
     found.register_filter("clean_html", import_module("workbench.runs.sanitised").clean)
     return found

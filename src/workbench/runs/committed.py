@@ -108,7 +108,7 @@ def _clean_outputs(
             "data", {}
         ):
             continue
-        if clean and output.get("name") == clean[-1].get("name") == "stdout":  # where the stream was split is arbitrary
+        if clean and output.get("name") == clean[-1].get("name") == "stdout":  # streams are split arbitrarily
             clean[-1]["text"] = "".join([*clean[-1]["text"], *output["text"]]).splitlines(keepends=True)
         else:
             clean.append(output)

@@ -57,7 +57,7 @@ def claimed(place: Path, run_id: str, *, wait: bool = False) -> Iterator[Path]:
                 f"the run {run_id} is going on in another process; wait for it or end it"
             ) from None
         part, old = place / f".{run_id}.part", place / f".{run_id}.old"
-        if old.exists() and not (place / run_id / MARK).exists():  # a process died between the two renames of `publish`
+        if old.exists() and not (place / run_id / MARK).exists():  # died between the steps of `publish`
             shutil.rmtree(place / run_id, ignore_errors=True)
             old.rename(place / run_id)
         if part.exists():

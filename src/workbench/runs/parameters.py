@@ -176,7 +176,7 @@ def _kind_of(value: Any) -> Any:
 
 
 def _read(name: str, text: str, kind: Any) -> Any:
-    """Convert a text of the command line to a value; text that cannot be converted is returned as it is, for `check` to reject."""
+    """Convert a text of the command line to a value; what cannot be converted is returned unchanged, for `check` to reject."""
     options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     if str in options and not (NoneType in options and text.lower() == "none"):
         return text

@@ -199,14 +199,14 @@ def _run_in(part: Path, final: Path, planned: Plan, limit: float | None) -> Run:
 
 def _supervise(part: Path, planned: Plan, limit: float | None) -> tuple[Outcome, dict[str, Any]]:
     """Start the child, wait for it, kill everything it left behind, and judge; also return what the child observed."""
-    short = "/tmp" if Path("/tmp").is_dir() else None  # the length of a socket's path is limited to about 100 characters
+    short = "/tmp" if Path("/tmp").is_dir() else None  # a socket's path is limited to about 100 characters
     with tempfile.TemporaryDirectory(prefix="wb-", dir=short, ignore_cleanup_errors=True) as name:
         private = Path(name)
         verdict = None
         with (part / "stdout.log").open("wb") as out, (part / "stderr.log").open("wb") as err:
             environment = {**_inherited(), "WORKBENCH_RUN": str(part), "JUPYTER_RUNTIME_DIR": name}
             environment["IPYTHONDIR"] = str(private / "ipython")
-            environment["WORKBENCH_STORE"] = str(default_path())  # absolute, since the notebook has another working folder
+            environment["WORKBENCH_STORE"] = str(default_path())  # absolute: the notebook runs elsewhere
             orders = _write_orders(private, planned)
             process = STARTER.get()(Start(orders, out, err, part, environment))
         try:

@@ -47,7 +47,7 @@ def judge(code: int, seen: Mapping[str, Any], executed: Path) -> Outcome:
         return _died(f"the kernel died, perhaps of too little memory, or never answered ({message})")
     if seen.get("seen") == "disk":
         return Outcome("failed", 7, {"type": "StoreFailed", "message": message})
-    if "seen" not in seen or not executed.exists():  # the process itself failed; its notebook may be incomplete
+    if "seen" not in seen or not executed.exists():  # the process failed; its notebook may be cut off
         return Outcome("failed", 1, {"type": "NotebookFailed", "message": message})
     notebook = read_notebook(executed)
     cells = notebook.code
