@@ -1,4 +1,4 @@
-"""Pictures of tidy tables, in one style, each saying what it rests on. No arithmetic."""
+"""Figures of tidy tables in one style, each with a badge that states what it rests on. No arithmetic."""
 
 from workbench.figures.charts import curves, heatmap, intervals
 from workbench.figures.showing import BADGES, Badge, badge_for, save, show

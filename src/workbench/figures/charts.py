@@ -1,6 +1,6 @@
-"""Three charts of tidy tables. Nothing is computed here: intervals, means and differences come in as columns.
+"""Three charts of tidy tables. Nothing is computed here: intervals, means and differences are columns of the table.
 
-Figures are made without pyplot: no back end to choose, no global state.
+Figures are made without pyplot, so there is no back end to choose and no global state.
 """
 
 import math
@@ -62,7 +62,7 @@ def intervals(
             label = None if name is None else str(name)
             axes.plot(rows[x], places, marker, color=colour, markersize=5.5, label=label)
             if isinstance(reference, str):
-                shown = reference_label if position == len(groups) - 1 else None  # the legend ends with it
+                shown = reference_label if position == len(groups) - 1 else None  # last in the legend
                 axes.plot(
                     rows[reference], places, "|", color=INK, markersize=9, markeredgewidth=1.6, label=shown
                 )
@@ -90,7 +90,7 @@ def heatmap(
 ) -> Figure:
     """Draw a tidy table as a grid of coloured, numbered cells, rows and columns in the table's order.
 
-    Cells that the table does not have stay empty. Colours run from `low` to `high`, by default the table's own.
+    Cells missing from the table stay empty. Colours run from `low` to `high`, by default the table's own range.
 
     Raises:
         BadInput: a column is missing, the table is empty, or a cell has two values.
@@ -145,8 +145,8 @@ def curves(
 ) -> Figure:
     """Draw one curve per group over `x` (numbers, or labels in the table's order), with its band if given.
 
-    With `variant`, each group has one curve per value of that column, in the group's colour: the first value is drawn
-    whole with its band, the others in dashes without.
+    With `variant`, each group has one curve per value of that column, in the group's colour: the first value is a solid line
+    with its band, the others are dashed without bands.
 
     Raises:
         BadInput: a column is missing, the table is empty, or only one end of the band is given.
@@ -186,7 +186,7 @@ def curves(
 def _curve_parts(
     table: pd.DataFrame, group: str | None, variant: str | None
 ) -> Iterator[tuple[str | None, pd.DataFrame, int, int]]:
-    """Label, rows, number of the group and number of the variant of every curve."""
+    """Yield label, rows, number of the group and number of the variant of every curve."""
     for number, name in enumerate(_order(table[group]) if group else [None]):
         rows = table if group is None else table[table[group] == name]
         for kind, value in enumerate(_order(table[variant]) if variant else [None]):
@@ -204,7 +204,7 @@ def _canvas(title: str, *, height: float, width: float = 7.2) -> tuple[Figure, A
 
 
 def _finish(figure: Figure, axes: Axes, xlabel: str, ylabel: str = "") -> None:
-    """Name the axes and put the legend below, on a canvas that grows with it."""
+    """Label the axes and put the legend below, on a canvas that grows with it."""
     axes.set_xlabel(xlabel)
     axes.set_ylabel(wrap(ylabel, int(figure.get_figheight() * 9)))
     handles, labels = axes.get_legend_handles_labels()

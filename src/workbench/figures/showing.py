@@ -1,4 +1,4 @@
-"""A figure is shown with its badge and kept with the table behind it, so what a reader sees can be read as numbers."""
+"""Figures shown with their badge and stored with the table behind them, so that readers can check the numbers."""
 
 import base64
 import io
@@ -25,7 +25,7 @@ BADGES = {"PUBLISHED": "#1f4e8c", "MEASURED": "#0b6b50", "SYNTHETIC": "#a8430b"}
 
 
 def badge_for(*models: Model) -> Badge:
-    """Say what results of these models rest on: SYNTHETIC for checkpoints of an artificial world, else MEASURED.
+    """Return the badge of results of these models: SYNTHETIC for checkpoints of an artificial world, else MEASURED.
 
     Raises:
         BadInput: models of both kinds, which never share a figure.
@@ -34,22 +34,22 @@ def badge_for(*models: Model) -> Badge:
 
 
 def show(figure: Figure, table: pd.DataFrame, *, name: str, badge: Badge, alt: str, note: str = "") -> None:
-    """Put the badge on the figure, display it and, inside a run, keep it with the table behind it.
+    """Put the badge on the figure, display it and, inside a run, store it with the table behind it.
 
     Writes `figures/<name>.png`, `.csv` (the table) and `.json` (title, badge, note, text alternative) in the run's
-    folder. Any matplotlib figure will do, not only those made here. The same figure gives the same bytes.
+    folder. Any matplotlib figure is accepted, not only those made here. The same figure gives the same bytes.
 
     Args:
         figure: The picture.
         table: What was plotted.
         name: File name: lower-case letters, digits and hyphens or underscores.
         badge: PUBLISHED (recomputed from the authors' scores), MEASURED (this checkpoint), SYNTHETIC (an artificial world).
-        alt: What the picture says, in a sentence, for those who cannot see it.
+        alt: One sentence that describes the picture for those who cannot see it.
         note: A line below the picture: checkpoint, number of items, kind of interval.
 
     Raises:
-        BadInput: another badge, a name that is no file name, or no text alternative.
-        StoreFailed: the disk did not take it.
+        BadInput: an unknown badge, an invalid name, or no text alternative.
+        StoreFailed: a file could not be written.
     """
     if badge not in BADGES:
         raise BadInput(
@@ -71,7 +71,7 @@ def show(figure: Figure, table: pd.DataFrame, *, name: str, badge: Badge, alt: s
         "rows": len(table),
     }
     png = _render(figure, badge, note, alt)
-    width = round(int.from_bytes(png[16:20], "big") * 100 / DPI)  # pixels are the IHDR chunk's first number
+    width = round(int.from_bytes(png[16:20], "big") * 100 / DPI)  # IHDR begins with the width in pixels
     folder = run_folder()
     if folder is not None:
         told = json.dumps({**facts, "width": width}, indent=1, ensure_ascii=False)
@@ -86,7 +86,7 @@ def save(figure: Figure, folder: Path, *, name: str, badge: Badge, alt: str, not
     """Write a figure with its badge as `<name>.png` and as vector `<name>.pdf`; the same figure gives the same bytes.
 
     Raises:
-        StoreFailed: the disk did not take it.
+        StoreFailed: a file could not be written.
     """
     return _write(folder, name, {kind: _render(figure, badge, note, alt, kind) for kind in ("png", "pdf")})
 
@@ -105,11 +105,11 @@ def _write(folder: Path, name: str, files: Mapping[str, bytes]) -> list[Path]:
 
 
 def _render(figure: Figure, badge: Badge, note: str, alt: str, kind: str = "png") -> bytes:
-    """A file's bytes; badge and note stand outside the canvas, so they cover nothing."""
+    """Return the file's bytes; badge and note are placed outside the canvas, so they cover nothing."""
     height = figure.get_figheight()
     with style():
         if (engine := figure.get_layout_engine()) is not None:
-            engine.execute(figure)  # then hold still, or a legend below slips when the canvas grows
+            engine.execute(figure)  # then fixed, or a legend below moves when the canvas grows
         figure.set_layout_engine("none")
         for legend in (each for each in figure.legends if each.get_bbox_to_anchor() is figure.bbox):
             legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)
@@ -136,7 +136,7 @@ def _render(figure: Figure, badge: Badge, note: str, alt: str, kind: str = "png"
             else {}
         )
         quick: dict[str, Any] = {"pil_kwargs": {"compress_level": 1}} if kind == "png" else {}
-        around = figure.get_tightbbox().padded(0.08)  # "tight" would lay everything out once more
+        around = figure.get_tightbbox().padded(0.08)  # "tight" would repeat the layout
         figure.savefig(buffer, format=kind, dpi=DPI, bbox_inches=around, metadata=tags, **quick)
         for mark in marks:  # so that showing a figure twice draws one badge
             mark.remove()
@@ -144,9 +144,9 @@ def _render(figure: Figure, badge: Badge, note: str, alt: str, kind: str = "png"
 
 
 def _opaque(png: io.BytesIO, told: str) -> bytes:
-    """A PNG without matplotlib's alpha channel, which is white paper everywhere, and takes an eighth of the file."""
+    """Return the PNG without its alpha channel, which is opaque everywhere; the file is an eighth of the size."""
     tags, smaller = PngInfo(), io.BytesIO()
     tags.add_text("Description", told) if told.isascii() else tags.add_itxt("Description", told)
-    # level 9 would take three times as long for 3 %
+    # level 9 takes three times as long and saves 3 %
     Image.open(png).convert("RGB").save(smaller, "PNG", pnginfo=tags, compress_level=7)
     return smaller.getvalue()

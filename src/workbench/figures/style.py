@@ -1,4 +1,4 @@
-"""The one look of our figures, used as a context so that nobody else's settings change.
+"""The style of our figures, as a context, so that other matplotlib settings are not changed.
 
 Colours are Okabe and Ito's (2008, jfly.uni-koeln.de/color); every group also has its own marker and dashes.
 """
@@ -16,7 +16,7 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), "-.", (0, (6, 2, 1, 
 INK, GREY = "#222222", "#6b6b6b"
 DPI = 160
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the same picture on every machine
+    "font.family": "DejaVu Sans",  # ships with matplotlib: same picture everywhere
     "font.size": 9.5,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -46,7 +46,7 @@ STYLE: dict[Any, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw and save in our look, whatever the user's own settings are."""
+    """Draw and save in our style, whatever the user's settings."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
@@ -54,5 +54,5 @@ def style() -> Iterator[None]:
 
 
 def wrap(text: str, width: int) -> str:
-    """Break a text into lines of at most `width` characters, never inside a word."""
+    """Break a text into lines of at most `width` characters, without splitting words."""
     return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)) or text

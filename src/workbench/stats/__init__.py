@@ -1,7 +1,7 @@
-"""Intervals, paired tests and nulls for accuracies: small functions on arrays, each with its assumption.
+"""Intervals, paired tests and null distributions for accuracies: small functions on arrays, each stating its assumptions.
 
-An item is one question. The same question asked in several languages or wordings is several outcomes of one
-cluster: resampling clusters, not outcomes, is what keeps intervals honest.
+An item is one question. The same question asked in several languages or wordings yields several outcomes of one
+cluster; intervals are valid only if clusters, not outcomes, are resampled.
 """
 
 from workbench.stats.differences import equivalence, paired_difference

@@ -1,4 +1,4 @@
-"""What the functions of this room are given, checked once: arrays of outcomes, and clusters of them."""
+"""Validation of arguments: arrays of outcomes, and their clusters."""
 
 from collections.abc import Hashable, Sequence
 
@@ -11,7 +11,7 @@ Floats = NDArray[np.float64]
 
 
 def as_finite(values: ArrayLike) -> Floats:
-    """One finite number per item, shape (N,)."""
+    """Return finite numbers, one per item, shape (N,)."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not np.isfinite(array).all():
         raise BadInput(
@@ -21,7 +21,7 @@ def as_finite(values: ArrayLike) -> Floats:
 
 
 def as_outcomes(values: ArrayLike) -> Floats:
-    """Right or wrong (1 or 0) per item, shape (N,)."""
+    """Return outcomes (1 right, 0 wrong), one per item, shape (N,)."""
     array = as_finite(values)
     if not np.isin(array, (0, 1)).all():
         raise BadInput("got outcomes other than right and wrong (1 and 0)")
@@ -31,7 +31,7 @@ def as_outcomes(values: ArrayLike) -> Floats:
 def as_table(
     outcomes: ArrayLike, wanted: str = "items x templates, two templates or more", rows: int = 1
 ) -> Floats:
-    """Numbers without gaps, at least `rows` x 2; `wanted` says so in the words of the caller."""
+    """Return a table of finite numbers with at least `rows` rows and 2 columns; `wanted` describes it in the error message."""
     array = np.asarray(outcomes, dtype=np.float64)
     if array.ndim != 2 or array.shape[0] < rows or array.shape[1] < 2 or not np.isfinite(array).all():
         raise BadInput(f"got outcomes of shape {array.shape}; give {wanted}, no gaps")
@@ -39,7 +39,7 @@ def as_table(
 
 
 def per_cluster(values: Floats, clusters: Sequence[Hashable] | ArrayLike) -> tuple[Floats, Floats]:
-    """Sum of the values and number of them in each cluster, both of shape (K,)."""
+    """Return the sum and the number of values in each cluster, both of shape (K,)."""
     labels = np.asarray(clusters)
     if labels.shape != values.shape:
         raise BadInput(f"got {values.size} values and {labels.size} cluster labels; give one label per value")
@@ -49,7 +49,7 @@ def per_cluster(values: Floats, clusters: Sequence[Hashable] | ArrayLike) -> tup
 
 
 def paired(first: ArrayLike, second: ArrayLike) -> Floats:
-    """Second minus first on the same items, shape (N,)."""
+    """Return second minus first on the same items, shape (N,)."""
     before, after = as_finite(first), as_finite(second)
     if before.shape != after.shape:
         raise BadInput(f"got {before.size} and {after.size} outcomes; pair the items first")

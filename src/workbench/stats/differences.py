@@ -1,9 +1,9 @@
-"""The difference of two means on the same items, and whether it is as good as none, over clusters.
+"""The difference of two means on the same items, and a test of equivalence, both over clusters.
 
-The trap is rare disagreement: where few clusters disagree, or none, the variance seen among them is too small. Outcomes
-between 0 and 1 whose means differ by δ must disagree, and if clusters stand or fall as a whole, they do so in a share |δ|
-of them: with k clusters of equal size the mean then has the variance |δ| (1 - |δ|) / k. No variance is taken to be less.
-Clusters of unequal size count as fewer, k = (Σ nᵢ)² / Σ nᵢ² (Kish 1965).
+Rare disagreement is the difficulty: if few clusters disagree, or none, the variance observed among them is too small.
+Outcomes between 0 and 1 whose means differ by δ must disagree, and if clusters change as a whole, they do so in a share
+|δ| of the clusters: with k clusters of equal size the mean then has the variance |δ| (1 - |δ|) / k. No smaller variance is
+assumed. Clusters of unequal size count as fewer, k = (Σ nᵢ)² / Σ nᵢ² (Kish 1965).
 """
 
 from collections.abc import Hashable, Sequence
@@ -17,13 +17,13 @@ from workbench.errors import BadInput
 from workbench.stats.arrays import paired, per_cluster
 from workbench.stats.intervals import LEVEL, Interval
 
-_NONE = 1e-18  # a variance below this, in units of the reach squared, is rounding
+_NONE = 1e-18  # a smaller variance, in units of the squared reach, is rounding error
 
 
 @dataclass(frozen=True)
 class _Clusters:
-    """What clusters say: the mean difference, its variance as seen among them, how many equal clusters they are worth, and
-    the largest difference of an item.
+    """The mean difference, its variance estimated over clusters, the effective number of equal clusters, and the largest
+    difference of an item.
     """
 
     mean: float
@@ -44,16 +44,16 @@ def paired_difference(
     reach: float | None = 1.0,
     level: float = LEVEL,
 ) -> Interval:
-    """Give mean(second - first) on the same N items, with an interval that keeps its width where hardly any item differs.
+    """Return mean(second - first) on the same N items, with an interval that keeps its width where hardly any item differs.
 
-    It is the wider, at either end, of the t interval over clusters and of Wilson's for a difference that takes whole
-    clusters. By simulation it covers the truth in at least 93 % of cases with 8 to 200 clusters, however strongly their
-    items hang together; in more than 95 % where they hardly do, since it cannot know that of clusters it has not seen.
+    At either end it is the wider of the t interval over clusters and of Wilson's interval for a difference that affects whole
+    clusters. In simulations it covers the truth in at least 93 % of cases with 8 to 200 clusters, however strongly their
+    items are correlated; in more than 95 % if they hardly are, since it cannot exclude correlation in clusters not observed.
 
     Args:
         clusters: N labels; outcomes of one question share one.
-        reach: how far the outcomes of an item can lie apart: 1 for right and wrong, or shares of right ones. None for
-            numbers without such a bound: they get the t interval, unless all clusters agree.
+        reach: The largest possible difference between the outcomes of an item: 1 for right and wrong, or shares of right
+            answers. None for unbounded numbers: they get the t interval, unless all clusters agree.
 
     Raises:
         BadInput: fewer than two clusters, arrays of different lengths, values that are not finite, or a difference
@@ -75,15 +75,15 @@ def paired_difference(
 def equivalence(
     first: ArrayLike, second: ArrayLike, clusters: Sequence[Hashable] | ArrayLike, *, margin: float
 ) -> float:
-    """Give the p-value of "mean(second - first) is ±margin or more": two one-sided t tests over clusters (TOST).
+    """Return the p-value of "mean(second - first) is ±margin or more": two one-sided t tests over clusters (TOST).
 
-    A small p-value says "as good as equal"; a large one does not say "different". It errs in at most 6 % of cases at its
-    margin, by simulation with 8 to 200 clusters, whether their items hang together or not. The price: it takes 73 clusters
-    for a margin of 0.05, and 36 for 0.1, to come below 0.05 even where no outcome differs, however many items they have.
+    A small p-value means "practically equal"; a large one does not mean "different". The error rate at the margin is at most
+    6 % in simulations with 8 to 200 clusters, whether or not their items are correlated. The price: it takes 73 clusters
+    for a margin of 0.05, and 36 for 0.1, to come below 0.05 even if no outcome differs, however many items they have.
 
     Args:
-        first: outcomes between 0 and 1, like `second`.
-        margin: the largest difference that would not matter, a fraction above 0.
+        first: Outcomes between 0 and 1, like `second`.
+        margin: The largest negligible difference, a fraction above 0.
 
     Raises:
         BadInput: fewer than two clusters, outcomes or a margin that are not between 0 and 1.
@@ -119,7 +119,7 @@ def _clusters(
 
 
 def _score_ends(found: _Clusters, quantile: float, reach: float) -> list[float]:
-    """The differences δ at which (mean - δ)² = quantile² (reach |δ| - δ²) / (k - 1): on the side of the mean, and beyond 0."""
+    """Return the differences δ with (mean - δ)² = quantile² (reach |δ| - δ²) / (k - 1): on the side of the mean, and beyond 0."""
     ends, scale = [], quantile**2 / (found.worth - 1)
     for sign in (1, -1):
         middle = 2 * sign * found.mean + scale * reach

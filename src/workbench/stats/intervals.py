@@ -10,14 +10,14 @@ from scipy import stats as distributions
 from workbench.errors import BadInput
 from workbench.stats.arrays import Floats, as_finite, per_cluster
 
-LEVEL = 0.95  # of all intervals, unless several are to hold together
-UPPER = 0.975  # where such an interval ends above, and 1 - UPPER below
+LEVEL = 0.95  # of all intervals, unless several have a joint level
+UPPER = 0.975  # the upper quantile of such an interval; the lower is 1 - UPPER
 _CHUNK = 500  # bootstrap draws at a time, so that 10,000 clusters fit in memory
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with the ends of its 95 % interval, in the units of what was given."""
+    """An estimate with the ends of its 95 % interval, in the units of the input."""
 
     estimate: float
     low: float
@@ -25,9 +25,9 @@ class Interval:
 
 
 def wilson(successes: int, n: int) -> Interval:
-    """Give Wilson's score interval for a proportion of n independent items.
+    """Return Wilson's score interval for a proportion of n independent items.
 
-    It stays inside [0, 1] and keeps its width at 0 and n successes, where the normal interval shrinks to nothing.
+    It stays inside [0, 1] and keeps its width at 0 and n successes, where the normal interval has none.
 
     Raises:
         BadInput: no items, or a number of successes outside 0 … n.
@@ -50,15 +50,15 @@ def bootstrap(
     seed: int = 0,
     level: float = LEVEL,
 ) -> Interval:
-    """Give the mean of `values`, shape (N,), with a percentile interval from resampling whole clusters.
+    """Return the mean of `values`, shape (N,), with a percentile interval from resampling whole clusters.
 
-    The tail level is widened as for a t distribution, which takes away most of the percentile interval's
-    narrowness with few clusters. If all clusters agree the width is nothing: that is a limit of resampling, not
-    certainty (`mean_interval` takes `wilson` there).
+    The tail level is widened as for a t distribution, which largely corrects the narrowness of percentile intervals with
+    few clusters. If all clusters agree the width is zero: that is a limit of resampling, not certainty
+    (`mean_interval` uses `wilson` there).
 
     Args:
         clusters: N labels; outcomes of one question share one.
-        level: what share of such intervals holds the truth, where several are to hold together.
+        level: The coverage of each interval; raise it if several are to have a joint level.
 
     Raises:
         BadInput: fewer than two clusters, unequal lengths, or values that are not finite.
@@ -77,9 +77,9 @@ def bootstrap_ratio(
     seed: int = 0,
     level: float = LEVEL,
 ) -> Interval:
-    """Give mean(above) / mean(below), both of shape (N,), with the interval of `bootstrap`: clusters are drawn with both.
+    """Return mean(above) / mean(below), both of shape (N,), with the interval of `bootstrap`; both share the drawn clusters.
 
-    It says something only where the lower mean is clearly not 0.
+    It is informative only if the lower mean is clearly not 0.
 
     Raises:
         BadInput: as `bootstrap`.
@@ -96,15 +96,15 @@ def bootstrap_ratio(
             for done in range(0, draws, _CHUNK)
         ]
     )
-    low, high = np.quantile(means[~np.isnan(means)], _tails(k, level))  # 0 / 0 says nothing
+    low, high = np.quantile(means[~np.isnan(means)], _tails(k, level))  # 0 / 0 carries no information
     return Interval(float(numerators.sum() / denominators.sum()), float(low), float(high))
 
 
 def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | ArrayLike) -> Interval:
-    """Give the mean of `values`, from resampled clusters; of right and wrong items Wilson's interval where that is better.
+    """Return the mean of `values` with an interval by `bootstrap`, or by `wilson` for right and wrong items where that is better.
 
-    It is where each item stands alone, or there is one cluster; and where all clusters agree, since resampling takes that
-    for certainty: then each cluster counts as one item.
+    Wilson's interval is better if each item is its own cluster or there is only one cluster. It is also used if all clusters
+    agree, since the bootstrap then has zero width; each cluster then counts as one item.
     """
     array = as_finite(values)
     k = len(per_cluster(array, clusters)[0])
@@ -117,7 +117,7 @@ def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | ArrayLike) -
 
 
 def _tails(k: int, level: float = LEVEL) -> tuple[float, float]:
-    """The percentiles to take with k clusters: those of a t distribution, where few clusters know less."""
+    """Return the percentiles to take with k clusters: those of a t distribution, wider for few clusters."""
     tail = float(distributions.norm.cdf(np.sqrt(k / (k - 1)) * distributions.t.ppf((1 - level) / 2, k - 1)))
     return tail, 1 - tail
 
@@ -125,5 +125,5 @@ def _tails(k: int, level: float = LEVEL) -> tuple[float, float]:
 def _resampled_ratios(tops: Floats, bottoms: Floats, generator: np.random.Generator, draws: int) -> Floats:
     k = len(tops)
     weights = generator.multinomial(k, np.full(k, 1 / k), size=draws)
-    with np.errstate(divide="ignore", invalid="ignore"):  # a draw whose lower sum is 0 belongs to the tail
+    with np.errstate(divide="ignore", invalid="ignore"):  # a draw whose lower sum is 0 counts in the tail
         return np.asarray((weights @ tops) / (weights @ bottoms))

@@ -1,4 +1,4 @@
-"""Tests of two models, or two settings, on the same items; and what many tests at once do to p-values."""
+"""Tests of two models, or two settings, on the same items, and the correction of p-values for multiple tests."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class PairedTest:
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike) -> PairedTest:
-    """Test whether two sets of right/wrong outcomes on the same independent items differ, exactly.
+    """Test exactly whether two sets of right/wrong outcomes on the same independent items differ.
 
     Only items that one got right and the other wrong count; under the null each is a fair coin.
 
@@ -40,10 +40,10 @@ def sign_flip(
     flips: int = 5000,
     seed: int = 0,
 ) -> float:
-    """Give the two-sided p-value of "first and second may be exchanged within each cluster".
+    """Return the two-sided p-value of "first and second are exchangeable within each cluster".
 
-    McNemar's test for items that hang together (other languages, other wordings of one meaning): the sign of a
-    cluster's whole difference is flipped, so clusters must be independent, not items.
+    This is McNemar's test for correlated items (other languages or wordings of one meaning): the sign of a cluster's summed
+    difference is flipped, so clusters must be independent, but items need not be.
 
     Raises:
         BadInput: arrays of different lengths, or values that are not finite.
@@ -54,11 +54,11 @@ def sign_flip(
     signs = generator.integers(0, 2, size=(flips, len(totals)), dtype=np.int8) * 2 - 1
     flipped = np.abs(signs @ totals)
     as_large = int(np.sum(flipped >= abs(totals.sum()) - 1e-9))
-    return (as_large + 1) / (flips + 1)  # the observed signs are one of the possible ones
+    return (as_large + 1) / (flips + 1)  # the observed signs count as one of the draws
 
 
 def holm(p_values: ArrayLike) -> Floats:
-    """Adjust p-values for being many: reject those at or below 0.05 and all together err at most that often.
+    """Adjust p-values for multiple testing: rejecting those at or below 0.05 gives a family-wise error rate of at most 0.05.
 
     Returns:
         Adjusted p-values, in the order given, never above 1.

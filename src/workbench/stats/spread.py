@@ -1,4 +1,4 @@
-"""The spread over templates, and what it is by chance: item by item where outcomes exist, binomial where they do not."""
+"""The spread over templates and its null distribution: by permutation if outcomes per item exist, else binomial."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from workbench.stats.arrays import as_table
 
 @dataclass(frozen=True)
 class SpreadNull:
-    """What `max - min` over templates is when all have the same true accuracy: mean and 95 % point, fractions."""
+    """The null distribution of `max - min` over templates of equal true accuracy: mean and 95 % point, fractions."""
 
     mean: float
     high: float
@@ -21,7 +21,7 @@ class SpreadNull:
 
 @dataclass(frozen=True)
 class SpreadTest:
-    """Observed spread, what shuffling gives, their difference, and how often shuffling gives as much."""
+    """The observed spread, its mean and 95 % point under permutation, their difference, and the p-value."""
 
     spread: float
     null_mean: float
@@ -40,14 +40,14 @@ class Omnibus:
 
 
 def binomial_spread(n_items: int, accuracy: float, templates: int) -> SpreadNull:
-    """Give the spread that chance alone makes over k templates of equal true accuracy, in closed form.
+    """Return the spread over k templates of equal true accuracy that is due to chance, in closed form.
 
-    The templates are taken as independent draws of n items. Templates asked about the *same* items vary together,
-    so their true null is smaller, by an amount that aggregate scores do not tell: with outcomes per item use
+    The templates are treated as independent samples of n items. Templates asked about the *same* items are correlated,
+    so their true null is smaller, by an amount that aggregate scores do not reveal; if there are outcomes per item use
     `permutation_spread`.
 
     Args:
-        accuracy: the common accuracy, a fraction.
+        accuracy: The common accuracy, a fraction.
 
     Raises:
         BadInput: no items, fewer than two templates, an accuracy outside [0, 1].
@@ -63,10 +63,10 @@ def binomial_spread(n_items: int, accuracy: float, templates: int) -> SpreadNull
 
 
 def permutation_spread(outcomes: ArrayLike, *, permutations: int = 2000, seed: int = 0) -> SpreadTest:
-    """Test the spread of column means by shuffling the template labels within each item.
+    """Test the spread of column means by permuting the template labels within each item.
 
     Args:
-        outcomes: shape (items, templates), right/wrong or means over a cluster's languages; rows independent.
+        outcomes: Shape (items, templates), right/wrong or means over a cluster's languages; rows independent.
 
     Raises:
         BadInput: not a complete table of at least two templates.
@@ -77,14 +77,17 @@ def permutation_spread(outcomes: ArrayLike, *, permutations: int = 2000, seed: i
     spread = float(np.ptp(table.mean(axis=0)))
     as_large = int(np.sum(shuffled >= spread - 1e-12))
     null = float(shuffled.mean())
-    p_value = (as_large + 1) / (permutations + 1)  # the observed labelling is one of the labellings
+    p_value = (as_large + 1) / (permutations + 1)  # the observed labelling counts as one of the permutations
     return SpreadTest(spread, null, float(np.quantile(shuffled, 0.95)), spread - null, p_value)
 
 
 def cochran_q(outcomes: ArrayLike) -> Omnibus:
     """Test whether k templates have the same accuracy on the same items (Cochran's Q, chi-squared with k-1).
 
-    Items that all templates get right, or all wrong, say nothing; if there are no others Q is 0.
+    Items that all templates get right, or all wrong, carry no information; if there are no others Q is 0.
+
+    Raises:
+        BadInput: not a complete table of right/wrong outcomes for at least two templates.
 
     Source: Cochran 1950, Biometrika 37.
     """
@@ -99,7 +102,7 @@ def cochran_q(outcomes: ArrayLike) -> Omnibus:
 
 
 def _binomial_upto(n: int, accuracy: float) -> np.ndarray:
-    """The binomial distribution function at 0 … n; beyond 12 standard deviations it is 0 or 1 in float64."""
+    """Return the binomial distribution function at 0 … n; beyond 12 standard deviations it is 0 or 1 in float64."""
     centre, reach = n * accuracy, 12 * (math.sqrt(n * accuracy * (1 - accuracy)) + 1)
     low, high = max(0, math.floor(centre - reach)), min(n, math.ceil(centre + reach))
     upto = np.ones(n + 1)
@@ -109,7 +112,7 @@ def _binomial_upto(n: int, accuracy: float) -> np.ndarray:
 
 
 def _range_quantile(upto: np.ndarray, k: int, level: float) -> int:
-    """Smallest r with P(max - min <= r) >= level: sum over the minimum's value x of P(all in x … x+r, one at x)."""
+    """Return the smallest r with P(max - min <= r) >= level, by summing P(all in x … x+r, one at x) over the minimum x."""
     n = len(upto) - 1
     x = np.arange(n + 1)
     below = np.concatenate([[0.0], upto[:-1]])

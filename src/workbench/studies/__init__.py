@@ -1,4 +1,4 @@
-"""The measures of the notebooks, on tidy tables; each is imported by its own name, on first use."""
+"""The measures that the notebooks report, computed on tidy tables; import each module by name."""
 
 from importlib import import_module
 from typing import Any

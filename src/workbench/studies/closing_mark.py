@@ -1,7 +1,7 @@
-"""The stop-mark test: does a prompt without its closing mark make a model go on with the prompt instead of answering it?
+"""The stop-mark test: does a prompt without its closing mark make a model continue the prompt instead of answering it?
 
-An item is put with and without the mark, and each version is measured: what the greedy output is, and how much likelier
-the answer is than a continuation. A model that closes the prompt itself and then answers has answered.
+Each item is asked with and without the mark, and two things are measured: the greedy output, and how much likelier the
+answer is than a continuation. A model that first closes the prompt itself and then answers counts as having answered.
 """
 
 import re
@@ -20,32 +20,32 @@ from workbench.models.requests import TokenScores
 from workbench.tasks import Item
 from workbench.words import units
 
-MARKS = ".?!:;…。？！：；।॥؟؛។"  # what closes a sentence in the scripts of the family's languages
+MARKS = ".?!:;…。？！：；।॥؟؛។"  # marks that end a sentence in the scripts of the family's languages
 _EFFECT = ("effect", "low", "high", "p_value", "p_equivalent")
-_PATHS = 4  # at once and after the mark, each without and with a space
+_PATHS = 4  # directly and after the mark, each without and with a space
 _SENTENCE_ENDS = re.compile(
     rf"(?<=[{re.escape(MARKS)}])\s+|(?<=[。？！；])"
-)  # these need no space after them
+)  # these are not followed by a space
 
 
 def strip_mark(text: str) -> str:
-    """Take away the closing marks and white space at the end."""
+    """Remove closing marks and white space from the end of a text."""
     return text.rstrip(MARKS + " \n\t\u3000")
 
 
 def closing_mark(prompt: str) -> str:
-    """Find the mark that closes a prompt, or would: its own, or "." where it has none."""
+    """Return the mark that closes a prompt, or "." if the prompt has none."""
     return prompt.rstrip()[len(strip_mark(prompt)) :].strip() or "."
 
 
 def mark_pair(items: Iterable[Item], mark: str | None = None) -> tuple[list[Item], list[Item]]:
-    """Make two versions of each item whose prompts differ only in the closing mark: with it, and without.
+    """Return two versions of each item, whose prompts differ only in the closing mark: with it, and without.
 
     Args:
-        mark: what closes the prompt; by default each prompt's own, or "." where it has none.
+        mark: The closing mark; by default each prompt's own, or "." where it has none.
 
     Raises:
-        BadInput: a prompt that is nothing but marks.
+        BadInput: a prompt consists of marks only.
     """
     closed, opened = [], []
     for item in items:
@@ -63,18 +63,18 @@ def mark_pair(items: Iterable[Item], mark: str | None = None) -> tuple[list[Item
 def marginal_scores(
     model: Model, prompts: Sequence[str], texts: Sequence[str], marks: Sequence[str], *, progress: bool = True
 ) -> np.ndarray:
-    """Give the log-probability in nats that a text comes next, at once or after the prompt's closing mark, shape (N,).
+    """Return the log-probability in nats that a text comes next, directly or after the prompt's closing mark, shape (N,).
 
-    A decoder-only model closes an open prompt itself and then answers. Scored only as what follows at once, an answer that
-    is all but certain looks unlikely; the model's probability of it is the sum over both paths. Each is taken with and
-    without a space before the text (tokens that come out the same count once). Nothing is divided by the number of tokens,
-    and the end token is not scored.
+    A decoder-only model closes an open prompt itself and then answers. Scored as an immediate continuation only, an answer that
+    is almost certain looks unlikely; its probability under the model is the sum over both paths. Each path is taken with and
+    without a space before the text (identical token sequences count once). Scores are not normalised by length, and the end
+    token is not scored.
 
     Args:
-        marks: the mark that would close each prompt, as `closing_mark` finds it.
+        marks: The mark that would close each prompt, from `closing_mark`.
 
     Raises:
-        BadInput: not as many prompts, texts and marks; otherwise as `score`.
+        BadInput: numbers of prompts, texts and marks that differ; otherwise as `score`.
     """
     if not len(prompts) == len(texts) == len(marks):
         raise BadInput(
@@ -95,11 +95,11 @@ def answer_preference(
     *,
     progress: bool = True,
 ) -> pd.Series:
-    """Give log P(answer) - log P(continuation) in nats, both as `marginal_scores`; above 0 the model would rather answer.
+    """Return log P(answer) - log P(continuation) in nats, each from `marginal_scores`; positive where the answer is likelier.
 
     Raises:
-        BadInput: an empty target or continuation, or two that are equal; otherwise as `marginal_scores`.
-        ValueError: not as many items as continuations.
+        BadInput: an empty target or continuation, or a pair of equal ones; otherwise as `marginal_scores`.
+        ValueError: numbers of items and continuations that differ.
     """
     for item, continuation in zip(items, continuations, strict=True):
         if not item.target or not continuation or item.target == continuation:
@@ -115,23 +115,23 @@ def answer_preference(
 
 
 def answered(texts: Iterable[str], targets: Iterable[str]) -> list[bool]:
-    """Say for each output whether it is the target, but for case, white space and closing marks at either end.
+    """Return for each output whether it equals the target, ignoring case, white space and closing marks at either end.
 
-    A model may first close a prompt that was left open (". Ben"): it has answered all the same.
+    A model may first close a prompt that was left open (". Ben"); this counts as an answer.
     """
     return [_bare(text) == _bare(target) for text, target in zip(texts, targets, strict=True)]
 
 
 def opens_with_mark(text: str) -> bool:
-    """Say whether an output begins with a mark that closes a sentence, as if the prompt still lacked it."""
+    """Return whether an output begins with a mark that closes a sentence, as if the prompt still lacked it."""
     return text.lstrip().startswith(tuple(MARKS))
 
 
 def continuations(texts: Sequence[str], languages: Sequence[str]) -> list[list[str]]:
-    """Find how each text could go on: what follows its last word inside a sentence of another text.
+    """Return the possible continuations of each text: what follows its last word inside a sentence of another text.
 
-    Only texts with the same entry in `languages` count. The most frequent comes first; the list is empty where the
-    last word never stands inside a sentence. Words are split at spaces, and Chinese ones as `words.units` does.
+    Only texts with the same entry in `languages` are considered. The most frequent continuation comes first; the list is empty
+    if the last word never occurs inside a sentence. Words are split at spaces, and in Chinese as `words.units` splits them.
     """
     following: dict[tuple[str, str], Counter[str]] = {}
     for text, language in zip(texts, languages, strict=True):
@@ -148,10 +148,10 @@ def continuations(texts: Sequence[str], languages: Sequence[str]) -> list[list[s
 
 
 def continued(texts: Iterable[str], targets: Iterable[str], goes_on: Iterable[Sequence[str]]) -> list[bool]:
-    """Say for each output whether it adds words to the prompt before anything else.
+    """Return for each output whether it begins by adding words to the prompt.
 
-    It does if it begins with the first word of a continuation, where the target does not. A mark alone adds no words:
-    `opens_with_mark` tells those.
+    It does if its first word is that of a continuation and not that of the target. A mark alone adds no words; use
+    `opens_with_mark` to detect it.
     """
     verdicts = []
     for text, target, ways in zip(texts, targets, goes_on, strict=True):
@@ -164,15 +164,18 @@ def mark_effects(outcomes: pd.DataFrame, measures: Sequence[str], *, margin: flo
     """Compare paired measures with and without the mark, for each model.
 
     Args:
-        outcomes: columns model, cluster, mark (True: the prompt is closed) and the measures; for each model the
+        outcomes: Columns model, cluster, mark (True: the prompt is closed) and the measures; for each model the
             rows with and without the mark in the same order.
-        margin: the largest change of a yes/no measure that would not matter.
+        margin: The largest change of a yes/no measure that counts as negligible.
 
     Returns:
         One row per model and measure: with_mark, without_mark, effect (with - without), low, high (95 %, over meanings:
         `stats.paired_difference`), p_value (exact McNemar), p_equivalent (small: closer than `margin`). Both are missing
-        for measures that are not yes/no, and McNemar's where a meaning is asked more than once, since it takes prompts as
-        independent.
+        for measures that are not yes/no; p_value is also missing if a meaning occurs more than once, since McNemar's test
+        assumes independent prompts.
+
+    Raises:
+        BadInput: a model's rows with and without the mark are not in the same order of clusters.
     """
     rows = []
     for model, group in outcomes.groupby("model", sort=False):
@@ -196,7 +199,7 @@ def mark_effects(outcomes: pd.DataFrame, measures: Sequence[str], *, margin: flo
 
 
 def _together(paths: Sequence[TokenScores]) -> float:
-    """The log of the summed probabilities of distinct token sequences."""
+    """Return the log of the summed probabilities of distinct token sequences."""
     sums = {path.tokens: np.nansum(np.array(path.logprobs, dtype=float)) for path in paths}
     return float(np.logaddexp.reduce(list(sums.values())))
 

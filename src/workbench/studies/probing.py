@@ -1,9 +1,9 @@
-"""What a linear map reads from hidden states, layer by layer, against what it would read anyway.
+"""What a linear probe reads from hidden states, layer by layer, compared with controls.
 
-A probe is a multinomial logistic regression on standardised states. Every score stands beside its controls: a control
+A probe is a multinomial logistic regression on standardised states. Every score is reported beside its controls: a control
 task (each word type gets a random label, so the probe can only memorise: Hewitt & Liang 2019, D19-1275), the majority
-class, and, given states of a twin with random weights, what the architecture alone shows. Items are split by meaning, so
-that no test item has a translation in training.
+class, and, given the states of a model with random weights, what the architecture alone encodes. Items are split by
+meaning, so that no test item has a translation in training.
 """
 
 from collections.abc import Hashable, Sequence
@@ -22,7 +22,7 @@ from workbench.stats import bootstrap, paired_difference
 
 @dataclass(frozen=True)
 class Examples:
-    """N texts to probe: states (N, L+1, D), and for each text its label, its language and its meaning's id."""
+    """N texts to probe: states (N, L+1, D), and the label, language and meaning id of each text."""
 
     states: np.ndarray
     labels: Sequence[Hashable]
@@ -41,32 +41,33 @@ class Examples:
 
 
 def control_labels(types: Sequence[Hashable], classes: int, seed: int = 0) -> list[int]:
-    """Give each word type (any hashable) a random class that it keeps everywhere: the control task's labels."""
+    """Return the labels of the control task: each word type (any hashable) gets one random class throughout."""
     generator = np.random.default_rng(seed)
     of = {kind: int(generator.integers(classes)) for kind in sorted(set(types), key=repr)}
     return [of[kind] for kind in types]
 
 
 def majority(labels: Sequence[Hashable]) -> float:
-    """The share of the most frequent label: what a probe scores that has not looked."""
+    """Return the share of the most frequent label, the score of a probe that ignores its input."""
     return float(pd.Series(list(labels)).value_counts(normalize=True).iloc[0])
 
 
 def probe(
     examples: Examples, *, train_on: str | None = None, folds: int = 5, strength: float = 0.1, seed: int = 0
 ) -> pd.DataFrame:
-    """Fit one probe per layer and fold, and test it on meanings it has not seen.
+    """Fit one probe per layer and fold, and test it on meanings that it has not seen.
 
     Args:
-        train_on: fit on the texts of this language alone, and test on every language: does the same direction mean the
-            same elsewhere? By default all languages are in training.
-        strength: the inverse regularisation C of the logistic regression.
+        train_on: Fit on texts of this language alone and test on every language, to see whether a direction has the same
+            meaning across languages. By default all languages are in training.
+        strength: The inverse regularisation C of the logistic regression.
 
     Returns:
         One row per text and layer (0 is the embeddings): layer, language, meaning, label, predicted, correct.
 
     Raises:
-        BadInput: fewer than two folds or meanings than folds, or a language that no text has.
+        BadInput: fewer than two folds, fewer meanings than folds, a language that no text has, or a fold whose training texts
+            all have the same label.
     """
     labels, languages = np.asarray(examples.labels), np.asarray(examples.languages)
     meanings = pd.factorize(np.asarray(examples.meanings))[0]
@@ -103,15 +104,16 @@ def probe(
 
 
 def retrieval(examples: Examples, *, pivot: str) -> pd.DataFrame:
-    """For every text, ask whether the nearest text of the pivot language (by cosine) says the same, and the other way.
+    """Test for every text whether its nearest neighbour (by cosine) in the pivot language is its translation, and vice versa.
 
-    States are centred per language first (Libovický et al. 2020, 2004.05160), which takes away what marks a language.
+    States are first centred per language, which removes the mean representation of a language (Libovický et al. 2020,
+    2004.05160).
 
     Returns:
         One row per text outside the pivot and layer: layer, language, meaning, correct (mean of both directions).
 
     Raises:
-        BadInput: no language but the pivot, or one whose meanings are not those of the pivot, each once.
+        BadInput: no language but the pivot, or one that does not have the pivot's meanings, each exactly once.
     """
     languages, meanings = np.asarray(examples.languages), np.asarray(examples.meanings)
     order = {
@@ -149,19 +151,19 @@ def by_layer(table: pd.DataFrame, *groups: str, seed: int = 0) -> pd.DataFrame:
 
 
 def best_layers(table: pd.DataFrame, *groups: str, draws: int = 3000, seed: int = 0) -> pd.DataFrame:
-    """Find the best layer of each group, and those that a paired difference does not tell from it.
+    """Return the best layer of each group, and the layers that a paired comparison does not distinguish from it.
 
-    Each layer is compared with the best on the same texts, by `stats.paired_difference` over meanings; the intervals hold at
-    95 % for all layers of a group together (Bonferroni). The best is picked on the data it is reported on, which flatters it
-    a little.
+    Each layer is compared with the best on the same texts, by `stats.paired_difference` over meanings; the intervals have a
+    joint level of 95 % over the layers of a group (Bonferroni). The best layer is selected on the data on which it is
+    reported, so its accuracy is slightly optimistic.
 
     Returns:
-        One row per group: those of `groups`, layer (the first of the best), accuracy with low and high (95 %), alike (the
-        layers not told from the best, itself among them), lowest (accuracy among these), first and last (accuracy in
-        the embeddings and in the last layer), layers (how many there are, embeddings included).
+        One row per group: the columns in `groups`, layer (the first of the best), accuracy with low and high (95 %), alike
+        (the layers not distinguished from the best, itself included), lowest (the lowest accuracy among these), first and last
+        (accuracy in the embeddings and in the last layer), layers (their number, embeddings included).
 
     Raises:
-        BadInput: a text that has no score at some layer, or more than one; `groups` must tell all tables apart.
+        BadInput: a text has no score at some layer, or several that the columns in `groups` do not distinguish.
     """
     rows = []
     for key, part in table.groupby(list(groups), sort=False):
@@ -183,7 +185,7 @@ def best_layers(table: pd.DataFrame, *groups: str, draws: int = 3000, seed: int 
 
 
 def _per_layer(part: pd.DataFrame, key: tuple[Hashable, ...]) -> pd.DataFrame:
-    """One row per text and one column per layer, without gaps."""
+    """Return one row per text and one column per layer, without gaps."""
     text = ["meaning", "language"]
     twice = int(part.duplicated([*text, "layer"]).sum())
     if twice:

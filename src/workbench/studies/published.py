@@ -1,9 +1,9 @@
-"""The authors' zero-shot scores: read, marked with what each model had seen, and filtered.
+"""The authors' zero-shot scores: read, annotated with what each model had seen, and filtered.
 
 Accuracies in percent, by rank classification, for 27 models: medians and maxima over five templates with English
 (en), machine-translated (mt) and human-translated (ht) prompts, and single-template scores with English prompts for
-ten models. Where they come from and what is missing is told in data/README.md. These are aggregates: they carry no
-outcome per item, so paired tests are out of reach.
+ten models. data/README.md gives their sources and what is missing. These are aggregates without outcomes per item, so
+paired tests are not possible.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,10 +35,10 @@ def results(
     statistic: str | Iterable[str] | None = None,
     side: str | Iterable[str] | None = None,
 ) -> pd.DataFrame:
-    """Give the published scores that match every filter; None matches all.
+    """Return the published scores that match every filter; None matches all.
 
     Columns: model, task, config, split, prompt_language, statistic, template, value (accuracy in percent), n_items,
-    chance (percent), source, then what the catalogue adds: language, seen (in ROOTS and xP3, hence by all of BLOOM
+    chance (percent), source, and, from the catalogue: language, seen (in ROOTS and xP3, hence by all of BLOOM
     and BLOOMZ), pretrained (in the pretraining data of this model's side; missing for others), side, parameters
     (nominal for models outside the family), mixture ("none" for pretrained, "other" outside the family).
 
@@ -61,21 +61,21 @@ def results(
 
 
 def seen_means(table: pd.DataFrame, by: Sequence[str] = ("model", "task")) -> pd.DataFrame:
-    """Average scores over languages, those BLOOM and xP3 contain apart from the others.
+    """Average scores over languages, separately for those that BLOOM and xP3 contain and for the others.
 
     One score per language is expected within `by`. Columns: those of `by`, seen, mean, spread (standard deviation
-    over languages, ddof 1), low and high (the worst and the best language), languages (how many), points of percent.
+    over languages, ddof 1), low and high (the worst and the best language), languages (their number); in percentage points.
     """
     groups = table.groupby([*by, "seen"], sort=False)["value"]
     return groups.agg(mean="mean", spread="std", low="min", high="max", languages="size").reset_index()
 
 
 def template_spreads(table: pd.DataFrame) -> pd.DataFrame:
-    """Give the spread over templates for each model, task and config of single-template scores, in points, beside chance.
+    """Return the spread over templates for each model, task and config of single-template scores, in points, beside chance.
 
     Columns: model, task, config, language, seen, n_items, mean, best, worst, templates, spread (best - worst), null
-    and null_high (mean and 95 % point of the spread of as many templates of equal accuracy, each asked other items:
-    `stats.binomial_spread`, which says why the true null is smaller).
+    and null_high (mean and 95 % point of the spread of as many templates of equal accuracy, each asked different items:
+    `stats.binomial_spread`, which explains why the true null is smaller).
     """
     keys = ["model", "task", "config", "language", "seen", "n_items"]
     groups = table.groupby(keys, sort=False)["value"]
@@ -90,7 +90,7 @@ def template_spreads(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def shared_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """Keep the cells of task and config that most models have, and of these the models that have them all.
+    """Keep the cells of task and config that most models have, and among models those that have all of these.
 
     A mean over all cells of each model would compare languages: some models were scored in one, others in fifteen.
     """
@@ -102,10 +102,10 @@ def shared_cells(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def collapses(table: pd.DataFrame | None = None, drop: float = 15) -> pd.DataFrame:
-    """Say in which cells of `template_spreads` a median hides a template that does no better than chance.
+    """Return for each cell of `template_spreads` whether its median hides a template that does no better than chance.
 
     Columns: those of `template_spreads`, median, chance, floor and reach (the ends of the 95 % interval of guessing, by
-    the normal approximation: with few items it is wide), collapses (worst <= reach and median - worst >= `drop` points).
+    the normal approximation: wide if there are few items), collapses (worst <= reach and median - worst >= `drop` points).
     """
     if table is None:
         table = results(statistic="template")
@@ -124,12 +124,12 @@ def differences(table: pd.DataFrame, reference_of: Mapping[str, str]) -> pd.Data
     """Subtract from each model's score that of its reference, in the same cell of task, language and prompts.
 
     Args:
-        table: published scores, from `results`.
-        reference_of: model -> model, e.g. a finetuned one -> its base.
+        table: Published scores, from `results`.
+        reference_of: Model -> reference, e.g. a finetuned model -> its base.
 
     Returns:
-        The rows of the models named, their `value` being the difference in points, with a column `reference`; cells
-        that one of the two lacks are left out.
+        The rows of the named models, with the difference in points as `value` and a column `reference`; cells that one of
+        the two lacks are left out.
     """
     cell = ["task", "config", "split", "prompt_language", "statistic", "template"]
     ours = table[table["model"].isin(reference_of)]

@@ -1,7 +1,7 @@
-"""How much the wording decides: measures on the tables that `workbench.inference.ranking.rank` gives.
+"""Prompt sensitivity: measures on the tables that `workbench.inference.ranking.rank` returns.
 
 Tables are tidy, one row per answered prompt; a wording is a `template`, a meaning a `cluster`. Every measure that
-compares wordings needs the complete matrix (each item under each wording) and says so when it is not.
+compares wordings needs the complete matrix (each item under each wording) and raises BadInput otherwise.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from workbench.errors import BadInput
 
 
 def accuracies(ranked: pd.DataFrame, by: Sequence[str] = ("template", "language")) -> pd.DataFrame:
-    """Give accuracy with a 95 % interval for each group of `by`.
+    """Return accuracy with a 95 % interval for each group of `by`.
 
-    Wilson's interval where each meaning occurs once, a bootstrap over meanings where it occurs more often.
+    Wilson's interval if each meaning occurs once, a bootstrap over meanings if some occur more often.
     Columns: those of `by`, accuracy, low, high (fractions), n (prompts), chance (1 / number of choices, averaged).
     """
     rows = []
@@ -27,7 +27,7 @@ def accuracies(ranked: pd.DataFrame, by: Sequence[str] = ("template", "language"
 
 
 def chance(ranked: pd.DataFrame) -> float:
-    """Give the accuracy of guessing: 1 / number of choices, averaged."""
+    """Return the accuracy of guessing: 1 / number of choices, averaged."""
     return float((1 / ranked["choices"].map(len)).mean())
 
 
@@ -52,11 +52,11 @@ def outcome_matrix(ranked: pd.DataFrame, value: str = "correct") -> pd.DataFrame
 
 
 def spreads(ranked: pd.DataFrame, *, permutations: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Test, for each task and language, whether accuracy differs over templates by more than chance makes.
+    """Test, for each task and language, whether accuracy differs over templates by more than chance.
 
-    The null shuffles templates within each meaning, so it keeps how hard each is. Columns: task, language,
+    The null permutes templates within each meaning, which preserves the difficulty of each. Columns: task, language,
     templates, n (items), worst, best, spread, null_mean, null_high (95 % point), excess, p_value, and p_cochran of
-    Cochran's Q as a second opinion that looks at all templates, not only the extremes.
+    Cochran's Q, a second test that uses all templates and not only the extremes.
     """
     rows = []
     for (task, language), group in ranked.groupby(["task", "language"], sort=False):
@@ -83,11 +83,11 @@ def spreads(ranked: pd.DataFrame, *, permutations: int = 2000, seed: int = 0) ->
 
 
 def agreement(ranked: pd.DataFrame) -> pd.DataFrame:
-    """Say, for each task and language, how often wordings change the answer to the same item.
+    """Return, for each task and language, how often wordings change the answer to the same item.
 
     Choices are compared by index, so templates must list them in the same order. Columns: task, language, n,
-    flip_rate (share of items not given one and the same choice by all templates), pss (mean over items and pairs of
-    templates of the difference in being right; 0: always the same, 0.5 is a coin), always_right, always_wrong.
+    flip_rate (share of items for which not all templates give the same choice), pss (mean over items and pairs of
+    templates of the difference in correctness; 0: always the same, 0.5: a coin), always_right, always_wrong.
 
     Source: PSS after Zhuo et al. 2024 (arXiv:2410.12405).
     """
@@ -111,6 +111,6 @@ def agreement(ranked: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_cluster(matrix: pd.DataFrame) -> np.ndarray:
-    """One row per meaning, scaled so that column means stay the accuracies when meanings have several items."""
+    """Return one row per meaning, scaled so that column means remain the accuracies when meanings have several items."""
     totals = matrix.groupby(level="cluster", sort=False).sum()
     return np.asarray(totals.to_numpy() * len(totals) / len(matrix))

@@ -1,8 +1,8 @@
-"""What finetuning gives to each language: gains over the base, on the same items, with what chance would give.
+"""The gain of finetuning in each language: the difference from the base on the same items, relative to chance.
 
-A gain is a difference of two levels, so what the base already knew of a language is taken away; a meaning asked in
-several languages is one cluster. One finetuned checkpoint is one draw: intervals here are over items, not over
-trainings.
+A gain is a difference of two accuracies, so what the base already knew of a language is subtracted; a meaning asked in
+several languages is one cluster. A finetuned checkpoint is a single draw: intervals here are over items, not over
+training runs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,10 +38,11 @@ def pair(base: pd.DataFrame, finetuned: pd.DataFrame) -> pd.DataFrame:
 
 
 def gains(paired: pd.DataFrame, by: Sequence[str] = ("language",)) -> pd.DataFrame:
-    """Give the mean gain of each group of `by`, with a 95 % interval over meanings.
+    """Return the mean gain of each group of `by`, with a 95 % interval over meanings.
 
-    Columns: those of `by`, base, finetuned, gain, low, high (fractions; `stats.paired_difference`), corrected (the gain in
-    units of what lies between chance and perfect), above_chance (the finetuned level in the same units), n (prompts), clusters.
+    Columns: those of `by`, base, finetuned, gain, low, high (fractions; `stats.paired_difference`), corrected (the gain as a
+    fraction of the range from chance to perfect), above_chance (the finetuned accuracy above chance, likewise), n (prompts),
+    clusters.
     """
     rows = []
     for key, group in paired.groupby(list(by), sort=False):
@@ -68,12 +69,12 @@ def group_means(table: pd.DataFrame, group_of: Mapping[str, str], by: Sequence[s
     """Average one gain per language over groups of languages, with the spread over languages.
 
     Args:
-        group_of: language code -> group, such as "finetuned" or "left out".
-        by: further columns that stay apart, such as model.
+        group_of: Language code -> group, such as "finetuned" or "left out".
+        by: Further columns to group by, such as model.
 
     Returns:
         Columns: those of `by`, group, mean, spread (standard deviation over languages), worst and best (of its
-        languages), languages (how many).
+        languages), languages (their number).
 
     Raises:
         BadInput: a language without a group.
@@ -89,13 +90,13 @@ def group_means(table: pd.DataFrame, group_of: Mapping[str, str], by: Sequence[s
 
 
 def contrast(paired: pd.DataFrame, first: Iterable[str], second: Iterable[str]) -> stats.Interval:
-    """Give the mean gain in the first languages minus that in the second, on parallel meanings.
+    """Return the mean gain in the first languages minus that in the second, on parallel meanings.
 
-    Within a meaning gains are averaged over the languages of each group; the interval is over meanings. The languages are
-    taken as they are, so nothing follows for other languages.
+    Gains are averaged over the languages of each group within a meaning; the interval is over meanings. The languages are
+    treated as fixed, so the result does not generalise to other languages.
 
     Raises:
-        BadInput: a group with no answers, or meanings that one group lacks.
+        BadInput: a group without answers, or meanings that one group lacks.
     """
     sides = []
     for languages in (first, second):

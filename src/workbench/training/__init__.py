@@ -1,6 +1,6 @@
-"""Training: pretraining of the bases and multitask finetuning, one loop for both architectures and any size.
+"""Training: pretraining of the bases and multitask finetuning, with one loop for both architectures and any size.
 
-`finetune` makes a checkpoint of a model and a mixture (`checkpoints`); `settings_for` gives the published settings
+`finetune` turns a model and a mixture into a checkpoint (`checkpoints`); `settings_for` returns the published settings
 (`presets`); `train` is the loop (`loop`), over batches of next tokens, hidden spans or prompts (`batches`, `pairs`).
 """
 

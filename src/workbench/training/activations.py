@@ -1,6 +1,6 @@
-"""GELU by one kernel while a model is trained: transformers writes BLOOM's and mT5's as many small operations.
+"""GELU as one kernel during training: transformers computes it in BLOOM and mT5 as many small operations.
 
-The function is the same (the tanh form), but for rounding; a step takes less time and memory.
+The function is the same (the tanh form) up to rounding; a step takes less time and memory.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from transformers.models.bloom.modeling_bloom import BloomGelu
 
 @contextlib.contextmanager
 def one_kernel(model: Any) -> Iterator[None]:
-    """Let a model compute its GELUs by one kernel each; afterwards it has its own again."""
+    """Make a model compute each GELU with one kernel inside the context; its own activations are restored afterwards."""
     found = [
         (parent, name, child)
         for parent in model.modules()

@@ -1,4 +1,4 @@
-"""What a model is taught at a step: next tokens, hidden spans, or the targets of prompts; and the loss of it.
+"""The training signal of a step (next tokens, hidden spans, or the targets of prompts) and its loss.
 
 In finetuning pairs the loss is on the target only and each target counts the same whatever its length, as BLOOMZ
 (`--norm-target-loss`) and mT0 (T5X's AVERAGE_PER_SEQUENCE) were finetuned (arXiv 2211.01786).
@@ -20,9 +20,9 @@ IGNORED = -100  # the label of positions that are not scored
 
 @dataclass(frozen=True)
 class Batch:
-    """Token ids, mask and labels of shape (rows, length), and the weight of each label's loss.
+    """Token ids, mask and labels of shape (rows, length), and the weight of each label in the loss.
 
-    The weights of a step sum to 1: those of one batch, or of all the micro-batches it was cut into.
+    The weights of a step sum to 1: those of one batch, or of all its micro-batches together.
     """
 
     input_ids: torch.Tensor
@@ -31,16 +31,16 @@ class Batch:
     weights: torch.Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on a device."""
+        """Return the batch on a device."""
         tensors = (self.input_ids, self.attention_mask, self.labels, self.weights)
         return self if self.input_ids.device == device else Batch(*(tensor.to(device) for tensor in tensors))
 
 
 def next_token_batch(rows: Sequence[Sequence[int]], pad: int) -> Batch:
-    """Every token but the first is predicted from those before it; every token counts the same.
+    """Return a batch in which every token but the first is predicted from those before it; all have the same weight.
 
     Raises:
-        BadInput: a row of fewer than two tokens, in which nothing can be predicted.
+        BadInput: a row of fewer than two tokens.
     """
     if min(map(len, rows)) < 2:
         raise BadInput("a pretraining document has fewer than two tokens; leave it out")
@@ -52,10 +52,10 @@ def next_token_batch(rows: Sequence[Sequence[int]], pad: int) -> Batch:
 def pairs_batch(
     pairs: Sequence[tuple[Sequence[int], Sequence[int]]], pad: int, encoder_decoder: bool
 ) -> Batch:
-    """Input and target ids; the loss is on the target only, and every target counts the same.
+    """Return a batch of input and target ids; the loss is on the target only, and every target counts the same.
 
     Decoder-only models read input + target as one row (the space between them belongs to the target's ids);
-    encoder-decoder models read the input and are taught the target. Both targets end with the end token.
+    encoder-decoder models read the input and predict the target. The targets passed in end with the end token.
 
     Raises:
         BadInput: an empty input or target.
@@ -72,9 +72,9 @@ def pairs_batch(
 
 
 def cut(batch: Batch, parts: int) -> list[Batch]:
-    """Cut a batch into parts of rows of like length, with little padding; their losses add up to the batch's.
+    """Split a batch into parts of rows of similar length, to save padding; the parts' losses sum to that of the batch.
 
-    A row's length is that of its input, and of its labels where they are apart (encoder-decoder).
+    Length means that of the input, plus that of the labels if these are separate (encoder-decoder).
     """
     inputs, labels = batch.attention_mask.sum(dim=1), (batch.labels != IGNORED).sum(dim=1)
     apart = batch.labels.shape[1] != batch.input_ids.shape[1] or bool((batch.labels[:, 0] != IGNORED).all())
@@ -97,10 +97,10 @@ def cut(batch: Batch, parts: int) -> list[Batch]:
 def corrupt(
     row: Sequence[int], spans: Sequence[tuple[int, int]], sentinels: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """Hide spans [start, end) of a row behind sentinels: what is left, and what the decoder must say (T5's format).
+    """Replace spans [start, end) of a row by sentinels and return (input, target) in T5's format.
 
     Raises:
-        BadInput: spans that overlap, or more of them than sentinels.
+        BadInput: spans that overlap or are not in order, or more spans than sentinels.
     """
     if len(spans) > len(sentinels) or any(a[1] > b[0] for a, b in pairwise(spans)):
         raise BadInput(
@@ -117,7 +117,7 @@ def corrupt(
 
 
 def draw_spans(length: int, share: float, longest: int, rng: random.Random) -> list[tuple[int, int]]:
-    """Spans of 1 to `longest` tokens, at least one token apart, that hide about `share` of a row."""
+    """Draw spans of 1 to `longest` tokens, at least one token apart, that hide about `share` of a row."""
     spans: list[tuple[int, int]] = []
     wanted, at = max(1, round(share * length)), 0
     while wanted > 0 and at < length:
@@ -130,10 +130,10 @@ def draw_spans(length: int, share: float, longest: int, rng: random.Random) -> l
 
 
 def loss_of(model: Any, batch: Batch) -> torch.Tensor:
-    """The weighted cross-entropy in nats of a batch, softmax in float32: a scalar on the model's device.
+    """Return the weighted cross-entropy of a batch in nats, softmax in float32: a scalar on the model's device.
 
-    `model` may be wrapped for several processes. A BLOOM gives logits where a label is scored, and nowhere else: for
-    its 250,880 tokens they would fill the memory.
+    `model` may be wrapped for several processes. BLOOM computes logits only where a label is scored, since those of its
+    250,880 tokens at all positions would fill the memory.
     """
     inner = getattr(model, "module", model)
     batch = batch.to(inner.device)
@@ -153,7 +153,7 @@ def loss_of(model: Any, batch: Batch) -> torch.Tensor:
 
 
 def _shifted(config: Any, labels: torch.Tensor) -> torch.Tensor:
-    """What the decoder has said before each label: its start token, then the labels but the last."""
+    """Return the decoder's input before each label: the start token, then all labels but the last."""
     before = labels.roll(1, dims=1)
     before = before.masked_fill(before == IGNORED, config.pad_token_id)
     before[:, 0] = config.decoder_start_token_id

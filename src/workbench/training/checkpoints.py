@@ -1,6 +1,6 @@
-"""A base model and a mixture become a finetuned checkpoint: a folder that `workbench.load` reads.
+"""Finetuning of a base model on a mixture, to a checkpoint folder that `workbench.load` reads.
 
-While it trains, its checkpoint lies beside it in `.<name>.training`; the folder itself appears when it is whole.
+During training the checkpoint is in `.<name>.training` beside that folder; the folder itself appears when complete.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ RECORD = "training.json"
 
 
 class Mixture(Drawn, Protocol):
-    """What a model can be finetuned on, such as a pool of `workbench.training.mixtures`."""
+    """The data of a finetuning, such as a pool of `workbench.training.mixtures`."""
 
     def fingerprint(self) -> str: ...  # noqa: D102
 
@@ -37,14 +37,14 @@ class Mixture(Drawn, Protocol):
 
 @dataclass(frozen=True)
 class Work:
-    """One finetuning: where it goes, and the facts that decide its result."""
+    """One finetuning: its output folder, and the facts that determine its result."""
 
     out: Path
     facts: dict[str, Any]
 
     @property
     def training(self) -> Path:
-        """Where its checkpoint lies while it trains."""
+        """The folder of the checkpoint during training."""
         return self.out.with_name(f".{self.out.name}.training")
 
     @property
@@ -62,28 +62,28 @@ def finetune(
     show: bool = True,
     every_seconds: float = 120.0,
 ) -> Path:
-    """Finetune a model on a mixture and write the checkpoint; one that is there already is left as it is.
+    """Finetune a model on a mixture and write the checkpoint; an existing checkpoint of the same finetuning is left unchanged.
 
-    Interrupted and called again, it goes on to the same result. How a step is cut (`accumulate`, processes) may
+    If interrupted, the same call resumes and reaches the same result; how a step is split (`accumulate`, processes) may
     change in between. The base is trained in float32, whatever its file holds; dropout is that of its configuration.
-    Afterwards, also when it was interrupted, the handle answers as the base: it lets go of the trained weights.
+    Afterwards, even if interrupted, the handle answers as the base: it does not keep the trained weights.
 
     Args:
-        model: a handle in float32; `load(name, device="cpu")` lets accelerate place it.
-        out: a new folder: weights (safetensors, float32), tokenizer, `training.json` (losses, settings, digests).
-        every_seconds: how often a checkpoint is written.
+        model: A handle in float32; `load(name, device="cpu")` lets accelerate place it.
+        out: A new folder: weights (safetensors, float32), tokenizer, `training.json` (losses, settings, digests).
+        every_seconds: Seconds between checkpoints.
 
     Raises:
-        BadInput: `out` holds something else, or another finetuning; a broken line of a local mixture; and what
-            `train` raises.
-        StoreFailed: the disk did not take it; what was trained so far is kept.
+        BadInput: a model in another dtype; `out` holds something else, or another finetuning; a malformed line of a local
+            mixture; and what `train` raises.
+        StoreFailed: the checkpoint could not be written; the training so far is kept.
     """
     if model.dtype != "float32":
         raise BadInput(f"{model.name} was loaded in {model.dtype}; finetuning needs load(name), in float32")
     work = Work(out, _facts(model.identity, mixture, settings))
     crew = gather()
     if _is_done(work):
-        shutil.rmtree(work.training, ignore_errors=True)  # left if it was stopped at the very end
+        shutil.rmtree(work.training, ignore_errors=True)  # left behind if the process ended after the rename
         return out
     if not (work.training / "training.pt").exists():
         mixture.check()
@@ -104,7 +104,7 @@ def finetune(
 
 
 def describe(folder: Path) -> list[str]:
-    """Say in words what a finetuning made: where it is, how the loss went, what was cut; in the main process only."""
+    """Return lines of text about a finetuning: folder, first and last loss, number of truncations; empty outside the main process."""
     if not gather().is_main_process:
         return []
     record = _read(folder / RECORD) or {}
@@ -123,7 +123,7 @@ def describe(folder: Path) -> list[str]:
 
 
 def _facts(base: Identity, mixture: Mixture, settings: Settings) -> dict[str, Any]:
-    """What decides the result, as JSON has it; how a step is cut does not (beyond rounding)."""
+    """Return what determines the result, as JSON; how a step is split does not, up to rounding."""
     chosen = asdict(replace(settings, accumulate=None))
     del chosen["accumulate"]
     digests = {"weights": base.weights, "tokenizer": base.tokenizer}
@@ -133,10 +133,10 @@ def _facts(base: Identity, mixture: Mixture, settings: Settings) -> dict[str, An
 
 
 def _is_done(work: Work) -> bool:
-    """Whether the folder holds this very finetuning.
+    """Return whether the folder holds this finetuning.
 
     Raises:
-        BadInput: it holds another one, or something else.
+        BadInput: it holds another finetuning, or something else.
     """
     if not work.out.exists():
         found = _read(work.training / RECORD)
@@ -157,7 +157,7 @@ def _is_done(work: Work) -> bool:
 
 
 def _difference(found: dict[str, Any], asked: dict[str, Any]) -> str:
-    """Name what differs between two finetunings."""
+    """Describe how two finetunings differ."""
     flat = [
         {**one["settings"], **one["settings"]["plan"], "base": one["base"], "data": one["data"]}
         for one in (found, asked)
@@ -183,7 +183,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(work: Work, engine: Any, results: dict[str, Any]) -> None:
-    """Write the folder beside its place, rename it when it is whole, and drop the checkpoint of the training."""
+    """Write the folder under another name, rename it when complete, and delete the training checkpoint."""
     aside = work.training / "whole"
     shutil.rmtree(aside, ignore_errors=True)
     libraries = {name: version(name) for name in ("accelerate", "tokenizers", "torch", "transformers")}
@@ -198,7 +198,7 @@ def _write(work: Work, engine: Any, results: dict[str, Any]) -> None:
     except (
         OSError,
         RuntimeError,
-    ) as error:  # safetensors' writer has its own errors, all of them RuntimeErrors
+    ) as error:  # safetensors' errors are RuntimeErrors
         shutil.rmtree(aside, ignore_errors=True)
         raise StoreFailed(
             f"could not write {work.out}: {error}; free some space and start again: the training is kept"
@@ -208,7 +208,7 @@ def _write(work: Work, engine: Any, results: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _progress(name: str, steps: int, show: bool) -> Iterator[Any]:
-    """A bar with the loss of the last step."""
+    """Show a progress bar with the loss of the last step."""
     with tqdm(total=steps, desc=f"finetuning {name}", disable=not show, mininterval=1) as bar:
 
         def report(step: int, loss: float) -> None:

@@ -1,8 +1,8 @@
-"""The training loop, one for both architectures, any size and any number of processes, on accelerate.
+"""The training loop, for both architectures, any size and any number of processes, on accelerate.
 
-A step's batch, its dropout and its learning rate are pure functions of the step, so an interrupted training goes on
-from its last checkpoint to the same result; several processes share the micro-batches of a step and sum their
-gradients, so they give the losses of one (but for dropout, which every process draws for itself, and rounding).
+A step's batch, dropout and learning rate are pure functions of the step, so an interrupted training resumes from its last
+checkpoint to the same result. Several processes share the micro-batches of a step and sum their gradients, so that they
+reproduce the losses of one process (up to rounding and dropout, which each process draws for itself).
 """
 
 import contextlib
@@ -23,15 +23,15 @@ from workbench.errors import BadInput, StoreFailed
 from workbench.training.activations import one_kernel
 from workbench.training.batches import Batch, loss_of
 
-SAVING_SHARE = 0.05  # of the time at most goes into checkpoints
+SAVING_SHARE = 0.05  # the largest share of the time spent on checkpoints
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast to train; the learning rate warms up, stays, and falls to 0 over the last `decay` share.
+    """Length and learning rate of a training: warm-up, a constant phase, and a decline to 0 over the last `decay` share.
 
-    Parameters whose name contains an entry of `rates` learn at so many times the rate. Adam moves a parameter by about
-    the rate per step, which is little for one that must travel far: an mT5's relative position biases and embeddings.
+    Parameters whose name contains an entry of `rates` have that multiple of the learning rate. Adam moves a parameter by about
+    the learning rate per step, too little for those that must move far: relative position biases and embeddings of an mT5.
     """
 
     steps: int
@@ -44,7 +44,7 @@ class Plan:
     rates: tuple[tuple[str, float], ...] = ()
 
     def groups(self, model: Any) -> list[dict[str, Any]]:
-        """The model's parameters for an optimiser, by how fast they learn (`times` the rate)."""
+        """Return the optimiser's parameter groups, one per multiple (`times`) of the learning rate."""
         found: dict[float, list[Any]] = {}
         for name, parameter in model.named_parameters():
             times = next((times for part, times in self.rates if part in name), 1.0)
@@ -55,21 +55,21 @@ class Plan:
         ]
 
     def rate(self, step: int) -> float:
-        """The learning rate at a step (counted from 0)."""
+        """Return the learning rate at a step (counted from 0)."""
         left = (self.steps - step) / max(1.0, self.decay * self.steps)
         return self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup), left)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What else a training may want to say.
+    """Further options of a training.
 
     Attributes:
-        bfloat16: forward passes in bfloat16 (autocast); weights, gradients and optimiser stay in float32.
-        seed: of dropout.
-        belongs_to: what the training's checkpoints belong to, such as a digest; a checkpoint of another is refused.
-        tally: counts kept in the checkpoint beside the losses; `batch_of` may add to it.
-        every_seconds: how often a checkpoint is written, if that takes a small share of the time.
+        bfloat16: Forward passes in bfloat16 (autocast); weights, gradients and optimiser stay in float32.
+        seed: Of dropout.
+        belongs_to: Identifies the training, such as a digest; a checkpoint with another value is rejected.
+        tally: Counts kept in the checkpoint beside the losses; `batch_of` may add to it.
+        every_seconds: Seconds between checkpoints, more if writing them would take too large a share of the time.
     """
 
     bfloat16: bool = False
@@ -80,11 +80,11 @@ class Options:
 
 
 def gather() -> Accelerator:
-    """The processes that train together: one, or those that torchrun or `accelerate launch` started.
+    """Return the accelerator of the processes that train together: one, or those that torchrun or `accelerate launch` started.
 
-    Always this way: accelerate's bare state would not see ACCELERATE_USE_CPU, and take each process for the only one.
+    Do not use accelerate's bare state instead: it ignores ACCELERATE_USE_CPU, and would take each process for the only one.
     """
-    return Accelerator(mixed_precision="no")  # precision is ours, whatever the launcher says
+    return Accelerator(mixed_precision="no")  # we set the precision, whatever the launcher says
 
 
 def train(
@@ -97,20 +97,20 @@ def train(
     every_seconds: float | None = None,
     options: Options | None = None,
 ) -> list[float]:
-    """Train a model in place and give the loss of every step, in nats.
+    """Train a model in place and return the loss of every step, in nats.
 
     Args:
-        batch_of: gives the batch of a step, which must depend on the step alone, or the micro-batches it is cut
-            into: their gradients are added up before the one update. Every process gets its share of them.
-        folder: where a checkpoint (weights, optimiser, losses) is written every so often; a training found there
-            goes on; it is removed by who made the folder.
-        report: called with the step and its loss in the main process.
-        every_seconds: overrides that of the options.
+        batch_of: Returns the batch of a step, which must depend on the step alone, or its micro-batches, whose gradients
+            are summed before the update. The processes share the micro-batches.
+        folder: Where checkpoints (weights, optimiser, losses) are written; a training found there is resumed. The caller
+            removes it.
+        report: Called with the step and its loss in the main process.
+        every_seconds: Overrides that of the options.
 
     Raises:
-        BadInput: the checkpoint belongs to another training, the loss is no longer a finite number, the memory does
-            not suffice, or there are fewer micro-batches than processes.
-        StoreFailed: the disk did not take a checkpoint; the one before is whole.
+        BadInput: the checkpoint belongs to another training, the loss is not finite, memory runs out, bfloat16 is not
+            supported, or there are fewer micro-batches than processes.
+        StoreFailed: a checkpoint could not be written; the previous one is intact.
     """
     options = options or Options()
     crew = gather()
@@ -140,7 +140,7 @@ def train(
 
 
 def _parts(found: Batch | Sequence[Batch], crew: Accelerator, step: int) -> Sequence[Batch]:
-    """The micro-batches of this process: every n-th of the step's."""
+    """Return the micro-batches of this process: every n-th of the step's."""
     parts = [found] if isinstance(found, Batch) else found
     if len(parts) < crew.num_processes:
         raise BadInput(
@@ -150,14 +150,14 @@ def _parts(found: Batch | Sequence[Batch], crew: Accelerator, step: int) -> Sequ
 
 
 def _gradients(crew: Accelerator, model: Any, parts: Sequence[Batch], options: Options, step: int) -> float:
-    """Add up the gradients of a step's micro-batches, of all processes; gives the step's loss."""
+    """Accumulate the gradients of a step's micro-batches over all processes, and return the step's loss."""
     total = torch.zeros((), device=crew.device)
     for number, batch in enumerate(parts, start=1):
         last = number == len(parts)
         with contextlib.nullcontext() if last else crew.no_sync(model):
             with _precision(crew, options):
                 loss = loss_of(model, batch)
-            # the processes' gradients are averaged when they meet, and shall be summed
+            # gradients are averaged over processes, but should be summed
             crew.backward(loss * crew.num_processes if crew.num_processes > 1 else loss)
         total += loss.detach()
     value = (crew.reduce(total, "sum") if crew.num_processes > 1 else total).item()
@@ -176,7 +176,7 @@ def _precision(crew: Accelerator, options: Options) -> contextlib.AbstractContex
 
 @contextlib.contextmanager
 def _memory_watched(parts: Sequence[Batch], step: int) -> Iterator[None]:
-    """Say what to do when the memory does not suffice: the CPU's allocator raises a plain RuntimeError."""
+    """Turn an out-of-memory error into a BadInput with a remedy; the CPU's allocator raises a plain RuntimeError."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -192,7 +192,7 @@ def _memory_watched(parts: Sequence[Batch], step: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_noise(crew: Accelerator) -> Iterator[None]:
-    """Leave the caller's random numbers as they were."""
+    """Restore the caller's random state afterwards."""
     with torch.random.fork_rng([crew.device.index or 0] if crew.device.type == "cuda" else []):
         yield
 
@@ -202,14 +202,14 @@ def _noise(seed: int, step: int, process: int) -> int:
 
 
 class _Keeper:
-    """Writes checkpoints, often enough and not too often; without a folder, never."""
+    """Writes checkpoints at intervals that keep their cost small; without a folder, none."""
 
     def __init__(self, folder: Path | None, every_seconds: float | None, options: Options) -> None:
         self.folder, self.options, self.last = folder, options, time.monotonic()
         self.wait = options.every_seconds if every_seconds is None else every_seconds
 
     def now_and_then(self, model: Any, optimizer: Any, plan: Plan, losses: list[float]) -> None:
-        """Write if it is time."""
+        """Write a checkpoint if one is due."""
         if self.folder and time.monotonic() - self.last > self.wait:
             started = time.monotonic()
             self.write(model, optimizer, plan, losses)
@@ -218,7 +218,7 @@ class _Keeper:
                 self.wait = max(self.wait, (self.last - started) / SAVING_SHARE)
 
     def write(self, model: Any, optimizer: Any, plan: Plan, losses: list[float]) -> None:
-        """Write weights, optimiser and losses as a whole or not at all."""
+        """Write weights, optimiser and losses atomically."""
         if self.folder is None:
             return
         state = {

@@ -1,10 +1,10 @@
-"""Pairs of a mixture become the micro-batches of a step, as the published models were taught.
+"""Conversion of a mixture's pairs to the micro-batches of a step, as in the training of the published models.
 
 Decoder-only: input, a space, target, end token; no separator. Encoder-decoder: input without an end token, target
-with one and without a leading space. So the published evaluation reads inputs on both sides (no special tokens;
-`</s>` is scored in mT0's targets), and so seqio declared the features of T0, mT0's model; that mT0's own training read
-its inputs in this way is inferred. BLOOMZ packed its pairs into rows of 2,048 tokens; here the rows of a step are
-grouped by length instead, which leaves the step's loss as it is and needs no masks between neighbours.
+with one and without a leading space. The published evaluation reads inputs in this way on both sides (no special tokens;
+`</s>` is scored in mT0's targets), and seqio declared the features of T0, mT0's model, in this way; that mT0's own
+training read its inputs so is inferred. BLOOMZ packed its pairs into rows of 2,048 tokens; here the rows of a step are
+grouped by length instead, which leaves the step's loss unchanged and needs no masks between neighbours.
 """
 
 from collections import Counter
@@ -21,16 +21,16 @@ Encoded = tuple[list[int], list[int]]
 
 
 class Drawn(Protocol):
-    """What gives the pairs of a step, whatever step is asked for."""
+    """A source that returns the pairs of any step."""
 
     def draw(self, step: int, count: int) -> list[Pair]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Token ids of pairs, cut to the longest allowed.
+    """Token ids of pairs, truncated to the maximum lengths.
 
-    An input is cut at its end, as the published evaluation cuts. A target that is cut has no end token: it does not
+    Inputs are truncated at the end, as in the published evaluation. A truncated target has no end token, since it does not
     end there.
     """
 
@@ -45,15 +45,15 @@ class Reader:
 
     @property
     def pad(self) -> int:
-        """The token that fills rows; it is masked, so any will do."""
+        """The padding token; padding is masked, so any token will do."""
         found = self.tokenizer.pad_token_id
         return int(self.tokenizer.eos_token_id if found is None else found)
 
     def encode(self, pairs: Sequence[Pair], tally: Counter[str]) -> list[Encoded]:
-        """Ids of inputs and targets, not yet padded; counts what was cut.
+        """Return ids of inputs and targets without padding, and count truncations in `tally`.
 
         Raises:
-            BadInput: a text without tokens.
+            BadInput: an input without tokens.
         """
         space = "" if self.encoder_decoder else " "
         inputs = self._ids([pair.inputs for pair in pairs])
@@ -75,9 +75,9 @@ class Reader:
 
 @dataclass(frozen=True)
 class Batches:
-    """The micro-batches of any step: its pairs, longest first, cut into `parts` of about equal numbers of rows.
+    """The micro-batches of any step: its pairs, longest first, split into `parts` of about equal numbers of rows.
 
-    The weights of all labels of a step sum to 1. `tally` counts pairs, cuts, tokens and padding of the steps made.
+    The weights of all labels of a step sum to 1. `tally` counts the pairs, truncations, tokens and padding of all steps made.
     """
 
     pool: Drawn
@@ -87,7 +87,7 @@ class Batches:
     tally: Counter[str] = field(default_factory=Counter)
 
     def __call__(self, step: int) -> list[Batch]:
-        """Make the micro-batches of a step."""
+        """Return the micro-batches of a step."""
         encoded = self.reader.encode(self.pool.draw(step, self.batch), self.tally)
         encoded.sort(key=self._length, reverse=True)
         bounds = [len(encoded) * part // self.parts for part in range(self.parts + 1)]

@@ -1,14 +1,14 @@
-"""How to finetune: the published settings of BLOOMZ and mT0, and small ones of our own.
+"""Finetuning settings: the published ones of BLOOMZ and mT0, and our own for small models.
 
 Sources. bloomz: the SLURM scripts of bigscience-workshop/bigscience, train/tr13-mtf (Adam 0.9 / 0.95, eps 1e-8,
 learning rate 2e-5 constant without warm-up, clip 1.0, weight decay 1e-4, batches of 2,048 rows of 2,048 tokens; 1,024
-rows for 560m and 1b1; the loss of each target normalised by its length). mt0: xmtf issues 6 and 12 (T5X, batches of 512, lengths 1,024
-and 1,024, AVERAGE_PER_SEQUENCE, no packing). Steps: the models' cards, by the catalogue.
+rows for 560m and 1b1; the loss of each target normalised by its length). mt0: xmtf issues 6 and 12 (T5X, batches of
+512, lengths 1,024 and 1,024, AVERAGE_PER_SEQUENCE, no packing). Steps: the model cards, through the catalogue.
 
-What differs from them. A row of bloomz held several packed pairs; here a batch is 2,048 pairs (1,024), and of its
-2,048 tokens a target may take 512, which is our choice. Weight decay is decoupled (AdamW) and on all parameters. For mT0 no learning rate is
-stated in what we have read, so one must be given, and the optimiser is ours: AdamW
-(0.9, 0.98), clip 1.0, no weight decay.
+Differences. A row of bloomz held several packed pairs; here a batch is 2,048 pairs (1,024), and of its 2,048 tokens a
+target may take 512, which is our choice. Weight decay is decoupled (AdamW) and applies to all parameters. For mT0 our
+sources state no learning rate, so one must be given, and the optimiser is ours: AdamW (0.9, 0.98), clip 1.0, no weight
+decay.
 """
 
 from dataclasses import dataclass, fields
@@ -19,21 +19,21 @@ from workbench.errors import BadInput, UnknownName
 from workbench.models.identity import Identity
 from workbench.training.loop import Plan
 
-MICRO_ROWS = 16  # rows read at once, if nothing else is said
+MICRO_ROWS = 16  # rows of a micro-batch by default
 PRESETS = ("bloomz", "mt0")
 _HALVED = ("bloom-560m", "bloom-1b1")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides what a finetuning makes of a base and a mixture, and how its steps are cut.
+    """Everything that determines the result of a finetuning besides base and mixture, and how its steps are split.
 
     Attributes:
-        batch: pairs per step, over all processes.
-        accumulate: micro-batches per step and process; None: as many as keep them at 16 rows or fewer.
-        max_input, max_target: tokens after which texts are cut, the end token counted in the target.
-        dtype: of the forward pass; weights and optimiser are float32.
-        seed: of dropout.
+        batch: Pairs per step, over all processes.
+        accumulate: Micro-batches per step and process; None: as many as keep them at 16 rows or fewer.
+        max_input, max_target: Lengths in tokens at which texts are truncated; the target's includes the end token.
+        dtype: Of the forward pass; weights and optimiser are float32.
+        seed: Of dropout.
     """
 
     plan: Plan
@@ -65,7 +65,7 @@ class Settings:
             )
 
     def parts(self, processes: int) -> int:
-        """Micro-batches of a step, over all processes.
+        """Return the number of micro-batches of a step, over all processes.
 
         Raises:
             BadInput: more processes than pairs.
@@ -77,15 +77,15 @@ class Settings:
 
 
 def settings_for(base: Identity, preset: str | None = None, **given: Any) -> Settings:
-    """Settings to finetune a base: of a preset, or ours; what is given (and not None) replaces them.
+    """Return the settings to finetune a base: those of a preset, or ours, with the given ones (not None) in their place.
 
     Args:
         preset: "bloomz", "mt0", or None: 400 steps of 64 pairs at 3e-4, for small models.
-        given: steps, learning_rate, and the fields of `Settings` but the plan.
+        given: steps, learning_rate, and the fields of `Settings` except the plan.
 
     Raises:
         UnknownName: no such preset or setting.
-        BadInput: steps or a learning rate that the preset does not know and must be given; more than the model reads.
+        BadInput: steps or a learning rate that the preset lacks are not given, or lengths exceed the model's context.
     """
     found = _preset(base, preset)
     given = {name: value for name, value in given.items() if value is not None}
@@ -132,13 +132,13 @@ def _preset(base: Identity, preset: str | None) -> dict[str, Any]:
 
 
 def _catalogued(base: Identity) -> str | None:
-    """The base's name in the catalogue."""
+    """Return the base's name in the catalogue, or None."""
     names = (base.name, base.hub_id)
     return next((one.name for one in family.checkpoints() if one.name in names or one.hub_id in names), None)
 
 
 def _published_steps(base: Identity) -> int | None:
-    """The steps of the released model that was finetuned on xP3 from this base, where they are known."""
+    """Return the steps of the released model that was finetuned on xP3 from this base, or None if unknown."""
     name = _catalogued(base)
     tuned = (one for one in family.checkpoints() if one.mixture == "xP3" and one.parent == name)
     return next((one.steps for one in tuned), None) if name else None
