@@ -71,7 +71,7 @@ def execute(orders: dict[str, Any], waiting: WaitingKernel | None = None) -> dic
             cwd=orders["cwd"],
         )
     except PapermillExecutionError as error:
-        if failure_in(read_notebook(Path("notebook.ipynb"))) is None:  # papermill raises for allowed errors too
+        if failure_in(read_notebook(Path("notebook.ipynb"))) is None:  # papermill raises for allowed ones too
             _drop_error_markers(Path("notebook.ipynb"))
             return {"seen": "end"}
         return {"seen": "error", "message": f"{error.ename}: {error.evalue}"}

@@ -104,7 +104,7 @@ def finetune(
 
 
 def describe(folder: Path) -> list[str]:
-    """Return lines of text about a finetuning: folder, first and last loss, number of truncations; empty outside the main process."""
+    """Return lines of text about a finetuning: folder, first and last loss, truncations; empty outside the main process."""
     if not gather().is_main_process:
         return []
     record = _read(folder / RECORD) or {}
