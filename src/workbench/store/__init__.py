@@ -1,12 +1,12 @@
 """Answers on disk, keyed by everything that can change them.
 
-One SQLite file (write-ahead log) that several processes of one machine may share, and the threads of each. A *context* is
-what many answers have in common (model digest, dtype, settings …), a *question* what is special to one (the prompt …); both
-are canonical JSON, and the key is a hash of the two. A batch is one transaction: killed at any moment, what was committed is
-whole and what was not is absent. Values are JSON text, or the bytes of an .npy file; nothing is pickled.
+The store is one SQLite file (write-ahead log), shared by the threads and processes of one machine. A *context* is what
+many answers have in common (model digest, dtype, settings …); a *question* is what is specific to one (the prompt …). Both
+are canonical JSON, and the key is a hash of the two. A batch is one transaction: if the process is killed, a batch is
+either complete or absent. Values are JSON text or the bytes of an .npy file; nothing is pickled.
 
-The log is shared memory of one machine: processes on several machines that write one file over a network file system damage
-it. There each machine has a file of its own, and `workbench store import` merges them.
+The write-ahead log uses shared memory, so processes on several machines must not write to one file over a network file
+system: that corrupts it. Give each machine its own file and merge them with `workbench store import`.
 """
 
 import os
@@ -51,16 +51,17 @@ _KEYS_PER_QUERY = 500
 
 @dataclass(frozen=True)
 class Answer:
-    """A stored value (JSON value or .npy bytes) and the family of devices that computed it ("cpu", "cuda")."""
+    """A stored value (JSON value or .npy bytes) and the device family that computed it ("cpu", "cuda")."""
 
     value: Any
     device: str
 
 
 def default_path() -> Path:
-    """`$WORKBENCH_STORE`, or `store.sqlite` under the user's cache folder.
+    """Return `$WORKBENCH_STORE`, or `store.sqlite` in the user's cache folder.
 
-    A relative path is taken from the working folder of the first call, here and in processes started later.
+    A relative path is resolved against the working directory at the first call, and the environment variable is updated so
+    that child processes use the same file.
 
     Raises:
         StoreFailed: the path begins with the home of a user who does not exist.
@@ -74,9 +75,9 @@ def default_path() -> Path:
 
 
 def settle() -> None:
-    """Move what processes that have ended left in the default store's log into its file, where that can be done.
+    """Move answers left in the default store's log by processes that have ended into the store's file, if possible.
 
-    A copy of the file alone then has every answer, and a place where nothing can be written can show it.
+    Afterwards a copy of the file alone holds every answer and can be read from a read-only location.
     """
     path = default_path()
     if log_of(path).exists():
@@ -87,7 +88,7 @@ def settle() -> None:
 
 
 class Store:
-    """The answers in one file; made on first use, safe to share between threads and between processes of one machine."""
+    """The answers in one file: created on first use, safe to share between threads and processes of one machine."""
 
     def __init__(self, path: Path | str | None = None) -> None:
         self.path = _whole_path(path) if path is not None else default_path()
@@ -96,13 +97,13 @@ class Store:
     def get(
         self, context: str, questions: Sequence[str], *, device: str | None = None
     ) -> list[Answer | None]:
-        """Look up one answer per question, None where there is none yet.
+        """Look up one answer per question; None where there is none yet.
 
         Args:
-            device: only answers that this family of devices gave; by default the first one, whoever gave it.
+            device: accept only answers computed by this device family; by default, the first answer from any device.
 
         Raises:
-            StoreFailed: the file cannot be read, or an entry is damaged; never a silent recompute.
+            StoreFailed: the file cannot be read, or an entry is damaged; a damaged answer is never silently recomputed.
         """
         shared = digest_of(context)
         keys = [key_of(shared, question) for question in questions]
@@ -128,13 +129,13 @@ class Store:
         batch_size: int = 1,
         libraries: str | None = None,
     ) -> None:
-        """Commit a batch of (question, value) in one transaction; an answer of this family of devices that is there stays.
+        """Commit a batch of (question, value) pairs in one transaction; existing answers of this device family are kept.
 
         Args:
-            libraries: with which versions they were computed, "torch 2.13.0, …": recorded with the context, not keyed.
+            libraries: versions they were computed with, "torch 2.13.0, …"; recorded with the context, not part of the key.
 
         Raises:
-            StoreFailed: disk full, read-only, or damaged; nothing of this batch is kept then.
+            StoreFailed: the disk is full, or the store read-only or damaged; nothing of the batch is stored.
         """
         shared, made = digest_of(context), time.time()
         rows: list[Row] = []
@@ -152,7 +153,7 @@ class Store:
                 add_others(connection, rows)
 
     def file_digest(self, path: Path, stat: os.stat_result) -> str | None:
-        """Recall the digest of a file that had this size, these times and this inode.
+        """Return the remembered digest of a file with this size, these timestamps and this inode, else None.
 
         Raises:
             StoreFailed: the entry is damaged, or the store cannot be read.
@@ -169,12 +170,12 @@ class Store:
         return row[0]
 
     def remember_file(self, path: Path, stat: os.stat_result, digest: str) -> None:
-        """Remember the digest of a file, as it was when `stat` was taken, so that gigabytes are read once."""
+        """Remember the digest of a file in the state given by `stat`, so that large files are hashed only once."""
         name, stamp = plain(str(path)), _stamp(stat)
         self._remember("files", (name, stamp, digest, checksum_of(name, stamp, digest)))
 
     def identity(self, name: str) -> dict[str, Any] | None:
-        """Recall what a model name stood for when it was last seen.
+        """Return what a model name stood for when it was last resolved, or None.
 
         Raises:
             StoreFailed: the entry is damaged, or the store cannot be read.
@@ -187,7 +188,7 @@ class Store:
         return None if row is None else self._identity(name, *row)
 
     def remember_identity(self, name: str, identity: dict[str, Any]) -> None:
-        """Remember what a model name stands for, so that its answers are found without its weights."""
+        """Remember what a model name stands for, so that its answers can be found without its weights."""
         name, text = plain(name), plain(canonical(identity))
         with self.transaction(write=False) as connection:
             known = connection.execute("SELECT identity FROM identities WHERE name = ?", (name,)).fetchone()
@@ -195,7 +196,7 @@ class Store:
             self._remember("identities", (name, text, checksum_of(name, text)))
 
     def identities(self) -> dict[str, dict[str, Any]]:
-        """What every remembered name stood for when it was last seen.
+        """Return what every remembered name stood for when it was last resolved.
 
         Raises:
             StoreFailed: an entry is damaged, or the store cannot be read.
@@ -206,7 +207,7 @@ class Store:
         return {name: about for name, about in found.items() if about is not None}
 
     def contexts(self) -> list[str]:
-        """All contexts that have answers, in a fixed order.
+        """Return all contexts, in a fixed order.
 
         Raises:
             StoreFailed: one is damaged, or the store cannot be read.
@@ -219,7 +220,7 @@ class Store:
         return [context for _, context in rows]
 
     def entries(self, context: str) -> list[tuple[str, Any, str, int]]:
-        """Every (question, value, device, batch size) of a context, ordered by key.
+        """Return every (question, value, device, batch size) of a context, ordered by key.
 
         Raises:
             StoreFailed: an entry is damaged.
@@ -232,7 +233,7 @@ class Store:
         return found
 
     def rows(self, contexts: Iterable[str]) -> Iterator[Row]:
-        """The rows of all answers in these contexts, ordered by key, as they are in the file."""
+        """Yield the raw rows of all answers in these contexts, ordered by key."""
         wanted = {digest_of(context) for context in contexts}
         with self.transaction(write=False) as connection:
             for row in connection.execute("SELECT * FROM answers ORDER BY key"):
@@ -240,7 +241,7 @@ class Store:
                     yield row
 
     def origins(self, contexts: Iterable[str]) -> Iterator[Origin]:
-        """The library versions that computed the answers in these contexts, as they are in the file."""
+        """Yield the raw rows with the library versions that computed the answers in these contexts."""
         wanted = {digest_of(context) for context in contexts}
         with self.transaction(write=False) as connection:
             for row in connection.execute("SELECT * FROM origins ORDER BY context, libraries"):
@@ -249,16 +250,17 @@ class Store:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether the file is there and cannot be written."""
+        """Whether the file exists and cannot be written."""
         return self._file.is_read_only
 
     def info(self, algorithms: Algorithms | None = None) -> dict[str, Any]:
-        """Count what is in the store, also where some of it is damaged: answers by kind and model, size in bytes.
+        """Return the number of answers by kind and model, and the size in bytes; works on a partly damaged store.
 
-        `libraries` lists, for each model whose answers were computed with more than one set of versions, those sets.
+        `libraries` lists the sets of library versions of each model whose answers were computed with more than one.
 
         Args:
-            algorithms: today's versions by engine and kind; answers by others are kept and not used, and counted apart as `superseded`.
+            algorithms: current algorithm versions by engine and kind; answers of other versions, which are kept but never used,
+                are counted separately as `superseded`.
         """
         with self.transaction(write=False) as connection:
             counts = count_answers(connection, algorithms or {})
@@ -266,20 +268,20 @@ class Store:
         return {"path": str(self.path), "bytes": size, **counts}
 
     def prune(self, algorithms: Algorithms) -> int:
-        """Remove the answers by superseded algorithms, and give their space back; says how many they were."""
+        """Remove the answers of superseded algorithms, free their disk space, and return their number."""
         with self.transaction(write=True) as connection:
             removed = remove_superseded(connection, algorithms)
         self._file.vacuum()
         return removed
 
     def checkpoint(self) -> None:
-        """Move what is committed into the store's file, so that a copy of that file alone has every answer."""
+        """Move committed answers from the log into the store's file, so that a copy of that file alone is complete."""
         with self.transaction(write=False):
-            pass  # opened
+            pass  # opens the file
         self._file.checkpoint()
 
     def close(self) -> None:
-        """Let go of the file, which is closed when no other handle of this process has it open; it opens again by itself."""
+        """Release the file; it is closed once no handle of this process uses it, and reopened on the next access."""
         if self._shared is not None and self._shared.pid == os.getpid():
             self._shared.checkpoint()
         self._shared = None
@@ -291,15 +293,15 @@ class Store:
         return self._shared
 
     def transaction(self, *, write: bool) -> AbstractContextManager[sqlite3.Connection]:
-        """A transaction of this thread, for those who read or write many rows.
+        """Return a transaction of this thread, for reading or writing many rows.
 
         Raises:
-            StoreFailed: whatever SQLite found wrong.
+            StoreFailed: any error from SQLite.
         """
         return self._file.transaction(write=write)
 
     def _find(self, context: bytes, asked: dict[bytes, str]) -> dict[bytes, Answer]:
-        """The answers under these keys, each given to this question in this context."""
+        """Return the answers under these keys, checking that each belongs to its question in this context."""
         found: dict[bytes, Answer] = {}
         keys = list(asked)
         with self.transaction(write=False) as connection:
@@ -332,7 +334,7 @@ class Store:
             raise self._damaged(f"what is remembered of the model {name!r}") from None
 
     def _remember(self, table: str, row: tuple[str | int, ...]) -> None:
-        """Keep what can be found again: where the store is read-only, it is not kept, with one notice."""
+        """Store a fact that can be recomputed; on a read-only store, warn once and do nothing."""
         if self.is_read_only:
             if self.path not in _NOTICED:
                 _NOTICED.add(self.path)

@@ -1,7 +1,7 @@
-"""Every row of a store or a pack, read for damage and for what no model can have answered.
+"""Check every row of a store or a pack for damage and for values that no model can have produced.
 
-A row is damaged if its key or checksum does not fit what it says, or if what it says is impossible. Answers whose settings
-are lost are none: whoever asks with those settings finds them, and they are whole.
+A row is damaged if its key or checksum does not match its content, or if its content is impossible. An answer whose
+context is lost is not damaged: a call with the same settings still finds it.
 """
 
 import sqlite3
@@ -26,14 +26,14 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class Damage:
-    """A damaged row: its table, its key as bytes, and what is wrong with it."""
+    """A damaged row: its table, its key as bytes, and the reason."""
 
     table: str
     key: bytes
     reason: str
 
     def __str__(self) -> str:
-        """One line, which a terminal may print."""
+        """Return one line that is safe to print on a terminal."""
         key = (
             self.key.hex()
             if self.table in ("contexts", "answers")
@@ -43,13 +43,13 @@ class Damage:
 
 
 def check_store(store: Store, *, repair: bool = False) -> list[Damage]:
-    """Read every row of a store and list the damaged ones; `repair` removes those, to be computed again.
+    """Read every row of a store and return the damaged ones; `repair` deletes them, so that they are recomputed.
 
     Raises:
-        StoreFailed: the file is damaged as a database, or cannot be read or, for a repair, written.
+        StoreFailed: the database file itself is damaged, or cannot be read or, for a repair, written.
     """
     with store.transaction(write=False):
-        pass  # made or upgraded, if need be
+        pass  # creates or upgrades the file if necessary
     try:
         connection, _ = connect_read_only(store.path)
         try:
@@ -67,16 +67,16 @@ def check_store(store: Store, *, repair: bool = False) -> list[Damage]:
             for damage in found:
                 table, key = damage.table, _KEYS[damage.table]
                 if connection.execute(f"DELETE FROM {table} WHERE {key} = ?", (damage.key,)).rowcount == 0:
-                    # text, or a key of a wrong type, which no index finds
+                    # text, or a key of the wrong type, which the index does not find
                     connection.execute(f"DELETE FROM {table} WHERE CAST({key} AS BLOB) = ?", (damage.key,))
     return found
 
 
 def expect_whole_database(connection: sqlite3.Connection) -> None:
-    """Check the pages of a file: each used once, and well formed.
+    """Check the integrity of a database file's pages.
 
     Raises:
-        ValueError: says what is wrong.
+        ValueError: the file is damaged; the message holds SQLite's finding.
     """
     connection.text_factory = lambda raw: raw.decode(errors="replace")
     whole = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
@@ -85,12 +85,12 @@ def expect_whole_database(connection: sqlite3.Connection) -> None:
 
 
 def damaged_rows(connection: sqlite3.Connection, *, strict: bool = False) -> Iterator[Damage]:
-    """Read all tables, row by row.
+    """Read all tables row by row and yield the damaged rows.
 
     Args:
-        strict: what is remembered of a model must have today's fields, and the settings of each answer must be there.
+        strict: also report identities without the current fields, and answers or origins whose context is missing.
     """
-    connection.text_factory = lambda raw: raw.decode(errors="replace")  # then the checksum does not fit
+    connection.text_factory = lambda raw: raw.decode(errors="replace")  # the checksum then fails
     kinds: dict[bytes, str] = {}
     for key, digest, context in connection.execute(
         "SELECT CAST(digest AS BLOB), digest, context FROM contexts"

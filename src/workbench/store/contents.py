@@ -1,4 +1,4 @@
-"""How many answers a store has, to whom and how they were asked; also where some of its rows are damaged."""
+"""Counts of the answers in a store by kind and model, and removal of superseded ones; tolerates damaged rows."""
 
 import json
 import sqlite3
@@ -8,12 +8,12 @@ from typing import Any
 
 from workbench.store.names import identity_in, public_identities
 
-Algorithms = Mapping[str, Mapping[Any, int]]  # today's versions, by engine and kind of answer
+Algorithms = Mapping[str, Mapping[Any, int]]  # current versions, by engine and kind of answer
 
 
 def count_answers(connection: sqlite3.Connection, algorithms: Algorithms) -> dict[str, Any]:
-    """Count answers by kind, model and dtype; those by other algorithms than these apart, as `superseded`."""
-    connection.text_factory = bytes  # nothing is expected of damaged text
+    """Count answers by kind, model and dtype; those of other algorithm versions are counted apart, as `superseded`."""
+    connection.text_factory = bytes  # damaged text may not be valid UTF-8
     try:
         counts = connection.execute("SELECT context, count(*) FROM answers GROUP BY context").fetchall()
         contexts = dict(connection.execute("SELECT digest, context FROM contexts").fetchall())
@@ -44,7 +44,7 @@ def count_answers(connection: sqlite3.Connection, algorithms: Algorithms) -> dic
 
 
 def remove_superseded(connection: sqlite3.Connection, algorithms: Algorithms) -> int:
-    """Remove the answers by other algorithms than these; says how many they were."""
+    """Remove the answers of other algorithm versions and return their number."""
     contexts = connection.execute("SELECT digest, CAST(context AS BLOB) FROM contexts").fetchall()
     old = [(digest,) for digest, context in contexts if _is_superseded(_settings_in(context), algorithms)]
     removed = connection.executemany("DELETE FROM answers WHERE context = ?", old).rowcount
@@ -56,7 +56,7 @@ def remove_superseded(connection: sqlite3.Connection, algorithms: Algorithms) ->
 def _several_libraries(
     origins: Iterable[tuple[Any, Any]], models: Mapping[bytes, str]
 ) -> dict[str, list[str]]:
-    """The library versions that computed each model's answers, in the order of their first use, where there are several."""
+    """Return the library versions behind each model's answers, in order of first use, if more than one."""
     found: dict[str, dict[str, None]] = {}
     for context, libraries in origins:
         if context in models and isinstance(libraries, bytes):
@@ -65,7 +65,7 @@ def _several_libraries(
 
 
 def _is_superseded(fields: dict[str, Any] | None, algorithms: Algorithms) -> bool:
-    """Whether nobody finds these answers any more, since today's algorithm is another."""
+    """Whether the answers of this context are no longer found because the algorithm version has changed."""
     if fields is None:
         return False
     versions = algorithms.get(str(fields.get("engine")), {})
@@ -74,7 +74,7 @@ def _is_superseded(fields: dict[str, Any] | None, algorithms: Algorithms) -> boo
 
 
 def _settings_in(context: object) -> dict[str, Any] | None:
-    """The settings that a context names; None where it is damaged."""
+    """Return the settings in a context; None if it is damaged."""
     try:
         fields = json.loads(context)  # type: ignore[arg-type]
     except (ValueError, TypeError, RecursionError):
@@ -87,7 +87,7 @@ def _names_by_weights(rows: Iterable[tuple[Any, Any, Any]]) -> dict[str, str]:
     for name, text, checksum in rows:
         try:
             about = identity_in(name.decode(), text.decode(), checksum)
-        except (ValueError, AttributeError):  # damaged, or no text at all
+        except (ValueError, AttributeError):  # damaged, or not text
             continue
         if about is not None:
             found[name.decode()] = about

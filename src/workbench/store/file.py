@@ -1,11 +1,12 @@
-"""The SQLite file of a store: made on first use, told from other files, upgraded in place, and read where it cannot be written.
+"""The SQLite file of a store: creation, recognition, upgrade, and reading where it cannot be written.
 
-A file of format 1 is upgraded in one transaction when it is first opened for writing; opened read-only, its old tables
-are upgraded in memory. Answers have kept their table since format 1, so that the upgrade takes no longer for many of them.
+A file of format 1 is upgraded in one transaction when it is first opened for writing; if it is opened read-only, its old
+tables are upgraded in memory. The table of answers is unchanged since format 1, so the cost of the upgrade does not grow
+with their number.
 
-Reading where nothing can be written: a store that was closed is one whole file, but its journal mode makes SQLite want
-an index file beside it. Where it may not make one, the file is opened as immutable, which takes no locks; its size and
-time are then compared before and after each reading, so that pages of two moments are never taken for one.
+Read-only access: a closed store is a single complete file, but its journal mode makes SQLite create an index file beside
+it. Where that is impossible, the file is opened as immutable, which takes no locks; its size and modification time are
+then compared before and after each transaction, so that pages of two states are never mixed.
 """
 
 import os
@@ -18,7 +19,7 @@ from workbench.errors import StoreFailed
 from workbench.store.rows import checksum_of
 
 FORMAT = 2
-_APPLICATION_ID = 0x776B6273  # "wkbs": tells our files from other SQLite files
+_APPLICATION_ID = 0x776B6273  # "wkbs": distinguishes our files from other SQLite files
 _CONTEXTS = "CREATE TABLE contexts (digest BLOB PRIMARY KEY, context TEXT NOT NULL) WITHOUT ROWID"
 _ANSWERS = (
     "CREATE TABLE answers ( key BLOB PRIMARY KEY, context BLOB NOT NULL, question TEXT NOT NULL, answer NOT NULL, "
@@ -43,19 +44,19 @@ TABLES = {
     },
 }
 _PATIENCE = 60  # seconds to wait for other processes
-_SHOWN = 300  # characters of what SQLite says
-_LOG_KEPT = 4 << 20  # bytes to which the log shrinks once no reader needs what is in it
+_SHOWN = 300  # characters of SQLite's message
+_LOG_KEPT = 4 << 20  # bytes to which the log is truncated once no reader needs it
 _ELSEWHERE = "name another file in WORKBENCH_STORE"
 REPAIR = "`workbench store check --repair` removes damaged entries, and they are computed again"
 RECOVER = f"`sqlite3 FILE .recover` may save what is in it; move it away or {_ELSEWHERE}"
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a store's file, in a folder that is made if need be, for reading and writing; transactions are the caller's.
+    """Open a store's file for reading and writing, creating its folder if necessary; the caller manages transactions.
 
     Raises:
-        StoreFailed: the folder cannot be made, or the file is no store or of a later format.
-        sqlite3.Error: SQLite cannot open it (`remedy` says what to do).
+        StoreFailed: the folder cannot be created, or the file is not a store or has a later format.
+        sqlite3.Error: SQLite cannot open it (see `remedy`).
     """
     if path.is_dir():
         raise StoreFailed(f"the store {path} is a folder; name a file, such as {path / 'store.sqlite'}")
@@ -73,10 +74,10 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_read_only(path: Path) -> tuple[sqlite3.Connection, bool]:
-    """Open a store's file without writing to it; also whether it is read without locks (`unchanged` then guards it).
+    """Open a store's file without writing to it; also return whether it is read without locks (see `state_of`).
 
     Raises:
-        StoreFailed: it is no store, of a later format, or has answers in a log that cannot be read here.
+        StoreFailed: it is not a store, has a later format, or has answers in a log that cannot be read here.
         sqlite3.Error: as `connect`.
     """
     address = f"{path.absolute().as_uri()}?mode=ro"
@@ -85,7 +86,7 @@ def connect_read_only(path: Path) -> tuple[sqlite3.Connection, bool]:
         version = _format_of(connection, path)
     except sqlite3.OperationalError as error:
         log = log_of(path)
-        name = getattr(error, "sqlite_errorname", "")  # none where Python could not decode
+        name = getattr(error, "sqlite_errorname", "")  # absent if Python could not decode the message
         if not name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")) or not path.exists():
             raise
         if log.exists() and log.stat().st_size:
@@ -98,22 +99,22 @@ def connect_read_only(path: Path) -> tuple[sqlite3.Connection, bool]:
     if version == 0:
         raise StoreFailed(f"{path} is empty; {_ELSEWHERE}")
     if version < FORMAT:
-        _renew_memories(connection, "temp")  # tables of that name hide those of the file
+        _renew_memories(connection, "temp")  # temporary tables hide those of the same name in the file
     return connection, lockless
 
 
 def is_read_only(path: Path) -> bool:
-    """Whether the file is there and neither it nor its folder's log can be written."""
+    """Whether the file exists and it or its folder, where the log is kept, cannot be written."""
     return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
 
 
 def log_of(path: Path) -> Path:
-    """The file in which SQLite keeps what is committed and not yet moved into the store's file."""
+    """Return the path of the write-ahead log, which holds answers committed but not yet moved into the store's file."""
     return path.with_name(path.name + "-wal")
 
 
 def state_of(path: Path, *, lockless: bool) -> tuple[object, ...]:
-    """What changes when another file takes the place of this one or, if read without locks, when it is written."""
+    """Return a value that changes when the file is replaced or, if it is read without locks, written."""
     try:
         stat = path.stat()
     except OSError:
@@ -123,13 +124,13 @@ def state_of(path: Path, *, lockless: bool) -> tuple[object, ...]:
 
 
 def message_of(error: Exception) -> str:
-    """What SQLite found wrong, on one line that a terminal may print: it quotes damaged text as it is."""
+    """Return an error of SQLite as one printable line; its messages may quote damaged text."""
     line = " ".join(str(error).split())[:_SHOWN]
     return "".join(sign if sign.isprintable() else "·" for sign in line)
 
 
 def remedy(error: sqlite3.Error) -> str:
-    """Say what to do about an error of SQLite."""
+    """Return advice on an error of SQLite."""
     text = str(error)
     if "full" in text or "I/O" in text:
         return f"free some space, or {_ELSEWHERE}; what was committed before is safe"
@@ -143,10 +144,10 @@ def remedy(error: sqlite3.Error) -> str:
 
 
 def schema_of(connection: sqlite3.Connection) -> dict[str, str]:
-    """The statements that made what is in the file, by name.
+    """Return the SQL statements that created the tables and triggers of a file, by name.
 
     Raises:
-        sqlite3.Error: they cannot be read.
+        sqlite3.Error: the schema cannot be read.
     """
     try:
         rows = connection.execute("SELECT name, sql FROM main.sqlite_master").fetchall()
@@ -156,7 +157,7 @@ def schema_of(connection: sqlite3.Connection) -> dict[str, str]:
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
-    """Make the tables of an empty file, within the caller's transaction."""
+    """Create the tables in an empty file, within the caller's transaction."""
     for statement in TABLES[FORMAT].values():
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -177,7 +178,10 @@ def _connection(address: str) -> sqlite3.Connection:
 
 
 def _format_of(connection: sqlite3.Connection, path: Path) -> int:
-    """The format of a store, 0 of an empty file, 1 also of what lacks a table; in one look, since another process may be making it."""
+    """Return the format of a store: 0 if it is empty, 1 also if it lacks the table `origins`.
+
+    All is read in one transaction, since another process may be creating the file.
+    """
     connection.execute("BEGIN")
     mark = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -188,7 +192,7 @@ def _format_of(connection: sqlite3.Connection, path: Path) -> int:
     if version > FORMAT:
         raise StoreFailed(f"{path} has format {version}, this workbench reads up to {FORMAT}; update it")
     expected = dict(TABLES.get(version, {}))
-    if "origins" not in tables:  # the last that came to format 2
+    if "origins" not in tables:  # added last during the development of format 2
         expected.pop("origins", None)
     if tables and not (expected and expected.items() <= tables.items()):
         raise StoreFailed(f"the tables of {path} are not those of a store of format {version}; {RECOVER}")
@@ -200,7 +204,7 @@ def _format_of(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _in_turn(change: Callable[[], None]) -> None:
-    """Make or upgrade a store; where others do so too, SQLite may refuse at once instead of waiting its turn."""
+    """Create or upgrade a store, retrying while other processes do so: SQLite may fail at once instead of waiting."""
     stop = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -230,7 +234,7 @@ def _upgrade(connection: sqlite3.Connection) -> None:
 
 
 def _renew_memories(connection: sqlite3.Connection, schema: str) -> None:
-    """Carry identities over, with checksums; digests of files are forgotten, since format 1 could not tell files well enough."""
+    """Copy identities, adding checksums; file digests are dropped, since format 1 did not identify files reliably."""
     rows = connection.execute("SELECT name, identity FROM main.identities").fetchall()
     for name in ("files", "identities", "origins"):
         if schema == "main" and name in TABLES[1]:

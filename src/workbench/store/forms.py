@@ -1,6 +1,6 @@
-"""What the records of a store may say, so that what is damaged or made up is seen before anybody reads it.
+"""The valid forms of a store's records, so that damaged or fabricated ones are found before they are used.
 
-A kind of answer that is added to the engines is added here; a test holds the two together.
+Every kind of answer that an engine gives needs an entry in `ANSWERS`; a test compares the two.
 """
 
 import io
@@ -13,15 +13,15 @@ import numpy as np
 
 from workbench.store.rows import canonical
 
-_ROUNDING = 1e-3  # nats by which a log-probability of a sure token may exceed 0
+_ROUNDING = 1e-3  # nats by which rounding may raise the log-probability of a certain token above 0
 _NAMED = ("kind", "weights", "tokenizer", "dtype")
 
 
 def expect_context(text: object) -> dict[str, Any]:
-    """The settings that a context names.
+    """Return the settings in a context.
 
     Raises:
-        ValueError: says what is wrong, as all in this module.
+        ValueError: the context is invalid; the message gives the reason (as for all functions in this module).
     """
     fields = _json_object(text)
     if canonical(fields) != text:
@@ -35,7 +35,7 @@ def expect_context(text: object) -> dict[str, Any]:
 
 
 def expect_origin(device: object, batch_size: object, made: object) -> None:
-    """Check the facts that are recorded with an answer."""
+    """Check the device, batch size and time recorded with an answer."""
     if not isinstance(device, str) or not device.isidentifier() or len(device) > 40:
         raise ValueError("its device is no name of a family of devices")
     if not isinstance(batch_size, int) or batch_size < 0:

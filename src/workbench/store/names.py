@@ -1,4 +1,4 @@
-"""What a store remembers of models, and what they are called outside this machine."""
+"""What a store remembers about models, and the names they get on other machines."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 
 from workbench.store.rows import checksum_of
 
-# The fields of `models.identity.Identity` that are remembered; a test holds the two together.
+# The fields of `models.identity.Identity` that are remembered; a test compares the two.
 IDENTITY: dict[str, tuple[type, ...]] = {
     "name": (str,),
     "folder": (NoneType,),
@@ -23,7 +23,7 @@ IDENTITY: dict[str, tuple[type, ...]] = {
 
 
 def identity_in(name: object, text: object, checksum: object) -> dict[str, Any] | None:
-    """The identity in a row; None where it was written with other fields than today's, by another version.
+    """Return the identity in a row; None if another version wrote it with other fields.
 
     Raises:
         ValueError: the row is damaged.
@@ -40,10 +40,10 @@ def identity_in(name: object, text: object, checksum: object) -> dict[str, Any] 
 
 
 def public_identities(identities: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Remembered identities under names that mean something on any machine.
+    """Return remembered identities under names that make sense on any machine.
 
-    A folder is called by its own name, without where it lies; where several weights share a name, 8 digits of the digest
-    tell them apart. What came from the hub keeps its id and revision.
+    A model folder is known by its base name, without its path; if several weights share a name, 8 digits of the digest are
+    appended. Models from the hub keep their id and revision.
     """
     public: dict[str, dict[str, Any]] = {}
     for remembered, about in identities.items():

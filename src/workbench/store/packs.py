@@ -1,9 +1,9 @@
-"""Answer packs: the answers of chosen models in one file, for those who have neither the weights nor the hardware.
+"""Answer packs: the answers of selected models in one file, for users who have neither the weights nor the hardware.
 
-A pack is a store's file without a log, which names no folder of the machine that made it; named in WORKBENCH_STORE it answers
-as it is, also where it cannot be written. Before anything is taken from it, its tables must be exactly those of a store
-(no triggers, views or generated columns), its pages each used once, and every row whole and possible. The same answers
-give the same bytes. A store of another machine is taken in the same way.
+A pack is a store file without a log and without local folder names. WORKBENCH_STORE may point to one directly, even where
+it cannot be written. Before an import, its tables must be exactly those of a store (no triggers, views or generated
+columns), its pages must pass SQLite's integrity check, and every row must be valid. The same answers give the same bytes.
+Stores of other machines are imported in the same way.
 """
 
 import json
@@ -38,7 +38,7 @@ _ASK_AGAIN = "ask for it again, or export it again"
 
 @dataclass(frozen=True)
 class PackInfo:
-    """What a pack holds: names of its models, answers, and the settings they were asked with."""
+    """The content of a pack: names of its models, number of answers, and the settings they were computed with."""
 
     path: Path
     models: tuple[str, ...]
@@ -48,7 +48,7 @@ class PackInfo:
 
 @dataclass(frozen=True)
 class Taken:
-    """What an import did: answers that were new, and names kept because they mean other weights here."""
+    """The result of an import: answers in the pack, new ones, and names kept because they mean other weights here."""
 
     answers: int
     new: int
@@ -56,7 +56,7 @@ class Taken:
 
 
 def digests_of_run(folder: Path) -> list[str]:
-    """The weights that a run of a notebook, or an evaluation, rests on.
+    """Return the digests of the weights that a notebook run or an evaluation used.
 
     Raises:
         BadInput: the folder is neither.
@@ -73,13 +73,14 @@ def digests_of_run(folder: Path) -> list[str]:
 def export_pack(
     store: Store, path: Path, *, models: Sequence[str] = (), runs: Sequence[Path] = ()
 ) -> PackInfo:
-    """Write the answers of models (by name, hub id or digest) and of the models of runs; of all, if none are named.
+    """Write the answers of the named models (name, hub id or digest) and of the models of runs; by default of all models.
 
-    A name stands for all weights it has had; the pack names no folder of this machine.
+    A name selects all weights it has ever stood for; the pack contains no folder names of this machine.
 
     Raises:
-        UnknownName: the store has no answers of that model; the message lists those it has.
-        BadInput: a folder that is no run. StoreFailed: a damaged entry, or the disk did not take the file.
+        UnknownName: the store has no answers of that model; the message lists the models it has.
+        BadInput: a folder that is not a run.
+        StoreFailed: a damaged entry, or the file could not be written.
     """
     contexts = [(context, json.loads(context)) for context in store.contexts()]
     there = {str(fields.get("weights")) for _, fields in contexts}
@@ -113,13 +114,13 @@ def export_pack(
 
 
 def import_pack(store: Store, path: Path) -> Taken:
-    """Take in a pack's answers, or another store's, all in one transaction; what is there already stays.
+    """Import the answers of a pack or of another store in one transaction; existing answers are kept.
 
-    A name that means other weights here keeps its meaning. Other processes wait to write while answers are copied.
+    A name that already means other weights here keeps its meaning. Other processes cannot write while answers are copied.
 
     Raises:
-        BadInput: no pack, a damaged one, or one of a newer format; nothing is taken in then.
-        StoreFailed: the store did not take it; nothing is taken in then.
+        BadInput: not a pack, a damaged one, or one of a newer format; nothing is imported.
+        StoreFailed: this store could not be written; nothing is imported.
     """
     with _opened(path) as pack:
         _expect_whole(pack, path)
@@ -140,7 +141,7 @@ def import_pack(store: Store, path: Path) -> Taken:
 
 
 def check_pack(path: Path) -> PackInfo:
-    """Read a whole pack and say what it holds.
+    """Read and check a whole pack and return a summary of its content.
 
     Raises:
         BadInput: as `import_pack`.
@@ -166,7 +167,7 @@ def _setting(context: str, named: dict[str, dict[str, Any]]) -> str:
 
 
 def _digests_of(name: str, identities: dict[str, dict[str, Any]], digests: set[str]) -> set[str]:
-    """All weights that a name or digest stands for: a name may have come to mean others when it was trained again."""
+    """Return all weights that a name or digest stands for: a name may have meant other weights before retraining."""
     found = {name} & digests
     for remembered, about in {**identities, **public_identities(identities)}.items():
         if name in (remembered, about["name"], about["hub_id"]):
@@ -189,7 +190,7 @@ def _means_other(here: dict[str, Any] | None, there: dict[str, Any]) -> bool:
 def _write(path: Path, store: Store, contexts: Sequence[str], named: dict[str, dict[str, Any]]) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     try:
-        connection.execute("PRAGMA journal_mode = OFF")  # a file that is not finished is thrown away
+        connection.execute("PRAGMA journal_mode = OFF")  # an unfinished file is discarded
         connection.execute("BEGIN")
         create_tables(connection)
         for context in contexts:
@@ -207,10 +208,10 @@ def _write(path: Path, store: Store, contexts: Sequence[str], named: dict[str, d
 
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A pack's file, opened read-only in one transaction; whatever SQLite finds wrong with it is an error of the pack.
+    """Open a pack's file read-only in one transaction; any error of SQLite is reported as an error of the pack.
 
     Raises:
-        BadInput: there is none, or it is none.
+        BadInput: the file does not exist or is not a pack.
     """
     if not path.is_file():
         raise BadInput(f"no pack at {path}; `workbench store export FILE` writes one")
@@ -221,7 +222,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         connection.execute("BEGIN")
         yield connection
     except StoreFailed as error:
-        if connection is not None:  # of the store that takes it in
+        if connection is not None:  # the error is that of the importing store
             raise
         raise BadInput(f"{path} is no answer pack: {error}") from error
     except sqlite3.Error as error:

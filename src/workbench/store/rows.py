@@ -1,7 +1,7 @@
-"""The rows of a store: how they are keyed and how damage is seen.
+"""The rows of a store: their keys and checksums.
 
-The key of an answer is a hash of its context and its question. A second answer, by another family of devices, has a key
-of its own that covers the device too; so the first stays what everybody finds who does not ask for a device.
+The key of an answer is a hash of its context and its question. The key of a second answer, by another device family, also
+covers the device, so a lookup without a device always finds the first answer.
 """
 
 import json
@@ -16,40 +16,40 @@ Row = tuple[bytes, bytes, str, str | bytes, int, str, int, float]  # the columns
 Origin = tuple[bytes, str, float, int]  # the columns of the table of origins
 
 _DECODER = json.JSONDecoder()
-# above the 32 bits of a checksum: it covers device, batch size and time as well (since format 2), and the context
+# flags above the 32 bits of the CRC: it also covers device, batch size and time (since format 2), or the context
 _COVERS_ORIGIN, _COVERS_CONTEXT = 1 << 32, 1 << 33
 
 
 def canonical(value: Any) -> str:
-    """Write a JSON value in the one form that is hashed."""
+    """Return the canonical JSON text of a value, which is what gets hashed."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def digest_of(context: str) -> bytes:
-    """What stands for a context in keys and rows."""
+    """Return the digest that identifies a context in keys and rows."""
     return blake2b(context.encode(), digest_size=20).digest()
 
 
 def key_of(context: bytes, question: str, device: str | None = None) -> bytes:
-    """The key of the first answer to a question or, with a device, of a later one by another family of devices."""
+    """Return the key of the first answer to a question or, with `device`, of a later one by another device family."""
     words = question if device is None else f"{question}\0{device}"
     return blake2b(words.encode(), key=context, digest_size=20).digest()
 
 
 def checksum_of(*fields: str) -> int:
-    """The checksum of a row of text fields."""
+    """Return the checksum of a row of text fields."""
     return zlib.crc32(canonical(fields).encode())
 
 
 def plain(text: str) -> str:
-    """Text that SQLite takes: file names that are not UTF-8 hold lone surrogates, which JSON writes as escapes."""
+    """Return text that SQLite accepts, with lone surrogates (from file names that are not UTF-8) as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def seal(
     context: bytes, question: str, answer: str | bytes, device: str, batch_size: int, made: float
 ) -> int:
-    """The checksum of an answer's row; it covers the context, so that no row passes for another model's."""
+    """Return the checksum of an answer's row; it covers the context, so that no row can be attributed to another model."""
     raw = answer if isinstance(answer, bytes) else answer.encode()
     start = zlib.crc32(context, _crc_of_origin(device, batch_size, made))
     return _COVERS_CONTEXT | _COVERS_ORIGIN | zlib.crc32(raw, zlib.crc32(question.encode(), start))
@@ -58,7 +58,7 @@ def seal(
 def is_sealed(
     context: object, question: object, answer: object, checksum: object, device: object, batch_size: object, made: object
 ) -> bool:  # fmt: skip
-    """Whether the fields of an answer's row are those that were written; never raises, whatever the fields are."""
+    """Whether the fields of an answer's row match its checksum; never raises, whatever the fields are."""
     if not isinstance(question, str) or not isinstance(answer, str | bytes) or not isinstance(checksum, int):
         return False
     if not isinstance(context, bytes):
@@ -73,10 +73,10 @@ def is_sealed(
 
 
 def value_of(answer: str | bytes) -> Any:
-    """The JSON value, or the bytes of an .npy file.
+    """Return the JSON value, or the bytes of an .npy file.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: the text is not valid JSON.
     """
     if isinstance(answer, bytes):
         return answer
@@ -87,7 +87,7 @@ def value_of(answer: str | bytes) -> Any:
 
 
 def add_context(connection: sqlite3.Connection, digest: bytes, context: str) -> None:
-    """Add a context, or put right what is there under its digest and is damaged."""
+    """Add a context, replacing a damaged one under the same digest."""
     connection.execute(
         "INSERT INTO contexts VALUES (?, ?) ON CONFLICT DO UPDATE SET context = excluded.context "
         "WHERE context != excluded.context",
@@ -96,13 +96,13 @@ def add_context(connection: sqlite3.Connection, digest: bytes, context: str) -> 
 
 
 def origin(context: bytes, libraries: str, first: float) -> Origin:
-    """The row that says with which versions answers in a context were computed, and when that was first so."""
+    """Return the row that records the library versions behind answers in a context, and the time of their first use."""
     libraries = plain(libraries)
     return context, libraries, first, checksum_of(context.hex(), libraries, repr(first))
 
 
 def add_origins(connection: sqlite3.Connection, rows: Iterable[Origin]) -> None:
-    """Add origins; of one that is there, the earlier time stays."""
+    """Add origins; for an existing one, the earlier time is kept."""
     connection.executemany(
         "INSERT INTO origins VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET first = excluded.first, "
         "checksum = excluded.checksum WHERE excluded.first < first",
@@ -111,13 +111,13 @@ def add_origins(connection: sqlite3.Connection, rows: Iterable[Origin]) -> None:
 
 
 def add_first(connection: sqlite3.Connection, rows: Iterable[Row]) -> int:
-    """Add answers to questions that have none; says how many those were."""
+    """Add answers to questions that have none yet and return the number added."""
     statement = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     return connection.executemany(statement, rows).rowcount
 
 
 def add_others(connection: sqlite3.Connection, rows: Iterable[Row]) -> int:
-    """Add answers beside a first one that another family of devices gave; says how many were new."""
+    """Add answers beside a first one by another device family and return the number added."""
     statement = (
         "INSERT OR IGNORE INTO answers SELECT ?9, ?2, ?3, ?4, ?5, ?6, ?7, ?8 "
         "WHERE EXISTS (SELECT 1 FROM answers WHERE key = ?1 AND device != ?6)"

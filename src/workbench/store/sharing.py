@@ -1,7 +1,7 @@
-"""One connection to a store's file for all handles and threads of a process; closed when the last handle is gone.
+"""One connection to a store's file for all handles and threads of a process, closed when the last handle is gone.
 
-Threads take turns by the transaction. A connection never crosses a fork: the child opens its own, and keeps its parent's
-untouched, since closing it there would release the parent's locks.
+Threads take turns, one transaction at a time. A connection is never used across a fork: the child opens its own and leaves
+its parent's untouched, since closing that would release the parent's locks.
 """
 
 import os
@@ -16,11 +16,11 @@ from workbench.errors import StoreFailed
 from workbench.store.file import connect, connect_read_only, is_read_only, message_of, remedy, state_of
 
 _READ_ONLY = "the store {path} is read-only here; name a file of your own in WORKBENCH_STORE (a copy keeps its answers)"
-_LEFT: list[sqlite3.Connection] = []  # those of a parent process
+_LEFT: list[sqlite3.Connection] = []  # connections of a parent process
 
 
 class SharedFile:
-    """A store's file, as this process has it open."""
+    """This process's open connection to a store's file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -33,15 +33,15 @@ class SharedFile:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether the file is there and cannot be written."""
+        """Whether the file exists and cannot be written."""
         return is_read_only(self.path)
 
     @contextmanager
     def transaction(self, *, write: bool) -> Iterator[sqlite3.Connection]:
-        """A transaction of this thread: committed as the block ends well, rolled back otherwise.
+        """Open a transaction of this thread: committed if the block succeeds, otherwise rolled back.
 
         Raises:
-            StoreFailed: what SQLite raised, with what to do about it.
+            StoreFailed: any error from SQLite, with advice.
         """
         if write and self.is_read_only:
             raise StoreFailed(_READ_ONLY.format(path=self.path))
@@ -63,12 +63,12 @@ class SharedFile:
                 ) from error
 
     def checkpoint(self) -> None:
-        """Move what is committed from the log into the file, so that a copy of the file alone is whole; waits for nobody."""
+        """Move committed answers from the log into the file without waiting for readers or writers."""
         if self._open:
             self._maintain("PRAGMA wal_checkpoint(PASSIVE)")
 
     def vacuum(self) -> None:
-        """Give the space of deleted rows back."""
+        """Return the space of deleted rows to the file system."""
         self._maintain("VACUUM")
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class SharedFile:
         return self._open[0]
 
     def _maintain(self, statement: str) -> None:
-        """Do what SQLite does outside of transactions; nothing where the file cannot be written."""
+        """Run a statement outside of any transaction; do nothing if the file cannot be written."""
         with self._lock:
             try:
                 if not self.is_read_only:
@@ -107,7 +107,7 @@ _SHARED: weakref.WeakValueDictionary[tuple[int, Path], SharedFile] = weakref.Wea
 
 
 def shared(path: Path) -> SharedFile:
-    """The file as this process has it open, or will."""
+    """Return the object that represents this file in this process."""
     return _SHARED.setdefault((os.getpid(), path), SharedFile(path))
 
 
