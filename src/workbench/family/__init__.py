@@ -1,7 +1,7 @@
-"""Which checkpoints there are, and the facts about them: the BLOOMZ & mT0 catalogue, and every family that plugs in.
+"""Known checkpoints and facts about them: the BLOOMZ & mT0 catalogue, and families that other packages register.
 
 `catalogue` holds the built-in family and its languages, `checkpoints` the record of one checkpoint, and `plugins` the
-record of a family and the registry. No model code is imported here, and no pandas.
+record of a family and the registry. Imports neither model code nor pandas.
 """
 
 from workbench.family.catalogue import (

@@ -1,7 +1,7 @@
-"""The built-in family: the 28 checkpoints of BLOOMZ & mT0 and their bases, and the languages they saw.
+"""The built-in family: the 28 checkpoints of BLOOMZ & mT0 and their bases, and their training languages.
 
-The facts are two CSV files with a source per row; a figure we could not check ourselves is named in the row's
-`unverified` column and is shown with a question mark. No model code is imported here, and no pandas.
+The facts are in two CSV files with a source per row; a value that we could not verify is named in the row's `unverified`
+column and displayed with a question mark. Imports neither model code nor pandas.
 """
 
 import csv
@@ -35,7 +35,7 @@ _SHARES = ("roots_percent", "xp3_percent", "mc4_percent")
 
 @dataclass(frozen=True)
 class Language:
-    """A language and its share, in percent, of three corpora; None: not in that corpus."""
+    """A language and its share of three corpora, in percent; None if it is not in the corpus."""
 
     code: str
     name: str
@@ -50,18 +50,18 @@ class Language:
 
 @lru_cache(maxsize=1)
 def checkpoints() -> tuple[Checkpoint, ...]:
-    """List the 28 checkpoints of the family, BLOOM side first, bases before what was finetuned from them."""
+    """Return the 28 checkpoints of the family, BLOOM side first, each base before the models finetuned from it."""
     return tuple(_checkpoint(row) for row in _rows("checkpoints.csv"))
 
 
 @lru_cache(maxsize=1)
 def languages() -> tuple[Language, ...]:
-    """List the languages of ROOTS and xP3, then those of the published evaluation that neither contains."""
+    """Return the languages of ROOTS and xP3, then those of the published evaluation that are in neither."""
     return tuple(_language(row) for row in _rows("languages.csv"))
 
 
 def find_language(code: str) -> Language:
-    """Find a language by its code; `jp`, as XWinograd writes it, is Japanese.
+    """Return a language by its code; `jp`, the code in XWinograd, is Japanese.
 
     Raises:
         UnknownName: a code outside the table; the message lists the nearest.
@@ -76,10 +76,13 @@ def find_language(code: str) -> Language:
 
 
 def languages_seen(name: str, stage: Literal["pretraining", "finetuning", "any"] = "any") -> tuple[str, ...]:
-    """Give the codes of the languages a checkpoint was trained on, of those in `languages()`.
+    """Return the codes of the languages in `languages()` on which a checkpoint was trained.
 
-    "Seen" means seen on purpose: ROOTS holds traces of others. mC4 has 101 languages, of which the table lists
-    only those that matter here. P3 is English, xP3 and xP3mt have the same 46.
+    Only intended training languages count: ROOTS also contains traces of others. mC4 has 101 languages, of which the table
+    lists only those that matter here. P3 is English; xP3 and xP3mt have the same 46 languages.
+
+    Raises:
+        UnknownName: a checkpoint outside the catalogue; the message lists the nearest.
     """
     checkpoint = named(name, checkpoints())
     if checkpoint is None:
@@ -94,12 +97,12 @@ def languages_seen(name: str, stage: Literal["pretraining", "finetuning", "any"]
 
 
 def named(name: str, among: Iterable[Checkpoint]) -> Checkpoint | None:
-    """Find a checkpoint by its short name or its hub id; None if there is none."""
+    """Return the checkpoint with this short name or hub id; None if there is none."""
     return next((one for one in among if name in (one.name, one.hub_id)), None)
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """Suggest the names nearest to a wrong one, or list all where none is near."""
+    """Return a hint with the names nearest to a wrong one, or with all names if none is near."""
     near = get_close_matches(name, known, n=4, cutoff=0.4)
     return f"nearest: {', '.join(near)}" if near else f"known: {', '.join(known)}"
 

@@ -1,4 +1,4 @@
-"""The record of one checkpoint, how many parameters its sizes make, and how many bytes they take."""
+"""The record of one checkpoint, its parameter count from its sizes, and the memory that its weights need."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,14 @@ BYTES_PER_PARAMETER = MappingProxyType(
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One released model; None where nothing is known.
+    """One released model; None for unknown facts.
 
-    `architecture` is the configuration's model type ("bloom", "mt5", …). `layers` are those of one stack: an "mt5" has
-    as many in its encoder as in its decoder. `vocabulary` is the rows of the embedding. `mixture` is what it was
-    finetuned on ("none": only pretrained), `steps` and `tokens` are those of finetuning. `precision` is that of the
-    published weights. `context_length` is the longest input in training; the published evaluation cut inputs at
-    `PUBLISHED_TRUNCATION`. `unverified` names the fields whose value rests on a secondary page or an inference.
-    `folder` is where the files of a checkpoint are that ships with its family; others are on the hub.
+    `architecture` is the configuration's model type ("bloom", "mt5", …). `layers` counts one stack: an "mt5" has as many in its
+    encoder as in its decoder. `vocabulary` is the number of embedding rows. `mixture` is the finetuning data ("none": only
+    pretrained); `steps` and `tokens` are those of finetuning. `precision` is that of the published weights. `context_length` is
+    the longest input in training; the published evaluation truncated inputs at `PUBLISHED_TRUNCATION`. `unverified` names the
+    fields whose value comes from a secondary source or an inference. `folder` holds the files of a checkpoint that ships with
+    its family; other checkpoints are on the hub.
     """
 
     name: str
@@ -47,24 +47,24 @@ class Checkpoint:
 
     @property
     def is_encoder_decoder(self) -> bool:
-        """True on the mT5 side."""
+        """Whether it is on the mT5 side."""
         return self.architecture == "mt5"
 
     def shown(self, field: str) -> str:
-        """Write one field for people: "–" for unknown, a question mark after what was not verified."""
+        """Return one field as text for display: "–" if unknown, with a question mark if not verified."""
         value = getattr(self, field)
         text = "–" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
         return text + (" ?" if field in self.unverified else "")
 
 
 def memory_needed(checkpoint: Checkpoint, dtype: str) -> int:
-    """Give the bytes the weights alone take: parameters times bytes per parameter.
+    """Return the bytes needed for the weights alone: parameters times bytes per parameter.
 
-    Activations, the cache of keys and values and the logits (batch x tokens x vocabulary x 4 bytes) come on top.
+    Activations, the KV cache and the logits (batch x tokens x vocabulary x 4 bytes) come on top.
     "8bit" and "4bit" count every weight as quantized; in practice embeddings often stay at two bytes.
 
     Raises:
-        UnknownName: a dtype other than those of `BYTES_PER_PARAMETER`.
+        UnknownName: a dtype that is not in `BYTES_PER_PARAMETER`.
     """
     if dtype not in BYTES_PER_PARAMETER:
         raise UnknownName(f"no dtype called {dtype!r}; choose one of: {', '.join(BYTES_PER_PARAMETER)}")
@@ -81,9 +81,9 @@ def count_parameters(
     vocabulary: int,
     head_width: int = 64,
 ) -> int:
-    """Count a model's parameters from its sizes.
+    """Return a model's number of parameters, computed from its sizes.
 
-    BLOOM: tied embedding, biases everywhere, norms with bias. mT5: embedding and head apart, no biases, gated
+    BLOOM: tied embedding, biases everywhere, norms with bias. mT5: untied embedding and head, no biases, gated
     feed-forward, one table of 32 relative positions per stack, `layers` in each of the two stacks.
 
     Args:

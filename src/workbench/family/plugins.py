@@ -1,7 +1,7 @@
-"""A family of checkpoints plugs in through the entry point group `workbench.families`.
+"""Families of checkpoints and their registry, the entry point group `workbench.families`.
 
 An entry point names a function without arguments that returns a `Family`; one file and three lines of a project's
-`pyproject.toml` are enough. The registry is read when a name is looked up that the catalogue does not have.
+`pyproject.toml` are enough. The registry is read on first use; `find` does not need it for names in the catalogue.
 """
 
 import warnings
@@ -21,13 +21,12 @@ Badge = Literal["PUBLISHED", "MEASURED", "SYNTHETIC"]
 
 @dataclass(frozen=True)
 class Family:
-    """Checkpoints that belong together, with their tasks and what results of them rest on.
+    """Checkpoints that belong together, with their tasks and the provenance of their results.
 
-    `badge` marks figures: MEASURED for checkpoints that read real text, SYNTHETIC for those of an artificial world.
-    `languages` are the codes of the languages of its tasks, first the one of their English wordings. `data` is a folder
-    with those tasks: `tasks/<task>.jsonl`, `templates/<task>.toml`, `sentences.jsonl`, and `words.txt`, the vocabulary
-    by which texts without spaces are cut into words; each is optional. `check_prompts` takes prompts and returns a
-    warning about them, or None.
+    `badge` is shown on figures: MEASURED for checkpoints trained on real text, SYNTHETIC for those of an artificial world.
+    `languages` are the language codes of its tasks, beginning with that of the English templates. `data` is a folder with those
+    tasks: `tasks/<task>.jsonl`, `templates/<task>.toml`, `sentences.jsonl`, and `words.txt`, the vocabulary used to segment text
+    without spaces; each is optional. `check_prompts` takes prompts and returns a warning about them, or None.
     """
 
     name: str
@@ -38,20 +37,20 @@ class Family:
     check_prompts: Callable[[Sequence[str]], str | None] | None = None
 
     def has_task(self, task: str) -> bool:
-        """Whether its data hold a task."""
+        """Whether its data contain a task."""
         return self.data is not None and (self.data / f"tasks/{task}.jsonl").is_file()
 
 
 @lru_cache(maxsize=1)
 def families() -> tuple[Family, ...]:
-    """List the families: BLOOMZ & mT0, then those that plug in."""
+    """Return the families: BLOOMZ & mT0, then the registered ones."""
     return (Family("BLOOMZ & mT0", checkpoints()), *(make() for _, make in plugged("workbench.families")))
 
 
 def plugged(group: str) -> list[tuple[str, Any]]:
-    """Import what installed packages register in a group of entry points: names and objects, by name.
+    """Return the names and objects that installed packages register in an entry point group, sorted.
 
-    A package that cannot be imported is left out with a warning: it must not break the work with all others.
+    A package that cannot be imported is skipped with a warning, so that it does not block all others.
     """
     found = []
     for entry in sorted(entry_points(group=group)):
@@ -67,7 +66,7 @@ def plugged(group: str) -> list[tuple[str, Any]]:
 
 
 def find(name: str) -> Checkpoint:
-    """Find a checkpoint of any family by its short name or its hub id.
+    """Return a checkpoint of any family by its short name or hub id.
 
     Raises:
         UnknownName: no such checkpoint; the message lists the nearest names.
@@ -80,7 +79,7 @@ def find(name: str) -> Checkpoint:
 
 
 def family_of(name: str) -> Family | None:
-    """Find the family of a checkpoint; a folder counts by its own name, as a checkpoint trained again has it."""
+    """Return the family of a checkpoint, or None; a folder is matched by its base name, as for a retrained checkpoint."""
     last = Path(name).name
     return next(
         (one for one in families() if named(name, one.checkpoints) or named(last, one.checkpoints)), None
@@ -88,12 +87,12 @@ def family_of(name: str) -> Family | None:
 
 
 def data_files(pattern: str) -> list[Path]:
-    """Find the files below the families' data folders that match, as `data_files("tasks/*.jsonl")`."""
+    """Return the files in the families' data folders that match a pattern, as `data_files("tasks/*.jsonl")`."""
     return [path for one in families() if one.data for path in sorted(one.data.glob(pattern))]
 
 
 def badge_of(name: str) -> Badge:
-    """Say what results of a model rest on; MEASURED for a folder or a hub id of no family.
+    """Return the provenance of a model's results; MEASURED for a folder or hub id that belongs to no family.
 
     Raises:
         UnknownName: neither a checkpoint, nor a folder, nor a hub id; the message lists the nearest names.
@@ -105,10 +104,10 @@ def badge_of(name: str) -> Badge:
 
 
 def shared_badge(names: Iterable[str]) -> Badge:
-    """Say what a figure of these models rests on.
+    """Return the provenance of a figure that shows these models.
 
     Raises:
-        BadInput: models whose results never share a figure.
+        BadInput: models whose results must not share a figure.
         UnknownName: as `badge_of`.
     """
     badges = {name: badge_of(name) for name in names}
@@ -123,13 +122,13 @@ def shared_badge(names: Iterable[str]) -> Badge:
 
 
 def shipped() -> tuple[str, ...]:
-    """Name the checkpoints whose weights are on this machine with their family, so that they work without a network."""
+    """Return the names of the checkpoints whose weights ship with their family and work without a network."""
     return tuple(one.name for one in _all() if one.folder is not None)
 
 
 @lru_cache(maxsize=1)
 def vocabulary() -> frozenset[str]:
-    """The words of all families that list theirs."""
+    """Return the words of all families that have a `words.txt`."""
     lists = [path.read_text(encoding="utf-8") for path in data_files("words.txt")]
     return frozenset(word for words in lists for word in words.split())
 

@@ -1,7 +1,7 @@
-"""A name becomes a lazy handle; the engine behind it is loaded when an answer is missing.
+"""Lazy handles for models; the engine behind a handle is loaded only when an answer is missing.
 
-`load` accepts a name of the family, any other hub id, or a local folder, decoder-only or encoder-decoder. No torch
-here: what computes is reached through the registry of engines, and imported when it has to compute.
+`load` accepts a name of a family, any other hub id, or a local folder, decoder-only or encoder-decoder. This package does
+not import torch: engines are found through the registry and imported when they have to compute.
 """
 
 import os
@@ -35,24 +35,24 @@ from workbench.store import Store, canonical
 
 DTYPES = ("float32", "bfloat16", "float16")
 Dtype = Literal["float32", "bfloat16", "float16"]
-_TALLIES: dict[tuple[str, str], Counter[str]] = {}  # of this process, by weights and dtype
-_KEPT: dict[str, Engine] = {}  # engines that all handles of this process, and of its forks, may use
+_TALLIES: dict[tuple[str, str], Counter[str]] = {}  # in this process, by weights and dtype
+_KEPT: dict[str, Engine] = {}  # engines shared by all handles of this process and of its forks
 _READING = RLock()  # one thread reads weights at a time
 _NAMES_A_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 @dataclass
 class Model:
-    """A model that can be asked. Made by `load`; nothing is read before it is needed.
+    """A lazy handle for a model, made by `load`; weights are read only when they are needed.
 
     Attributes:
         name: as given to `load`.
-        dtype: what it computes in; files in another precision are cast.
-        device: "auto" (all GPUs there are, else the CPU), "cpu", "cuda", "cuda:1", "mps".
+        dtype: the dtype of the weights; files in another precision are cast.
+        device: "auto" (all available GPUs, else the CPU), "cpu", "cuda", "cuda:1", "mps".
         store: where its answers are kept.
-        kind: the engine that computes, by its name in the registry.
-        hits, misses: answers taken from the store and computed, since loading.
-        audits: what `rank` found when it scored some items again, by protocol.
+        kind: the name of its engine in the registry.
+        hits, misses: numbers of answers taken from the store and computed through this handle.
+        audits: by protocol, the results of the check in which `rank` scores some items again.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Model:
 
     @cached_property
     def identity(self) -> Identity:
-        """Digests, hub commit, architecture; needs neither torch nor, where the store remembers it, the weights."""
+        """Digests, hub commit and architecture; needs no torch and, if the store remembers them, no weights."""
         found = self._factory.identify(self.name, self.revision, self.store)
         if self.random_seed is not None:
             made_by = f"torch {version('torch')}, transformers {version('transformers')}"
@@ -79,28 +79,28 @@ class Model:
 
     @property
     def architecture(self) -> str:
-        """The configuration's model type: "bloom", "mt5", …"""
+        """The model type in the configuration: "bloom", "mt5", …"""
         return self.identity.architecture
 
     @property
     def is_encoder_decoder(self) -> bool:
-        """Whether an encoder reads the prompt (mT5, mT0) or the decoder does (BLOOM, BLOOMZ)."""
+        """Whether an encoder reads the prompt (mT5, mT0) rather than the decoder (BLOOM, BLOOMZ)."""
         return self.identity.is_encoder_decoder
 
     @property
     def badge(self) -> Badge:
-        """What its results rest on: SYNTHETIC for a checkpoint of an artificial world, else MEASURED."""
+        """The provenance of its results: SYNTHETIC for a checkpoint of an artificial world, else MEASURED."""
         return badge_of(self.name)
 
     @property
     def label(self) -> str:
-        """A name that tells it apart from other handles in a run's manifest: with its revision, and its dtype if not float32."""
+        """The name in a run's manifest: with the revision, if given, and the dtype, if not float32."""
         parts = [self.identity.name, self.revision, None if self.dtype == "float32" else self.dtype]
         return ", ".join(part for part in parts if part)
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine, with its weights read, if none is kept for handles like this one."""
+        """The engine with its weights loaded; shared with other handles if `keep_engine` was called on an equal one."""
         with _READING:
             if "engine" in vars(self):  # another thread has just read it
                 return vars(self)["engine"]
@@ -109,10 +109,10 @@ class Model:
 
     @contextmanager
     def at_work(self) -> Iterator[Engine]:
-        """The engine, for one thread at a time, while it is still the checkpoint's.
+        """Lock the engine for this thread, after checking that it is still the unmodified checkpoint.
 
         Raises:
-            BadInput: what `hf` handed out was changed since.
+            BadInput: the model was modified through `hf`.
         """
         engine = self.engine
         with engine.lock:
@@ -124,10 +124,10 @@ class Model:
             yield engine
 
     def fresh_engine(self) -> Engine:
-        """An engine that no handle answers with, for one who changes its weights; this handle lets go of its own."""
+        """Return a new engine that no handle uses, for callers that change its weights; this handle drops its own engine."""
         self.__dict__.pop("engine", None)
         identity = self.identity
-        if not identity.is_available:  # answers were known, weights are not here
+        if not identity.is_available:  # answers are stored, but the weights are not on this machine
             found = self._factory.identify(self.name, self.revision, self.store, need_weights=True)
             if self.random_seed is None and (found.weights, found.tokenizer) != (
                 identity.weights,
@@ -145,7 +145,7 @@ class Model:
         return engine
 
     def expect_unchanged(self) -> None:
-        """Refuse files that are no longer those that this handle's identity was read from; asked before answers are stored.
+        """Check that the files still have the content that gave this handle's identity; called before answers are stored.
 
         Raises:
             BadInput: they have changed.
@@ -153,7 +153,7 @@ class Model:
         expect_unchanged(self.identity, self.store)
 
     def keep_engine(self) -> None:
-        """Let every handle of the same weights, dtype and device in this process, and in those forked from it, use this one's."""
+        """Share this engine with all handles of the same weights, dtype and device in this process and its forks."""
         _KEPT[self._engine_key()] = self.engine
 
     def _engine_key(self) -> str:
@@ -161,30 +161,30 @@ class Model:
 
     @property
     def hf(self) -> Any:
-        """The transformers model and tokenizer, as `model.hf.model` and `model.hf.tokenizer`, for every other tool.
+        """The transformers model and tokenizer, as `model.hf.model` and `model.hf.tokenizer`, for use with other tools.
 
-        They are this handle's own, not a second copy. Once they were changed (a weight, a hook, a module, a setting), the
-        handle computes no more answers, so none of a changed model is stored; each later call that computes looks for that,
-        at some 4 GB of weights a second on a CPU.
+        They are the objects that this handle uses, not copies. If one is modified (a weight, a hook, a module, a setting), the
+        handle refuses to compute, so that no answer of a modified model is stored. Each later call that computes checks this, at
+        about 4 GB of weights per second on a CPU.
         """
         self.engine.hand_out()
         return self.engine
 
     @property
     def spec(self) -> EngineSpec:
-        """How its answers are computed."""
+        """The specification of its engine, which is part of the key of every answer."""
         return self._factory.spec
 
     @property
     def tolerance(self) -> float:
-        """Nats by which batch, device and version may move a log-probability."""
+        """Nats by which batch composition, device and library version may change a log-probability."""
         return self._factory.tolerance(self.dtype)
 
     def fingerprint(self, capability: Capability) -> dict[str, Any]:
-        """The part of an answer's key that is the model's: everything about it that can change an answer.
+        """Return the model's part of an answer's key: everything about it that can change an answer.
 
         Raises:
-            BadInput: its engine has no such capability.
+            BadInput: its engine lacks this capability.
         """
         return {**self._weights(), **self.spec.key(capability)}
 
@@ -197,7 +197,7 @@ class Model:
         return engine_called(self.kind)
 
     def count(self, device_of_hits: list[str], misses: int) -> None:
-        """Keep the tally of hits and misses, and note that of all handles of this model for the run's manifest."""
+        """Add to the counts of hits and misses, and note the totals over all handles of this model in the run's manifest."""
         self.hits += len(device_of_hits)
         self.misses += misses
         for device in device_of_hits:
@@ -219,7 +219,7 @@ class Model:
         note(models={self.label: facts})
 
     def check_prompts(self, prompts: list[str]) -> None:
-        """Warn of prompts that its family says it cannot understand."""
+        """Warn about prompts that the model's family declares unsuitable."""
         family = family_of(self.name)
         warning = family.check_prompts(prompts) if family and family.check_prompts else None
         if warning:
@@ -237,21 +237,21 @@ def load(
     random_seed: int | None = None,
     engine: str = DEFAULT,
 ) -> Model:
-    """Make a lazy handle for a model.
+    """Return a lazy handle for a model.
 
     Args:
-        name: "bloomz-560m", "mini-mt0", any hub id of a causal or encoder-decoder model, or a folder (a path always is one).
-        dtype: what to compute in: "float32", "bfloat16", "float16" (refused on the mT5 side).
+        name: "bloomz-560m", "mini-mt0", the hub id of any causal or encoder-decoder model, or a folder (a `Path` is always one).
+        dtype: "float32", "bfloat16" or "float16" (refused for mT5).
         device: "auto", "cpu", "cuda", "cuda:0" …
-        revision: a commit, which may be shortened where it is in the hub's cache, or a branch of the hub.
-        store: another store than the default one.
-        same_device: take no stored answers that another kind of device computed.
-        random_seed: the same architecture with random weights, a baseline for probes.
-        engine: what computes, by its name in the registry (`workbench.models.engines`).
+        revision: a branch, tag or commit on the hub; a commit may be abbreviated if it is in the hub's cache.
+        store: the store to use instead of the default one.
+        same_device: ignore stored answers computed by another device family.
+        random_seed: use the same architecture with random weights, as a baseline for probes.
+        engine: the name of the engine in the registry (`workbench.models.engines`).
 
     Raises:
         UnknownName: no such model or engine; the message lists the nearest names.
-        BadInput: an unknown dtype or device, a name or revision that is no text, or float16 on the mT5 side.
+        BadInput: an unknown dtype or device, a name or revision that is not a string, or float16 for mT5.
     """
     if isinstance(name, os.PathLike):
         name = str(Path(name).absolute()) if not str(name).startswith("~") else str(name)
@@ -269,22 +269,22 @@ def load(
 
 
 def algorithms() -> dict[str, Mapping[Capability, int]]:
-    """The versions of the installed engines' algorithms; a store's answers by other versions are superseded."""
+    """Return the algorithm versions of the installed engines; stored answers of other versions are superseded."""
     return {kind: factory.spec.algorithms for kind, factory in engines().items()}
 
 
 def expect_model(model: object) -> None:
-    """Refuse what is no handle, such as a name.
+    """Check that an argument is a handle, and not a name, for example.
 
     Raises:
-        BadInput: anything but what `load` gives.
+        BadInput: it was not returned by `load`.
     """
     if not isinstance(model, Model):
         raise BadInput(f"{model!r} is no model; ask the handle that `load(name)` gives")
 
 
 def digest_of(name: str, store: Store | None = None) -> str | None:
-    """The digest of a model's weights and tokenizer if it can be told without a network, else None.
+    """Return the digest of a model's weights and tokenizer if it can be found without a network, else None.
 
     Raises:
         UnknownName: no such model; the message lists the nearest names.

@@ -1,6 +1,7 @@
-"""What a caller hands in becomes lists of text and plain numbers, checked once and read once.
+"""Validate arguments and convert them to lists of strings and plain numbers.
 
-Any iterable will do (a list, a generator, a pandas Series, a numpy array); what comes out is what the key is made of.
+Any iterable is accepted (a list, a generator, a pandas Series, a numpy array) and is read once; the result goes into the
+key of the answers.
 """
 
 import math
@@ -13,10 +14,10 @@ from workbench.errors import BadInput
 
 
 def as_list(name: str, given: Iterable[Any], of: str = "texts") -> list[Any]:
-    """Read an iterable to its end.
+    """Read an iterable into a list.
 
     Raises:
-        BadInput: one string, a table, a mapping, or what cannot be read one by one.
+        BadInput: a single string, a table, a mapping, or an object that is not iterable.
     """
     if isinstance(given, str | bytes):
         raise BadInput(f"{name} is one string; give a list of {of}")
@@ -28,11 +29,11 @@ def as_list(name: str, given: Iterable[Any], of: str = "texts") -> list[Any]:
 
 
 def texts(name: str, given: Iterable[str], *, one: str, empty: bool = False) -> list[str]:
-    """Read texts; no tokenizer sees one that is not text, empty, or cannot be encoded.
+    """Read a list of texts; each must be a string that can be encoded and, by default, is not blank.
 
     Args:
-        one: what a single one is called in messages, which number it from 0.
-        empty: allow empty texts, and white space alone.
+        one: the word for a single text in messages, which number texts from 0.
+        empty: allow empty and blank texts.
     """
     found = as_list(name, given)
     return [text(f"{one} {number}", each, empty=empty) for number, each in enumerate(found)]
@@ -42,7 +43,7 @@ def text(name: str, given: object, *, empty: bool = False) -> str:
     """Read one text, called `name` in messages.
 
     Raises:
-        BadInput: no text, an empty one, or one with half of a surrogate pair, which UTF-8 cannot hold.
+        BadInput: not a string, blank, or with a lone surrogate, which UTF-8 cannot encode.
     """
     if not isinstance(given, str):
         raise BadInput(f"{name} is {_shown(given)}, a {type(given).__name__}; give a text (str)")
@@ -59,10 +60,10 @@ def text(name: str, given: object, *, empty: bool = False) -> str:
 
 
 def whole(name: str, given: object, least: int | None = 1) -> int:
-    """Read a whole number; `True`, 1.5 and '1' are none.
+    """Read an integer; `True`, 1.5 and '1' are refused.
 
     Raises:
-        BadInput: names the parameter and what is allowed.
+        BadInput: the message names the parameter and the allowed values.
     """
     allowed = "a whole number" if least is None else f"a whole number of at least {least}"
     try:
@@ -75,10 +76,10 @@ def whole(name: str, given: object, least: int | None = 1) -> int:
 
 
 def number(name: str, given: object, *, above: float = 0.0, most: float = math.inf) -> float:
-    """Read a finite number above `above` and at most `most`.
+    """Read a finite number greater than `above` and at most `most`.
 
     Raises:
-        BadInput: names the parameter and what is allowed.
+        BadInput: the message names the parameter and the allowed values.
     """
     allowed = f"a number above {above:g}" + (f" and at most {most:g}" if most < math.inf else "")
     if isinstance(given, bool) or not isinstance(given, Real):

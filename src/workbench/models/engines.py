@@ -1,8 +1,9 @@
-"""Which engines there are, and what a new one must do. No engine is imported before it has to compute.
+"""The registry of engines and the protocols that an engine implements; an engine is imported only when it has to compute.
 
-An engine plugs in through the entry point group `workbench.engines`: a name, and an `EngineFactory`. It takes whole lists
-of requests and yields finished batches as (positions, answers), in the order that suits it, so that the caller can commit
-batch by batch; equal requests must give equal answers, whatever else is in the batch, within the factory's tolerance.
+An engine is registered as an entry point of the group `workbench.engines`, whose name is the engine's and whose object is an
+`EngineFactory`. An engine takes lists of requests and yields finished batches as (positions, answers), in any order, so that
+the caller can commit each batch. Equal requests must give equal answers within the factory's tolerance, whatever else is in
+the batch.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,14 +34,13 @@ DEFAULT = "transformers"
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """How answers are computed; all of it is part of their key in the store.
+    """How answers are computed; all fields are part of their key in the store.
 
     Attributes:
         kind: the engine's name in the registry.
-        algorithms: for each of its capabilities the version of its algorithm. Raise a number when the same request to the
-            same checkpoint would give another answer than before, beyond rounding: old answers stay in the store, and
-            are not used again.
-        options: whatever else of the engine changes an answer, such as a quantization.
+        algorithms: an algorithm version for each capability. Increase it when the same request to the same checkpoint gives a
+            different answer than before, beyond rounding; old answers stay in the store but are no longer used.
+        options: everything else about the engine that changes an answer, such as a quantization.
     """
 
     kind: str
@@ -48,10 +48,10 @@ class EngineSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def key(self, capability: Capability) -> dict[str, Any]:
-        """The engine's part of an answer's key.
+        """Return the engine's part of an answer's key.
 
         Raises:
-            BadInput: the engine cannot do that.
+            BadInput: the engine lacks this capability.
         """
         if capability not in self.algorithms:
             able = ", ".join(self.algorithms) or "nothing"
@@ -60,34 +60,34 @@ class EngineSpec:
 
 
 class EngineFactory(Protocol):
-    """A kind of engine: says which checkpoint a name stands for, and opens it. None of it reads weights but `open`."""
+    """Resolves the name of a checkpoint to its identity, and opens it. Only `open` reads weights."""
 
     spec: EngineSpec
 
     def expect(self, name: str, dtype: str, revision: str | None) -> None:
-        """Refuse a name, dtype or revision that cannot be; asks no network. Raises BadInput or UnknownName."""
+        """Check a name, dtype and revision without using the network. Raises BadInput or UnknownName."""
 
     def recall(self, name: str, revision: str | None, store: Store) -> Identity | None:
-        """Say which checkpoint a name stands for, as far as this machine and the store know."""
+        """Return the identity that a name stands for, from this machine and the store; None if neither has it."""
 
     def identify(
         self, name: str, revision: str | None, store: Store, *, need_weights: bool = False
     ) -> Identity:
-        """Say which checkpoint a name stands for, or raise NotReachable."""
+        """Return the identity that a name stands for, or raise NotReachable."""
 
     def open(self, identity: Identity, *, dtype: str, device: str, random_seed: int | None) -> "Engine":
-        """Read the weights."""
+        """Read the weights and return the engine."""
 
     def tolerance(self, dtype: str) -> float:
-        """Nats by which batch, device and version may move a log-probability: what is nearer than that is a near-tie."""
+        """Return the nats by which batch, device and version may change a log-probability; closer scores are near-ties."""
 
 
 class Engine(Protocol):
-    """What computes answers: it holds the weights, and is asked by one thread at a time.
+    """Holds the weights and computes answers; called by one thread at a time.
 
     Attributes:
-        device_family: "cpu", "cuda", …: kept with the answers.
-        libraries: what it computes with, "torch 2.13.0, …": recorded in the store, and no part of the key.
+        device_family: "cpu", "cuda", …; stored with the answers.
+        libraries: its library versions, "torch 2.13.0, …"; recorded in the store, not part of the key.
     """
 
     device_family: str
@@ -95,17 +95,17 @@ class Engine(Protocol):
 
     @property
     def scores_wide(self) -> bool:
-        """Whether it scores in float32 though its weights are in half precision."""
+        """Whether scores are computed in float32 although the weights are in half precision."""
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
-        """Held while it computes."""
+        """The lock that is held while the engine computes."""
 
     def hand_out(self) -> None:
-        """Note what it is, before somebody else has its model in hand."""
+        """Record the state of the model before outside code gets access to it."""
 
     def changed(self) -> str | None:
-        """Name a part that was changed since; None where none was."""
+        """Return the name of a part that has changed since `hand_out`; None if there is none."""
 
     def generate(
         self, requests: Sequence[ToGenerate], decoding: Decoding, batch_size: int
@@ -125,16 +125,16 @@ class Engine(Protocol):
 
 @lru_cache(maxsize=1)
 def engines() -> dict[str, EngineFactory]:
-    """The engines that are installed, by name: the one on transformers, then those that plug in."""
-    built_in = import_module("workbench.engines.transformers")  # on first use: it stands on this room
+    """Return the installed engines by name: the transformers engine first, then the registered ones."""
+    built_in = import_module("workbench.engines.transformers")  # late: it imports this module
     return {DEFAULT: built_in.FACTORY, **dict(plugged("workbench.engines"))}
 
 
 def engine_called(kind: str) -> EngineFactory:
-    """Find an engine.
+    """Return an engine's factory.
 
     Raises:
-        UnknownName: there is none by that name; the message lists those there are.
+        UnknownName: no engine of that name; the message lists the installed ones.
     """
     if kind not in engines():
         raise UnknownName(f"no engine called {kind!r}; installed are: {', '.join(engines())}")

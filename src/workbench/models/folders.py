@@ -1,6 +1,7 @@
-"""What a checkpoint's folder holds: the files that are read from it, and what it lacks.
+"""The files of a checkpoint's folder: which ones are loaded, and which ones are missing.
 
-The names are those that transformers looks for, in its order; what is digested is what is loaded. No torch here.
+The file names, and their order of precedence, are those of transformers; exactly the files that are loaded are digested. This
+module does not import torch.
 """
 
 from pathlib import Path
@@ -26,10 +27,10 @@ _POINTER = b"version https://git-lfs"
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that the weights are read from: the single file, else the index and its shards, there or not.
+    """Return the files that hold the weights: the single file, or the index and its shards, whether or not they exist.
 
     Raises:
-        BadInput: an index that cannot be read.
+        BadInput: the index cannot be read.
     """
     if (folder / SINGLE).exists() or not (folder / INDEX).exists():
         return [folder / SINGLE]
@@ -37,10 +38,10 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def shards(index: Path) -> list[Path]:
-    """The files that an index names.
+    """Return the files that an index names.
 
     Raises:
-        BadInput: it cannot be read, or names none.
+        BadInput: the index cannot be read, or names no files.
     """
     placed = settings(index).get("weight_map")
     names = set(placed.values()) if isinstance(placed, dict) else set()
@@ -50,17 +51,17 @@ def shards(index: Path) -> list[Path]:
 
 
 def settings_files(folder: Path) -> list[Path]:
-    """The settings that can change an answer."""
+    """Return the configuration files that can change an answer."""
     return [folder / name for name in SETTINGS if (folder / name).exists()]
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
-    """The files that the tokenizer is made from."""
+    """Return the files from which the tokenizer is built."""
     return [folder / name for name in TOKENIZER if (folder / name).exists()]
 
 
 def lacking(folder: Path) -> list[str]:
-    """What a folder lacks that loading needs: config.json, weights as safetensors, a tokenizer's vocabulary.
+    """Return what a folder lacks for loading: config.json, weights as safetensors, a tokenizer's vocabulary.
 
     Raises:
         BadInput: an index that cannot be read.
@@ -77,16 +78,17 @@ def lacking(folder: Path) -> list[str]:
 
 
 def is_pickled(folder: Path) -> bool:
-    """Whether the weights are here, but only as .bin."""
+    """Whether the weights are present only as .bin files."""
     has_safetensors = (folder / SINGLE).exists() or (folder / INDEX).exists()
     return not has_safetensors and ((folder / PICKLED).exists() or (folder / PICKLED_INDEX).exists())
 
 
 def expect_loadable(folder: Path) -> None:
-    """Refuse a folder that loading would fail on, or would read something else from than what is digested.
+    """Check that a folder can be loaded, and from exactly the files that are digested.
 
     Raises:
-        BadInput: .bin weights, an adapter, something that is lacking, a git-LFS pointer in the place of a file.
+        BadInput: .bin weights, an adapter, a missing or empty file, a git-LFS pointer in place of a file, or a config.json that
+            names other weights.
     """
     if is_pickled(folder):
         raise BadInput(f"{folder} has {_as_pickle(str(folder))}")
@@ -109,10 +111,10 @@ def expect_loadable(folder: Path) -> None:
 
 
 def expect_content(path: Path) -> None:
-    """Refuse an empty file, and a git-LFS pointer that stands where the file should.
+    """Check that a file is neither empty nor a git-LFS pointer.
 
     Raises:
-        BadInput: either.
+        BadInput: it is one of these.
     """
     with path.open("rb") as file:
         start = file.read(len(_POINTER))
@@ -125,7 +127,7 @@ def expect_content(path: Path) -> None:
 
 
 def expect_not_pickled(name: str, hub_id: str, folder: Path) -> None:
-    """Refuse a model of the hub's cache that is there only as .bin.
+    """Check that a model in the hub's cache is not present only as .bin.
 
     Raises:
         BadInput: it is; the message says how to convert it.
@@ -138,10 +140,10 @@ def expect_not_pickled(name: str, hub_id: str, folder: Path) -> None:
 
 
 def settings(path: Path) -> dict[str, Any]:
-    """The object in one of the JSON files; empty where there is no file.
+    """Return the object in a JSON file, empty if the file does not exist.
 
     Raises:
-        BadInput: it holds something else.
+        BadInput: the file holds something else.
     """
     try:
         return read_json(path)

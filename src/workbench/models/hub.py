@@ -1,4 +1,4 @@
-"""The hub's cache on this machine, and the hub itself where the cache lacks something."""
+"""The hub's cache on this machine, and downloads of what is missing from it."""
 
 import re
 from pathlib import Path
@@ -33,10 +33,10 @@ def is_hub_id(name: str) -> bool:
 
 
 def cached(hub_id: str, revision: str | None) -> Path | None:
-    """The snapshot of a revision in the hub's cache, whole or in part; a commit may be shortened.
+    """Return the folder of a revision in the hub's cache, complete or not; a commit may be abbreviated.
 
     Raises:
-        BadInput: what no revision can be called.
+        BadInput: the revision is not a valid name.
     """
     name = revision or "main"
     if name.startswith("/") or ".." in name or "\0" in name:
@@ -51,12 +51,12 @@ def cached(hub_id: str, revision: str | None) -> Path | None:
 
 
 def fetch(name: str, hub_id: str, revision: str | None) -> Path:
-    """Download what a model needs, after a quick sign of life (the client alone would retry for 20 seconds).
+    """Download a model's files, after a quick check that the hub responds (the client alone would retry for 20 seconds).
 
     Raises:
         NotReachable: no network, or the hub has no such model or revision.
-        BadInput: the hub has it only as .bin.
-        StoreFailed: the disk does not take it.
+        BadInput: the hub has the weights only as .bin.
+        StoreFailed: the files could not be written.
     """
     try:
         listing = HfApi().model_info(hub_id, revision=revision, timeout=_SECONDS_FOR_A_SIGN_OF_LIFE)

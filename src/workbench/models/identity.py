@@ -1,8 +1,8 @@
-"""Which model a name stands for, without loading it: where its files are, and the digests that key its answers.
+"""The identity of a model, found without loading it: the location of its files, and the digests that key its answers.
 
-The digest covers weights, config.json and generation_config.json, and apart from them the tokenizer; a copy under
-another path is the same model. Digests are remembered in the store, so that a name finds its answers without its
-gigabytes being read, or being there at all. No torch and no transformers here.
+One digest covers the weights, config.json and generation_config.json, another the tokenizer; a copy in another folder is the
+same model. The store remembers digests, so that answers can be found without reading the weights, and even without having
+them. This module imports neither torch nor transformers.
 """
 
 import os
@@ -34,16 +34,16 @@ Source = Literal["folder", "hub", "file", "endpoint"]
 _TRAINED_LENGTH = {"bloom": 2048, "mt5": 1024, "umt5": 1024, "t5": 512}
 _ENCODER_DECODERS = {"t5", "mt5", "umt5", "bart", "mbart", "m2m_100", "pegasus", "marian"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_COARSEST_CLOCK = 2_000_000_000  # ns; some file systems keep times in steps of two seconds
+_COARSEST_CLOCK = 2_000_000_000  # ns; some file systems have a time resolution of two seconds
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a name stood for when it was looked up.
+    """What a name stood for when it was resolved.
 
-    `source` says where it is opened from; `folder` is None where only its answers are known, and of an endpoint; `weights` and `tokenizer` are hex digests; `commit` is the hub's;
-    `context_length` is the longest input in tokens that the model was made for; `states` says in which state the
-    digested files were.
+    `source` says where the model is opened from. `folder` is None for an endpoint, and if only stored answers are available.
+    `weights` and `tokenizer` are hex digests; `commit` is the hub's. `context_length` is the model's maximum input in tokens.
+    `states` records the file system's state of the digested files (inode, size, times).
     """
 
     name: str
@@ -60,16 +60,16 @@ class Identity:
 
     @property
     def is_available(self) -> bool:
-        """Whether it can be opened from here, so that more than its stored answers can be had."""
+        """Whether the model can be opened from here, so that new answers can be computed."""
         return self.folder is not None or self.source == "endpoint"
 
 
 def locate(name: str, revision: str | None = None) -> tuple[Path | None, str | None]:
-    """Find a model's folder on this machine and its hub id (None for a folder); asks no network.
+    """Return a model's folder on this machine (or None) and its hub id (None for a folder); does not use the network.
 
     Raises:
-        UnknownName: neither a name of the family, nor a folder with a config.json, nor of the form `owner/model`.
-        BadInput: a revision for something that is not on the hub.
+        UnknownName: neither a name of a family, nor a folder, nor of the form `owner/model`.
+        BadInput: a file, a folder that is no checkpoint, or a revision of a model that is not on the hub.
     """
     folder, hub_id = folder_or_hub(name)
     if hub_id is None:
@@ -81,7 +81,7 @@ def locate(name: str, revision: str | None = None) -> tuple[Path | None, str | N
 
 
 def architecture_of(name: str, revision: str | None = None) -> str | None:
-    """The model type that a name stands for, where that can be said without a network."""
+    """Return the model type that a name stands for, if it is known without a network, else None."""
     folder, hub_id = locate(name, revision)
     if folder is not None:
         return _model_type(settings(folder / "config.json"))
@@ -90,7 +90,7 @@ def architecture_of(name: str, revision: str | None = None) -> str | None:
 
 
 def whereabouts(name: str) -> str:
-    """Say in a few words where the files of a model are on this machine; empty where they are not."""
+    """Describe briefly where a model's files are on this machine; empty if they are not here."""
     folder, hub_id = folder_or_hub(name)
     if hub_id is None:
         return "ships" if name in family.shipped() else str(folder)
@@ -103,7 +103,7 @@ def whereabouts(name: str) -> str:
 
 
 def recall(name: str, revision: str | None, store: Store) -> Identity | None:
-    """Say which model a name stands for from the files here, else from the store's memory; None if neither knows.
+    """Return the identity that a name stands for, from the files here or else from the store; None if neither has it.
 
     Raises:
         BadInput: a folder that cannot be loaded, such as one without safetensors weights.
@@ -116,20 +116,20 @@ def recall(name: str, revision: str | None, store: Store) -> Identity | None:
 
 
 def identify(name: str, revision: str | None, store: Store, *, need_weights: bool = False) -> Identity:
-    """Say which model a name stands for: as `recall`, else from the hub.
+    """Return the identity that a name stands for: as `recall`, or else from the hub.
 
     Args:
-        need_weights: fetch the files even where the store remembers the identity.
+        need_weights: fetch the files even if the store remembers the identity.
 
     Raises:
-        NotReachable: not here, not remembered, and the hub cannot be asked.
+        NotReachable: not on this machine, not remembered, and the hub cannot be reached.
         BadInput: as `recall`, or .bin weights in the hub's cache.
     """
     known = recall(name, revision, store)
     if known is not None and (known.folder is not None or not need_weights):
         return known
     _, hub_id = locate(name, revision)
-    assert hub_id is not None  # what is a folder is known
+    assert hub_id is not None  # `recall` always identifies a folder
     snapshot = cached(hub_id, revision)
     if snapshot is not None:
         expect_not_pickled(name, hub_id, snapshot)
@@ -137,10 +137,10 @@ def identify(name: str, revision: str | None, store: Store, *, need_weights: boo
 
 
 def expect_unchanged(identity: Identity, store: Store) -> None:
-    """Refuse files that are no longer those that were digested; one that is gone cannot have changed.
+    """Check that the digested files have not changed; a file that was deleted counts as unchanged.
 
-    Two looks at the same state enclose a file that stood still: ask after reading weights, and before storing
-    answers, since weights that are mapped into memory follow a file that is written in place.
+    Call it after reading weights and before storing answers: memory-mapped weights follow a file that is overwritten in place,
+    and two checks that find the same state show that it did not change in between.
 
     Raises:
         BadInput: a file's content has changed.
@@ -157,7 +157,7 @@ def expect_unchanged(identity: Identity, store: Store) -> None:
 
 
 def randomized(identity: Identity, seed: int, made_by: str) -> Identity:
-    """The identity of the same architecture with random weights, as drawn by the libraries named in `made_by`."""
+    """Return the identity of the same architecture with random weights, drawn by the libraries named in `made_by`."""
     weights = blake2b(canonical([identity.weights, "random weights", seed, made_by]).encode(), digest_size=20)
     return replace(
         identity, name=f"{identity.name}, random weights, seed {seed}", weights=weights.hexdigest()
@@ -165,7 +165,7 @@ def randomized(identity: Identity, seed: int, made_by: str) -> Identity:
 
 
 def folder_or_hub(name: str) -> tuple[Path | None, str | None]:
-    """The folder that a name stands for, or else the hub id.
+    """Return the folder that a name stands for, or else the hub id.
 
     Raises:
         UnknownName: neither.
@@ -175,7 +175,7 @@ def folder_or_hub(name: str) -> tuple[Path | None, str | None]:
         checkpoint = family.find(name)
     except UnknownName as error:
         path = expanded(name)
-        if name and os.path.isdir(path):  # (pathlib's raises on too long a name)
+        if name and os.path.isdir(path):  # (pathlib's version raises if the name is too long)
             return _checkpoint_folder(path.absolute()), None
         if name and os.path.isfile(path):
             raise BadInput(f"{path} is a file; name the folder that holds the checkpoint") from error
@@ -231,9 +231,7 @@ def _context_length(folder: Path, config: dict[str, Any], model_type: str) -> in
     stated = [settings(folder / "tokenizer_config.json").get("model_max_length")]
     stated += [config.get(field) for field in ("seq_length", "n_positions", "max_position_embeddings")]
     for length in stated:
-        if (
-            isinstance(length, int | float) and 0 < length < 10**7
-        ):  # 1e30 is the hub's way to say "not stated"
+        if isinstance(length, int | float) and 0 < length < 10**7:  # 1e30 means "not stated" on the hub
             return int(length)
     return _TRAINED_LENGTH.get(model_type, 2048)
 
@@ -253,9 +251,8 @@ def _digest_of(files: Iterable[Path], store: Store) -> str:
 
 
 def _sha256(path: Path, store: Store) -> str:
-    if (
-        path.is_symlink()
-    ):  # the hub's cache names a large file's blob by its sha256; a link may lead on, so one step only
+    if path.is_symlink():
+        # the hub's cache names a large file's blob by its sha256; only one link is followed, since the blob may be one too
         target = path.readlink()
         if target.parent.name == "blobs" and _SHA256.fullmatch(target.name):
             return target.name
@@ -270,7 +267,7 @@ def _sha256(path: Path, store: Store) -> str:
 
 
 def _state(path: Path) -> tuple[int, ...] | None:
-    """What changes with a file's content, also where its size and its time are kept; None if it is gone."""
+    """Return a value that changes with a file's content, even if size and time are kept; None if the file is gone."""
     try:
         return _state_of(path.stat())
     except FileNotFoundError:
@@ -278,5 +275,5 @@ def _state(path: Path) -> tuple[int, ...] | None:
 
 
 def _state_of(stat: os.stat_result) -> tuple[int, ...]:
-    """A file that takes another's place has another inode, and an inode's time of change cannot be set."""
+    """Inode, size and times: a replaced file has another inode, and the change time of an inode cannot be set."""
     return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

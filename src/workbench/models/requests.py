@@ -1,8 +1,4 @@
-"""What is asked of an engine and what it answers: plain records, no torch.
-
-An engine takes whole lists and yields finished batches as (positions, answers), in the order that suits it, so that
-the caller can commit batch by batch.
-"""
+"""Requests to an engine and its answers, as plain records; does not import torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +9,7 @@ Side = Literal["encoder", "decoder"]
 
 @dataclass(frozen=True)
 class Decoding:
-    """All settings of a generation; those of sampling stay at their defaults when `do_sample` is false."""
+    """All settings of a generation; sampling settings keep their defaults if `do_sample` is false."""
 
     max_new_tokens: int
     min_new_tokens: int = 0
@@ -28,7 +24,7 @@ class Decoding:
 
 @dataclass(frozen=True)
 class ToGenerate:
-    """A prompt to be continued or answered; `sample` tells apart several samples of one prompt."""
+    """A prompt to be continued or answered; `sample` numbers the samples of one prompt."""
 
     prompt: str
     sample: int = 0
@@ -36,7 +32,7 @@ class ToGenerate:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What was generated: exact text, tokens without the end token, and whether the model ended by itself."""
+    """A generated text: the exact text, its tokens without the end token, and whether the model ended it."""
 
     text: str
     token_count: int
@@ -45,12 +41,13 @@ class Decoded:
 
 @dataclass(frozen=True)
 class ScoringRule:
-    """Everything about tokenising and truncating that changes a score.
+    """Everything about tokenization and truncation that changes a score.
 
-    `leading_space`: the text gets a space in front. `score_end`: the end token is part of the score.
-    `special_tokens`: the tokenizer's own are added to the prompt (for a decoder those before it only, Llama's `<s>`). `max_prompt_tokens`: longer prompts lose their end
-    (None: refused beyond the model's context). `joined`: a decoder's prompt and text are tokenized as one string and
-    cut where the prompt's own tokens end. `empty_prompt_is_end`: a decoder that has no prompt reads the end token instead.
+    `leading_space`: a space is put before the text. `score_end`: the end token is part of the score. `special_tokens`: the
+    tokenizer's special tokens are added to the prompt (for a decoder only those before it, such as Llama's `<s>`).
+    `max_prompt_tokens`: longer prompts are cut at the end (None: a prompt beyond the model's context is refused). `joined`: a
+    decoder's prompt and text are tokenized as one string and split after as many tokens as the prompt alone has.
+    `empty_prompt_is_end`: a decoder without a prompt reads the end token instead.
     """
 
     leading_space: bool = False
@@ -63,7 +60,7 @@ class ScoringRule:
 
 @dataclass(frozen=True)
 class ToScore:
-    """A text to be scored after a prompt; an empty prompt means the text alone."""
+    """A text to be scored after a prompt; with an empty prompt, the text alone."""
 
     prompt: str
     text: str
@@ -71,7 +68,7 @@ class ToScore:
 
 @dataclass(frozen=True)
 class TokenScores:
-    """The tokens of a text and their log-probabilities in nats (None: nothing came before that token)."""
+    """The tokens of a text and their log-probabilities in nats (None if nothing precedes the token)."""
 
     tokens: tuple[str, ...]
     logprobs: tuple[float | None, ...]
@@ -80,10 +77,10 @@ class TokenScores:
 
 @dataclass(frozen=True)
 class Effort:
-    """How scores are computed, which moves them by no more than rounding.
+    """How scores are computed, with no effect beyond rounding.
 
-    `batch_tokens`: at most so many tokens in a batch (None: what suits the device). `exact`: one sequence at a time on
-    one thread, nothing shared, so that a machine with the same versions gives the same bits at every call.
+    `batch_tokens`: maximum tokens per batch (None: the default for the device). `exact`: one sequence at a time on one thread,
+    sharing no computation, so that a machine with the same library versions gives identical bits at every call.
     """
 
     batch_tokens: int | None = None
@@ -92,7 +89,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class ToRead:
-    """Texts whose hidden states are wanted: which stack, and how tokens become one vector."""
+    """How hidden states are read: from which stack, and how token states are pooled into one vector."""
 
     side: Side
     pooling: Pooling
