@@ -1,7 +1,7 @@
 """Study crosslingual generalization with BLOOMZ and mT0.
 
-The names below are read from their rooms on first use, so that `import workbench` costs nothing: no torch,
-no pandas, no side effect. The rooms and what each is for are listed in the README.
+The names below are imported from their modules on first use, so that `import workbench` is cheap: it loads neither torch
+nor pandas and has no side effects. The README lists the modules and their purposes.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all, and report what the disk refuses in one sentence."""
+"""Write a file completely or not at all, and report disk errors in one sentence."""
 
 import errno
 import json
@@ -10,14 +10,14 @@ from typing import Any
 
 from workbench.errors import BadInput, StoreFailed
 
-_NAME_BYTES = 200  # of the 255 that file systems take, since suffixes are added
+_NAME_BYTES = 200  # of the 255 that file systems allow, since suffixes are added
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty where there is no file.
+    """Return the object in a JSON file, empty if the file does not exist.
 
     Raises:
-        BadInput: it holds something else.
+        BadInput: the file holds something else.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -29,7 +29,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the new one, never a half.
+    """Write a text file so that a reader sees either the old or the new content, never a part.
 
     Raises:
         StoreFailed: as `written_whole`.
@@ -39,10 +39,10 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def expect_file_name(name: str, what: str) -> str:
-    """The name, if a file can have it and it leads to no other folder.
+    """Return the name if it is valid for a file and does not lead to another folder.
 
     Raises:
-        BadInput: it has a slash, begins with a dot, or is empty or too long.
+        BadInput: it has a slash, backslash or null character, begins with a dot, or is empty or too long.
     """
     if not name or name.startswith(".") or set(name) & set("/\\\0") or len(name.encode()) > _NAME_BYTES:
         raise BadInput(
@@ -54,10 +54,10 @@ def expect_file_name(name: str, what: str) -> str:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A path to write to, beside `path`: what is there when the block ends well takes its place.
+    """Yield a temporary path beside `path`; the file written there replaces `path` if the block succeeds.
 
     Raises:
-        StoreFailed: the disk is full or cannot be written; the old file is as it was.
+        StoreFailed: the disk is full or cannot be written; the old file is unchanged.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -73,11 +73,11 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder to write into, and those above it, where there is none.
+    """Create a folder for writing, with its parents, if it does not exist.
 
     Raises:
-        BadInput: a file has that name, or the name of a folder above it; or the name is too long.
-        StoreFailed: the disk did not take it, or takes no files there.
+        BadInput: a file has that name or the name of a parent, or the name is too long.
+        StoreFailed: the folder cannot be created or is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
-"""The mistakes a caller may want to catch, each with the command line's exit code.
+"""Errors that a caller may want to catch, each with the command line's exit code.
 
-Everything else is a plain ValueError or TypeError. Messages say what came, what is allowed and what to do.
+All others are plain ValueError or TypeError. A message states what was given, what is allowed and what to do.
 
-Exit codes of the command line: 0 done; 1 a notebook raised; 2 wrong usage, name, file or parameter; 3 results differ;
+Exit codes of the command line: 0 success; 1 a notebook raised; 2 wrong usage, name, file or parameter; 3 results differ;
 4 the environment differs (`--strict-env`); 5 weights or answers are not reachable; 6 a notebook ended early; 7 the store
-or the disk failed; 70 a fault of our own, with its traceback in a file; 124 time limit; 130 interrupted; 138 a kernel
-died; 141 whoever read the output closed it (`| head`). An error is one sentence on stderr, with `--json` too, and
+or the disk failed; 70 an internal error, with its traceback in a file; 124 time limit; 130 interrupted; 138 a kernel
+died; 141 the reader of the output closed it (`| head`). An error is one sentence on stderr, with `--json` too, and
 nothing on stdout.
 """
 
@@ -15,7 +15,7 @@ OUTPUT_CLOSED = 141
 
 
 class WorkbenchError(Exception):
-    """Base of all errors raised on purpose; `exit_code` is what the command line ends with."""
+    """Base of all errors raised on purpose; `exit_code` is the exit status of the command line."""
 
     exit_code = 2
 
@@ -25,7 +25,7 @@ class UnknownName(WorkbenchError, ValueError):
 
 
 class BadInput(WorkbenchError, ValueError):
-    """A prompt, parameter, file or setting that cannot be used as it is."""
+    """A prompt, parameter, file or setting that is invalid."""
 
 
 class NotebookFailed(WorkbenchError):
@@ -35,15 +35,15 @@ class NotebookFailed(WorkbenchError):
 
 
 class ResultsDiffer(WorkbenchError):
-    """Results are not those that were expected."""
+    """Results differ from the expected ones."""
 
     exit_code = 3
 
 
 class NotReachable(WorkbenchError):
-    """Weights or answers that are neither in the store nor on this machine, and no network to get them.
+    """Weights or answers are neither in the store nor on this machine, and cannot be downloaded.
 
-    `missing` holds the prompts that lack an answer, where it is answers that were asked for.
+    `missing` holds the prompts without an answer, if answers were requested.
     """
 
     exit_code = 5

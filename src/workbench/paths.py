@@ -1,4 +1,4 @@
-"""Where the data and notebooks that ship with the package are, in a wheel and in an editable checkout alike."""
+"""Paths of the data and notebooks that ship with the package, both in a wheel and in an editable checkout."""
 
 import os
 from pathlib import Path
@@ -7,18 +7,18 @@ PACKAGE = Path(__file__).parent
 
 
 def data_path(name: str = "") -> Path:
-    """Find a file or folder of `data/`, e.g. `data_path("published_results.csv")`."""
+    """Return the path of a file or folder of `data/`, e.g. `data_path("published_results.csv")`."""
     return _shipped("data") / name
 
 
 def notebook_path(name: str = "") -> Path:
-    """Find a notebook that ships with the package, e.g. `notebook_path("03_probing.ipynb")`."""
+    """Return the path of a notebook that ships with the package, e.g. `notebook_path("03_probing.ipynb")`."""
     return _shipped("notebooks") / name
 
 
 def expanded(path: Path | str) -> Path:
-    """Replace a leading `~` or `~user` by that home folder; where there is none, the path stays as it is."""
-    return Path(os.path.expanduser(path))  # pathlib's raises a RuntimeError for an unknown user
+    """Replace a leading `~` or `~user` by that home folder; if there is no such user, return the path unchanged."""
+    return Path(os.path.expanduser(path))  # pathlib's version raises RuntimeError for an unknown user
 
 
 def _shipped(folder: str) -> Path:

@@ -1,7 +1,7 @@
-"""What a notebook leaves behind when it is run.
+"""Records that a notebook leaves when it is run.
 
-`record`, `note` and `keep_table` are called from notebooks and rooms: inside `workbench run` they write into the run's
-folder (named by the environment variable WORKBENCH_RUN); in an interactive notebook they write nothing.
+`record`, `note` and `keep_table` are called from notebooks and from this package. Inside `workbench run` they write into the
+run's folder (named by the environment variable WORKBENCH_RUN); in an interactive notebook they write nothing.
 """
 
 import json
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run_folder() -> Path | None:
-    """The folder of the run this process belongs to, or None in an interactive session."""
+    """Return the folder of the run that this process belongs to, or None in an interactive session."""
     folder = os.environ.get("WORKBENCH_RUN")
     return Path(folder) if folder else None
 
@@ -27,8 +27,8 @@ def record(**numbers: float | int | str | bool) -> None:
     """Add named numbers (or short strings) to the run's `metrics.json`.
 
     Raises:
-        BadInput: a value that is no number or string, or a number that is not finite.
-        StoreFailed: the disk did not take it.
+        BadInput: a value that is neither a number nor a string, or a number that is not finite.
+        StoreFailed: the file could not be written.
     """
     for name, value in numbers.items():
         if not isinstance(value, int | float | str | bool):
@@ -45,14 +45,14 @@ def record(**numbers: float | int | str | bool) -> None:
 
 
 def note(**facts: Any) -> None:
-    """Merge facts into the run's `facts.json`, from where they go into the manifest.
+    """Merge facts into the run's `facts.json`, which becomes part of the manifest.
 
-    Dicts are merged key by key at every depth, so rooms can add to the same fact; anything else is replaced:
+    Dicts are merged key by key at every depth, so that several callers can add to the same fact; other values are replaced:
     `note(models={"mini-bloomz": {"weights": digest}})`, `note(store={"hits": 3, "misses": 0})`.
 
     Raises:
-        BadInput: a fact that JSON cannot hold.
-        StoreFailed: the disk did not take it.
+        BadInput: a fact that JSON cannot represent.
+        StoreFailed: the file could not be written.
     """
     try:
         json.dumps(facts, allow_nan=False)
@@ -82,7 +82,7 @@ def keep_table(table: "pd.DataFrame", name: str = "results") -> None:
     """Write a tidy table into the run's folder as `<name>.parquet`.
 
     Raises:
-        StoreFailed: the disk did not take it.
+        StoreFailed: the file could not be written.
     """
     folder = run_folder()
     if folder is not None:

@@ -1,7 +1,7 @@
-"""What a word is, in scripts with spaces and without.
+"""Word segmentation, in scripts with and without spaces.
 
-Han characters have no spaces between words: a run of them is cut into the words of a vocabulary, and into single
-characters where it has none. Other scripts without spaces (Thai, Lao, Khmer, kana) stay whole.
+Han characters are written without spaces: a run of them is segmented into words of a vocabulary, and into single characters
+elsewhere. Other scripts without spaces (Thai, Lao, Khmer, kana) are not segmented.
 """
 
 import re
@@ -17,7 +17,7 @@ _CHUNK = re.compile(rf"(?P<run>[{HAN}]+)(?P<after>[^\w\s]*\s*)|[^\s{HAN}]+\s*")
 
 @lru_cache(maxsize=10_000)
 def cut_run(run: str, known: Set[str]) -> tuple[str, ...]:
-    """Cut a run of Han characters into known words: as few unknown characters as can be, then as few words."""
+    """Segment a run of Han characters into the fewest unknown characters and, among those ways, the fewest words."""
     best: list[tuple[int, int, tuple[str, ...]]] = [(0, 0, ())]
     for end in range(1, len(run) + 1):
         ways = []
@@ -30,10 +30,9 @@ def cut_run(run: str, known: Set[str]) -> tuple[str, ...]:
 
 
 def units(text: str) -> list[str]:
-    """Cut a text at its spaces and inside runs of Han characters; marks and spaces stay with the unit before them.
+    """Split a text at spaces and inside runs of Han characters; punctuation and spaces stay with the preceding unit.
 
-    The words inside a run are those of the families' vocabularies. Joined, the units are the text again, but for spaces
-    at its beginning.
+    Runs are segmented with the vocabulary of all families. Joined, the units give the text again, without its leading spaces.
     """
     found: list[str] = []
     for match in _CHUNK.finditer(text.lstrip()):

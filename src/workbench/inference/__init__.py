@@ -1,1 +1,1 @@
-"""Ask a model through the store: generate text, rank choices, score tokens, read hidden states."""
+"""Generate text, rank choices, score tokens and read hidden states, with all answers cached in the store."""

@@ -1,7 +1,7 @@
-"""Ask the store first, then the engine; commit batch by batch.
+"""Look answers up in the store, compute the missing ones with the engine, and commit them batch by batch.
 
-What `generation`, `ranking` and `hidden` have in common, so that a cached answer and a fresh one take the same way
-out: what is computed is written, and what is returned has been through the store's form.
+Shared by `generation`, `ranking` and `states`. Cached and new answers take the same path: a computed answer is written to the
+store, and what is returned has been converted to the store's form and back.
 """
 
 import os
@@ -20,15 +20,15 @@ from workbench.models import Model
 from workbench.models.engines import Capability
 from workbench.store import Answer, Store, canonical
 
-_AT_ONCE = 2000  # requests that an engine sees at a time: enough to find equal lengths and common beginnings
+_AT_ONCE = 2000  # requests per call of the engine: enough to find equal lengths and common prefixes
 
 
 @dataclass(frozen=True)
 class Kind:
     """One kind of question.
 
-    `settings` join the model's fingerprint in the key; `encode` and `decode` translate an answer to and from the store's
-    form; `compute` asks the engine. `may_be_wide`: an engine may compute it in float32 though the weights are not.
+    `settings` are added to the model's fingerprint in the key; `encode` and `decode` convert an answer to and from the store's
+    form; `compute` calls the engine. `may_be_wide`: an engine may compute it in float32 although the weights are not.
     """
 
     name: Capability
@@ -41,7 +41,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class _Stored:
-    """What a context of the store has, by question."""
+    """The stored answers of a context, by question."""
 
     context: str
     answers: dict[str, Answer]
@@ -50,20 +50,21 @@ class _Stored:
 def ask(
     model: Model, kind: Kind, requests: Sequence[Any], *, batch: int = 0, progress: bool
 ) -> tuple[list[Any], list[bool]]:
-    """Answer every request (a dataclass each), in order; equal requests are computed once.
+    """Answer every request (each a dataclass), in order; equal requests are computed once.
 
-    All answers of a call were computed in one arithmetic: that of the weights, or float32 where an engine prefers it for
-    weights in half precision. It is part of the key; the one is taken that the store has all answers of, else this engine's.
+    All answers of a call use one arithmetic: that of the weights, or float32 if the engine prefers it for weights in half
+    precision. The arithmetic is part of the key. If the store has all answers in one of the two, these are used; otherwise the
+    engine's own arithmetic is.
 
     Args:
-        batch: how much was computed at a time, recorded with the answers.
+        batch: the batch size or token budget, recorded with the answers.
 
     Returns:
-        The answers, and for each whether it was computed just now.
+        The answers, and for each whether it was computed by this call.
 
     Raises:
-        BadInput, NotReachable, StoreFailed: as the caller's docstring says; batches finished before are kept.
-            Where the weights are not to be had, NotReachable says which answers are missing.
+        BadInput, NotReachable, StoreFailed: as in the callers' docstrings; finished batches are kept. If the weights are
+            unavailable, NotReachable lists the missing answers.
     """
     wanted = [canonical(vars(request)) for request in requests]
     asked = dict(zip(wanted, requests, strict=True))
@@ -81,24 +82,24 @@ def ask(
 
 
 def _look(model: Model, kind: Kind, questions: list[str]) -> _Stored:
-    """Look up the questions under each arithmetic that may have answered them."""
+    """Look the questions up under each arithmetic that may have been used."""
     about = {"kind": kind.name, **kind.settings, **model.fingerprint(kind.name)}
     ways = ["native", "wide"] if kind.may_be_wide and model.dtype != "float32" else ["native"]
     contexts = [canonical({**about, "arithmetic": way}) for way in ways]
     found = [_stored(model.store, context, questions) for context in contexts]
     best = _most(model, kind, found, len(questions))
-    if model.same_device and best.answers:  # a device is known once the weights are read
+    if model.same_device and best.answers:  # the device is known only once the weights are loaded
         device = model.engine.device_family
         found = [_stored(model.store, context, questions, device) for context in contexts]
         best = _most(model, kind, found, len(questions))
     if len(best.answers) < len(questions) and len(found) > 1:
-        with suppress(NotReachable):  # the caller says what is missing of what the store has most of
+        with suppress(NotReachable):  # the caller reports what is missing from the best context
             return found[model.engine.scores_wide]
     return best
 
 
 def _most(model: Model, kind: Kind, found: list[_Stored], asked: int) -> _Stored:
-    """The context with most answers; where some are missing and none can be stored, an error before weights are read."""
+    """Return the context with the most answers; raise before weights are read if some are missing and cannot be stored."""
     best = max(found, key=lambda each: len(each.answers))
     missing = asked - len(best.answers)
     if missing and model.store.is_read_only:
@@ -111,7 +112,7 @@ def _most(model: Model, kind: Kind, found: list[_Stored], asked: int) -> _Stored
 
 
 def _stored(store: Store, context: str, questions: list[str], device: str | None = None) -> _Stored:
-    """Look up one context."""
+    """Look the questions up in one context."""
     answers = zip(questions, store.get(context, questions, device=device), strict=True)
     return _Stored(context, {question: answer for question, answer in answers if answer is not None})
 
@@ -119,11 +120,11 @@ def _stored(store: Store, context: str, questions: list[str], device: str | None
 def _computed(
     model: Model, kind: Kind, todo: dict[str, Any], context: str, batch: int, progress: bool
 ) -> Iterator[list[tuple[str, Any]]]:
-    """Yield batches of (question, answer in the store's form) once they are committed."""
+    """Yield batches of (question, answer in the store's form) after each is committed."""
     questions, done = list(todo), 0
     with model.at_work() as engine, _bar(len(todo), f"{kind.name} {Path(model.name).name}", progress) as bar:
         try:
-            for start in range(0, len(todo), _AT_ONCE):  # bounds what an engine lays out
+            for start in range(0, len(todo), _AT_ONCE):  # bounds the engine's memory for layouts
                 part = questions[start : start + _AT_ONCE]
                 for positions, answers in kind.compute([todo[question] for question in part]):
                     pairs = [
@@ -147,7 +148,7 @@ def _computed(
 
 
 def _expect_engine(model: Model, kind: str, todo: Sequence[Any], asked: int) -> None:
-    """Read the weights; where they are not to be had, say which answers they are needed for."""
+    """Load the weights; if they are unavailable, raise an error that names the missing answers."""
     try:
         _ = model.engine
     except NotReachable as error:
@@ -161,7 +162,7 @@ def _expect_engine(model: Model, kind: str, todo: Sequence[Any], asked: int) -> 
 
 
 def _bar(total: int, text: str, progress: bool) -> Any:
-    """A widget in a notebook, a line in a terminal, nothing in a batch run or for a single batch of work."""
+    """Return a widget in a notebook, a line in a terminal, and no bar in a batch run or for a single answer."""
     if not progress or os.environ.get("WORKBENCH_BATCH") or total < 2:
         return tqdm(disable=True)
     if "ipykernel" in sys.modules:

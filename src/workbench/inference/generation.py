@@ -1,7 +1,7 @@
-"""Text from a model, asked of the store first.
+"""Text generation, cached in the store.
 
-`max_new_tokens` has no default here: the hub's of 20 is the family's most reported trap. Sampling needs a seed, since
-an answer without one cannot be asked for again.
+`max_new_tokens` has no default here: the hub's default of 20 is the most frequently reported problem with this family. Sampling
+needs a seed, since an answer sampled without one cannot be reproduced.
 """
 
 from collections.abc import Iterable
@@ -16,10 +16,10 @@ from workbench.models.requests import Decoded, Decoding, ToGenerate
 
 @dataclass(frozen=True)
 class Generation:
-    """An answer: the exact text after the prompt, its tokens, and whether the model ended it by itself.
+    """A generated answer: the exact text after the prompt, its number of tokens, and whether the model ended it.
 
-    The text has the end token and other special tokens taken out, but for the sentinels (`<extra_id_0>`) of T5's and mT5's
-    bases. `from_store` does not count when answers are compared.
+    The text omits the end token and other special tokens, except the sentinels (`<extra_id_0>`) of the pretrained T5 and mT5
+    checkpoints. `from_store` is ignored when answers are compared.
     """
 
     prompt: str
@@ -47,20 +47,21 @@ def generate(
     batch_size: int = 32,
     progress: bool = True,
 ) -> list[Generation]:
-    """Generate an answer to each prompt, greedily unless told otherwise.
+    """Generate an answer to each prompt, by greedy decoding by default.
 
-    At most `batch_size` prompts are at work at once; one that ends makes room for the next. A sample depends on (seed,
-    prompt, sample index) and on nothing else in the batch. `top_k=0` and `top_p=1` cut nothing. Special tokens are the
+    At most `batch_size` prompts are decoded at once; when one ends, another takes its place. A sample depends only on (seed,
+    prompt, sample index), not on the rest of the batch. `top_k=0` and `top_p=1` disable truncation. Special tokens are the
     tokenizer's own: none for BLOOM, the end token after the prompt for mT5, for other decoders those before the prompt. Of a
-    checkpoint's generation_config.json only end tokens and what rules words in or out (and beams' length penalty) applies.
+    checkpoint's generation_config.json only special token ids, constraints and penalties on tokens, and the length penalty and
+    early stopping of beam search are used.
 
     Returns:
-        One record per prompt in order; with `samples` n > 1, n records per prompt, one after the other.
+        One record per prompt, in order; with `samples` n > 1, n consecutive records per prompt.
 
     Raises:
-        BadInput: a prompt that is empty, no text or too long for the context, sampling without a seed, impossible
-            settings, weights that give no finite numbers.
-        NotReachable: an answer is missing and the weights are not to be had.
+        BadInput: a prompt that is empty, not a string or too long for the context, sampling without a seed, inconsistent
+            settings, or logits that are not finite.
+        NotReachable: an answer is missing and the weights are unavailable.
         StoreFailed: the store is damaged, full or read-only.
     """
     expect_model(model)
@@ -95,7 +96,7 @@ def generate(
 
 
 def _check(decoding: Decoding, samples: int) -> None:
-    """Refuse settings that do not go together."""
+    """Refuse inconsistent settings."""
     if decoding.min_new_tokens > decoding.max_new_tokens:
         raise BadInput(
             f"min_new_tokens={decoding.min_new_tokens} is more than max_new_tokens={decoding.max_new_tokens}; raise the second"

@@ -1,7 +1,7 @@
-"""Named ways to score choices, and which of them a model's own side is.
+"""Named protocols for scoring choices, and the mapping from a short name to the variant for a model.
 
-`xmtf` is the one behind the published numbers, and it differs between the BLOOM and the mT5 side (arXiv 2211.01786;
-t-zero fork, commit 3f1086c).
+`xmtf` is the protocol of the published results; it differs between BLOOM and mT5 (arXiv 2211.01786; t-zero fork,
+commit 3f1086c).
 """
 
 from dataclasses import dataclass, replace
@@ -14,9 +14,9 @@ from workbench.models.requests import ScoringRule
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named way to score choices: a rule for tokens, and what is done with their log-probabilities.
+    """A named way to score choices: a tokenization rule and a normalisation of the log-probabilities.
 
-    `sum` adds them; `mean` divides by the tokens; `pmi` takes off what the choice has without the prompt.
+    `sum` adds them; `mean` divides the sum by the number of tokens; `pmi` subtracts the score of the choice without the prompt.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Protocol:
 
 _BLOOM = ScoringRule(leading_space=True, score_end=False, special_tokens=False, max_prompt_tokens=2048)
 _MT5 = ScoringRule(leading_space=False, score_end=True, special_tokens=False, max_prompt_tokens=512)
-_WHOLE_BLOOM = replace(_BLOOM, max_prompt_tokens=None, special_tokens=True)  # of BLOOM's tokenizer: none
+_WHOLE_BLOOM = replace(_BLOOM, max_prompt_tokens=None, special_tokens=True)  # BLOOM's tokenizer has none
 _WHOLE_MT5 = replace(_MT5, max_prompt_tokens=None)
 _LM_EVAL = ScoringRule(leading_space=True, joined=True)
 PROTOCOLS = {
@@ -46,10 +46,10 @@ _SHORT = ("xmtf", "per-token", "pmi", "lm-eval")
 
 
 def protocol_for(model: Model, name: str | None) -> Protocol:
-    """Find the protocol: "xmtf", "per-token", "pmi" and "lm-eval" mean the model's own side; None is "xmtf".
+    """Return the protocol of a name: "xmtf", "per-token", "pmi" and "lm-eval" select the model's variant; None is "xmtf".
 
     Raises:
-        UnknownName: no such protocol, or a model outside BLOOM and mT5 that must name its side in full.
+        UnknownName: no such protocol, or a short name for a model other than BLOOM and mT5, which needs the full name.
     """
     wanted = name or "xmtf"
     if not isinstance(wanted, str):

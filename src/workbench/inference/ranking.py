@@ -1,7 +1,7 @@
-"""Which of several choices a model finds likeliest, and how likely every token of a text is.
+"""Rank choices by their likelihood under a model, and score every token of a text.
 
-Scores are log-probabilities in nats. What "the score of a choice" means is a *protocol*: who owns the space before the
-choice, whether the end token counts, special tokens on the prompt, truncation, normalisation (`protocols`).
+Scores are log-probabilities in nats. A *protocol* (see `protocols`) defines the score of a choice: whether the space before
+it is part of it, whether the end token counts, which special tokens the prompt gets, truncation, and normalisation.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ from workbench.run_log import note
 from workbench.tasks import Item
 
 _AUDITED_AT_MOST = 8
-_AUDITS: dict[tuple[str, str, str], dict[str, Any]] = {}  # of this process, by weights, dtype and protocol
+_AUDITS: dict[tuple[str, str, str], dict[str, Any]] = {}  # in this process, by weights, dtype and protocol
 
 
 def rank(
@@ -37,33 +37,33 @@ def rank(
 ) -> pd.DataFrame:
     """Score every choice of every item and predict the likeliest.
 
-    Under `xmtf` the score is the sum over the choice's tokens, not normalised: on the BLOOM side of " " + choice
-    without the end token, on the mT5 side of the choice with it; no special tokens on the prompt; prompts cut after
-    2048 / 512 tokens (counted in the column `truncated`). The others cut nothing: `per-token` is the mean; `pmi` takes off the
-    score of the choice alone (after the end token, which stood between the documents BLOOM read; with only the end token in
-    mT5's encoder); `lm-eval` scores as lm-evaluation-harness 0.4 does, for comparison only. Where a decoder's tokenizer puts a
-    special token before a prompt (Llama's `<s>`; BLOOM's puts none), all but `xmtf` read it, as `generate` and `score` do.
+    Under `xmtf` the score is the sum over the choice's tokens, not normalised: for BLOOM of " " + choice without the end token,
+    for mT5 of the choice with it; the prompt gets no special tokens and is truncated to 2048 / 512 tokens (flagged in the column
+    `truncated`). The other protocols do not truncate: `per-token` is the mean; `pmi` subtracts the score of the choice alone
+    (after the end token, which separated documents in BLOOM's training; with only the end token in mT5's encoder); `lm-eval`
+    scores as lm-evaluation-harness 0.4 does, for comparison only. If a decoder's tokenizer puts a special token before a prompt
+    (Llama's `<s>`; BLOOM's has none), all protocols but `xmtf` include it, as `generate` and `score` do.
 
-    The prediction is the likeliest choice; of choices with equal scores the first, as the published evaluation has it.
+    Of choices with equal scores the first is predicted, as in the published evaluation.
 
-    What is computed anew is checked on a small sample, each item in a batch of its own: `table.attrs["audit"]` and the run's
-    manifest hold the number of items, the largest difference of a score in nats, and the items whose prediction would flip.
+    A small sample of newly computed items is scored again, each item in its own batch: `table.attrs["audit"]` and the run's
+    manifest hold the number of items, the largest difference between scores in nats, and the items whose prediction would change.
 
     Args:
-        exact: one sequence at a time on one thread, nothing shared: slow, the same bits at every call on one machine
-            with the same versions, and kept apart in the store.
-        batch_tokens: at most so many tokens are computed at a time, which bounds the memory; None: 1,024 on a CPU, 16,384
-            on a GPU, or what the largest prompt needs. Halved when memory runs out.
+        exact: score one sequence at a time on one thread, sharing no computation: slow, but with identical bits at every call on
+            one machine with the same library versions; stored separately.
+        batch_tokens: maximum tokens computed at a time, which bounds memory; None: 1,024 on a CPU, 16,384 on a GPU, or more if
+            the largest prompt needs it. Halved when memory runs out.
 
     Returns:
         One row per item, in order: id, task, template, language, cluster, prompt, choices, gold, prediction, correct,
         margin (best minus second best, nats), tie (margin below the model's tolerance), scores (nats, one per
-        choice), tokens (scored per choice), truncated, protocol, model.
+        choice), tokens (number scored, per choice), truncated, protocol, model.
 
     Raises:
-        BadInput: an item with fewer than two choices, an empty choice or prompt, a gold that is no choice, a choice or (other
-            protocols than xmtf) a prompt beyond the context, batch_tokens too small for a prompt with one choice, or weights
-            that give no finite numbers.
+        BadInput: an item with fewer than two choices, an empty choice or prompt, a gold index out of range, a choice or (other
+            protocols than xmtf) a prompt beyond the context, batch_tokens too small for a prompt with one choice, or scores
+            that are not finite.
         NotReachable, StoreFailed: as for `generate`.
     """
     expect_model(model)
@@ -96,16 +96,17 @@ def score(
     batch_tokens: int | None = None,
     progress: bool = True,
 ) -> list[TokenScores]:
-    """Give the log-probability of every token of each text, in nats.
+    """Return the log-probability of every token of each text, in nats.
 
-    With `prompts`, each text is scored exactly as written after its prompt (begin it with a space on the BLOOM side where
-    one belongs). Without, a decoder-only model scores the text alone and its first token has None, unless its tokenizer puts
-    a special token before (Llama's `<s>`); an encoder-decoder
-    forces the text through its decoder while the encoder reads only the end token: comparable between texts, but not what
-    the model was trained for. The end token is not scored. `exact` and `batch_tokens` are as for `rank`.
+    With `prompts`, each text is scored exactly as written after its prompt (for BLOOM, begin it with a space where one belongs).
+    Without, a decoder-only model scores the text alone, and its first token gets None unless the tokenizer puts a special token
+    before it (Llama's `<s>`); an encoder-decoder scores the text in its decoder while the encoder reads only the end token, which
+    makes texts comparable but is not what the model was trained for. The end token is not scored. `exact` and `batch_tokens` are
+    as for `rank`.
 
     Raises:
-        BadInput: an empty text, as many prompts as texts not given, a text beyond the context, or batch_tokens too small.
+        BadInput: an empty text, different numbers of prompts and texts, a text beyond the context, or batch_tokens too small.
+        NotReachable, StoreFailed: as for `generate`.
     """
     expect_model(model)
     asked = read_texts("texts", texts, one="text", empty=True)
@@ -136,7 +137,7 @@ def _ask_scores(
     model: Model, requests: list[ToScore], rule: ScoringRule, effort: Effort, progress: bool
 ) -> tuple[list[TokenScores], list[bool]]:
     settings = asdict(rule)
-    if effort.exact:  # its bits are promised for these versions only
+    if effort.exact:  # identical bits are guaranteed for these versions only
         settings["exact"] = {name: version(name) for name in ("torch", "transformers")}
     kind = Kind(
         name="score",
@@ -154,7 +155,7 @@ def _decode(value: dict[str, list[str] | list[float | None] | bool]) -> TokenSco
 
 
 def _groups(items: Sequence[Item]) -> list[slice]:
-    """Where each item's choices stand in the list of all choices."""
+    """Return the slice of each item's choices in the list of all choices."""
     ends = np.cumsum([len(item.choices) for item in items]).tolist()
     return [slice(end - len(item.choices), end) for item, end in zip(items, ends, strict=True)]
 
@@ -162,7 +163,7 @@ def _groups(items: Sequence[Item]) -> list[slice]:
 def _choice_scores(
     protocol: Protocol, answers: Sequence[TokenScores], alone: Sequence[TokenScores]
 ) -> list[float]:
-    """The score of each choice, in nats, from its tokens' log-probabilities (and, for pmi, those without the prompt)."""
+    """Return the score of each choice in nats from its tokens' log-probabilities (for pmi, also those without prompt)."""
     sums = [_sum(answer) for answer in answers]
     if protocol.normalisation == "mean":
         return [total / len(answer.tokens) for total, answer in zip(sums, answers, strict=True)]
@@ -189,7 +190,7 @@ def _row(item: Item, scores: list[float], answers: Sequence[TokenScores], near: 
 def _audit(
     model: Model, items: Sequence[Item], table: pd.DataFrame, computed: Sequence[int], protocol: Protocol
 ) -> dict[str, Any]:
-    """Score one in a hundred of the computed items again, each alone; note what differs, over all calls of this process."""
+    """Score one in a hundred of the new items again (at most 8), each in its own batch; record the differences of all calls."""
     size = min(_AUDITED_AT_MOST, -(-len(computed) // 100))
     sample = [computed[place * len(computed) // size] for place in range(size)]
     differences, flips = [0.0], []
@@ -212,7 +213,7 @@ def _audit(
 
 
 def _added(known: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
-    """What two audits found together."""
+    """Merge the results of two audits."""
     if known is None:
         return new
     return {
@@ -223,7 +224,7 @@ def _added(known: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compute(model: Model, requests: Sequence[ToScore], rule: ScoringRule) -> list[TokenScores]:
-    """Ask the engine and not the store."""
+    """Score requests with the engine, bypassing the store."""
     found: dict[int, TokenScores] = {}
     with model.at_work() as engine:
         for positions, answers in engine.score(requests, rule, Effort()):
@@ -232,7 +233,7 @@ def _compute(model: Model, requests: Sequence[ToScore], rule: ScoringRule) -> li
 
 
 def _checked(item: Item) -> Item:
-    """The item with its choices as a tuple and its gold as a plain number."""
+    """Return the item with its choices as a tuple and its gold as an int."""
     if not isinstance(item, Item):
         raise BadInput(
             f"{item!r} is no Item; `from workbench import Item` and give Item(id, prompt, choices)"

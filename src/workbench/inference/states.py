@@ -1,7 +1,7 @@
-"""Hidden states by layer, one vector per text, asked of the store first.
+"""Hidden states by layer, one vector per text, cached in the store.
 
-Layer 0 is the embedding output (BLOOM: after its layer norm), layers 1…L the blocks; the last one is after the final
-norm, as transformers gives it. An encoder-decoder has two columns of layers, read apart: the encoder over the text, and
+Layer 0 is the embedding output (BLOOM: after its layer norm), layers 1…L are the blocks; the last one is taken after the
+final norm, as in transformers. An encoder-decoder has two stacks, which are read separately: the encoder over the text, and
 the decoder at its start token with the text in the encoder.
 """
 
@@ -24,7 +24,7 @@ POOLINGS, SIDES = get_args(Pooling), get_args(Side)
 
 @dataclass(frozen=True)
 class States:
-    """States of N texts: `array` is float32 of shape (N, L+1, D); `side` says whose layers they are."""
+    """Hidden states of N texts: `array` is float32 of shape (N, L+1, D); `side` names the stack."""
 
     array: np.ndarray
     side: Side
@@ -32,7 +32,7 @@ class States:
 
     @property
     def layers(self) -> int:
-        """How many layers there are, the embeddings counted as one."""
+        """The number of layers, counting the embeddings as one (L+1)."""
         return self.array.shape[1]
 
 
@@ -50,16 +50,17 @@ def hidden_states(
     batch_size: int = 32,
     progress: bool = True,
 ) -> States:
-    """Read the states of each text at every layer, pooled over its tokens; no special tokens are added.
+    """Return the states of each text at every layer, pooled over its tokens; no special tokens are added.
 
     Args:
-        side: "encoder" or "decoder"; by default the one that reads the text.
-        pooling: "mean" over tokens, "weighted" by position (later tokens of a decoder know more), or "last".
-            An encoder-decoder's decoder has one token here, so all are the same.
+        side: "encoder" or "decoder"; by default the stack that reads the text.
+        pooling: "mean" over tokens, "weighted" by position (later tokens of a decoder have seen more context), or "last".
+            The decoder of an encoder-decoder has a single token here, so all three are equal.
 
     Raises:
-        BadInput: a text that is empty, no text or beyond the context, the encoder of a decoder-only model, weights that
-            give no finite numbers.
+        BadInput: no texts, a text that is empty, not a string or beyond the context, the encoder of a decoder-only model, or
+            states that are not finite.
+        NotReachable, StoreFailed: as for `generate`.
     """
     expect_model(model)
     reads = "encoder" if model.is_encoder_decoder else "decoder"
