@@ -1,8 +1,8 @@
-"""A row of data and a template become a prompt, its choices and its target.
+"""Prompts with their choices and targets, made from data rows and templates.
 
-Templates follow promptsource's convention: Jinja with `|||` between the input and the target, answer choices
-separated by `|||` as well. Ours are TOML; those of a checkout of promptsource are read as they are. What comes from
-other people is rendered in a process of its own, with limits on time, memory and output.
+Templates follow promptsource's convention: Jinja with `|||` between input and target, and between answer choices. Ours are
+TOML files; a checkout of promptsource is read directly. Third-party templates are rendered in a separate process with limits
+on time, memory and output.
 """
 
 from workbench.prompts.confined import render_all

@@ -1,9 +1,9 @@
-"""Read and render templates of other people in a process of its own, with limits that Jinja's sandbox does not have.
+"""Read and render third-party templates in a separate process, with limits that Jinja's sandbox does not have.
 
-The sandbox stops a template from reaching Python, but neither loops nor huge strings; and a small YAML file can take minutes.
-So the whole work goes to a child process (`workbench.prompts.worker`) that may use so much memory and processor time, and
-write no file; what it gives back comes as JSON. Ours are rendered here, without the detour. Where the system has no such
-limits (memory on macOS), time and the length of the output remain.
+The sandbox keeps a template from reaching Python objects, but prevents neither long loops nor huge strings, and a small YAML
+file can take minutes to parse. All of this therefore runs in a child process (`workbench.prompts.worker`) with limited memory
+and processor time, which cannot write to files and returns JSON. Our own templates are rendered in this process. Where the
+system lacks a limit (memory on macOS), those on time and output length remain.
 """
 
 import json
@@ -18,15 +18,15 @@ from workbench.errors import BadInput
 from workbench.paths import PACKAGE
 from workbench.prompts.rendering import Prompt, Template, render_unless_blank
 
-MEMORY = 2**30  # bytes of address space of the child, and eight times what it is sent
-_SECONDS, _SECONDS_PER_PROMPT = 5, 0.002  # of processor time; ten times as much on the clock
+MEMORY = 2**30  # bytes of the child's address space, plus eight times the size of its input
+_SECONDS, _SECONDS_PER_PROMPT = 5, 0.002  # of processor time; wall-clock limit: ten times that
 
 
 def render_all(templates: Sequence[Template], rows: Sequence[Mapping[str, Any]]) -> list[list[Prompt | None]]:
-    """Fill every template with every row: a list per template, in order; None where it renders nothing for the row.
+    """Fill every template with every row: one list per template, in order; None where a template renders nothing for a row.
 
     Raises:
-        BadInput: as `render`, or a template of other people that takes too much time or memory; it is named.
+        BadInput: as `render`, or a third-party template that takes too much time or memory; the message names it.
     """
     confined = [template for template in templates if template.foreign]
     found = iter(_render_there(confined, rows) if confined and rows else [])
@@ -52,10 +52,10 @@ def _render_there(
 
 
 def read_there(text: str, what: str) -> list[tuple[str, str, str | None]]:
-    """The templates in a YAML text, read by the child: name, jinja and answer_choices of each.
+    """Return name, jinja and answer_choices of each template in a YAML text, parsed by the child process.
 
     Raises:
-        BadInput: not a template file of promptsource, or one that takes too much time or memory; begins with `what`.
+        BadInput: not a template file of promptsource, or one that takes too much time or memory; the message begins with `what`.
     """
     remedy = "to be read; look for deep nesting in it, or leave it out"
     [found] = ask_child({"yaml": text, "what": what}, [what], seconds=_SECONDS, remedy=remedy)
@@ -63,10 +63,10 @@ def read_there(text: str, what: str) -> list[tuple[str, str, str | None]]:
 
 
 def ask_child(order: Mapping[str, Any], parts: Sequence[str], *, seconds: int, remedy: str) -> list[Any]:
-    """Send an order to a child: an answer to each of its parts.
+    """Send an order to a child process and return an answer for each of its parts.
 
     Raises:
-        BadInput: what the child refuses, the part at which it broke, or the one that took too much.
+        BadInput: the child refused a part, failed on it, or exceeded its limits.
     """
     try:
         sent = json.dumps(order).encode()
@@ -88,7 +88,7 @@ def ask_child(order: Mapping[str, Any], parts: Sequence[str], *, seconds: int, r
     for answer in answers:
         if "error" in answer:
             raise BadInput(answer["error"])
-    if len(answers) < len(parts) and broke:  # by itself: limits end it with a signal
+    if len(answers) < len(parts) and broke:  # an error of its own: limits end it with a signal
         said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise BadInput(
             f"the process that renders templates broke at {parts[len(answers)]}: {''.join(said)}; see that the rows hold "

@@ -1,7 +1,7 @@
-"""Jinja as templates meet it: a sandbox, promptsource's functions for foreign templates, draws that repeat, nulls that raise.
+"""The Jinja environments of templates: sandboxed, with reproducible random choices and nulls that raise.
 
-promptsource's own environment draws from Python's global generator, so that its prompts differ from run to run. Here the
-draws of a template in a row depend on the two alone.
+promptsource's own environment draws from Python's global generator, so its prompts differ from run to run. Here the random
+choices depend only on the template and the row. Third-party templates also get promptsource's functions.
 
 Source: bigscience-workshop/promptsource, `promptsource/templates.py` (commit 00fac7c): the filters `choice` and
 `most_frequent` and the function `zip`; `range` and `namespace` are Jinja's.
@@ -21,12 +21,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Namespace
 
 BAR = "|||"
-_BAR_IN_DATA = "\ue000\ue001\ue000"  # stands for a bar inside a field until all is split; for private use
+_BAR_IN_DATA = "\ue000\ue001\ue000"  # replaces a bar in a field until the text is split
 _GENERATOR: ContextVar[Callable[[], random.Random]] = ContextVar("generator")
 
 
 class Null:
-    """A null of the data: false, equal to None, and an error where it would become the text "None"."""
+    """A null in the data: false, equal to None, and an error when it is rendered, instead of the text "None"."""
 
     def __init__(self, field: str) -> None:
         self._field = field
@@ -47,7 +47,7 @@ class Null:
 
 
 def shown(value: Any, field: str) -> Any:
-    """A value of the data as a template sees it: `|||` separates nothing, and a null cannot become a text."""
+    """Return a value of the data in the form templates see: `|||` in it does not separate, and rendering a null raises."""
     if isinstance(value, str):
         return value.replace(BAR, _BAR_IN_DATA)
     if value is None:
@@ -61,13 +61,13 @@ def shown(value: Any, field: str) -> Any:
 
 
 def parts(text: str) -> tuple[str, ...]:
-    """Split a rendered text at its bars; those of the data come back."""
+    """Split a rendered text at `|||`, then restore any `|||` that came from the data."""
     return tuple(part.replace(_BAR_IN_DATA, BAR).strip() for part in text.split(BAR))
 
 
 @contextmanager
 def drawing_by(key: Callable[[], str]) -> Iterator[None]:
-    """Within the block templates draw at random by `key`, which is computed where one draws."""
+    """Seed the random choices of templates in the block with `key()`, which is called only if one is made."""
     token = _GENERATOR.set(cache(lambda: random.Random(key())))
     try:
         yield
@@ -75,13 +75,13 @@ def drawing_by(key: Callable[[], str]) -> Iterator[None]:
         _GENERATOR.reset(token)
 
 
-@pass_context  # else Jinja draws once, while it compiles
+@pass_context  # otherwise Jinja evaluates it once, at compile time
 def _choice(_: Context, items: Iterable[Any]) -> Any:
     return _GENERATOR.get()().choice(list(items))
 
 
 def _most_frequent(items: Sequence[Any]) -> list[Any]:
-    """All that are as frequent as the most frequent one, in their order."""
+    """Return all items with the highest frequency, in order of first occurrence."""
     counts = Counter(items)
     most = max(counts.values(), default=0)
     return [item for item, count in counts.items() if count == most]
@@ -100,5 +100,5 @@ def _environment(**functions: Any) -> ImmutableSandboxedEnvironment:
     return made
 
 
-OURS = _environment()  # `range` and friends make huge strings; ours do without
+OURS = _environment()  # without `range` and the like, which can make huge strings
 FOREIGN = _environment(zip=_zip, namespace=Namespace, range=safe_range)

@@ -1,9 +1,9 @@
-"""Reader of promptsource's template files, the format of the published prompts.
+"""Reader for promptsource's template files, the format of the published prompts.
 
-A file is `<data set>/<configuration>/templates.yaml`; it is read by a process of its own (see `confined`). Names of
-translated wordings end with `_<language>mt` (machine) or `_<language>ht` (human).
+A file is `<data set>/<configuration>/templates.yaml`; it is parsed in a separate process (see `confined`). Names of
+translated templates end with `_<language>mt` (machine) or `_<language>ht` (human).
 
-Source: bigscience-workshop/promptsource, `promptsource/templates.py` (commit 00fac7c): what is filled in is cut after 2048
+Source: bigscience-workshop/promptsource, `promptsource/templates.py` (commit 00fac7c): inserted values are truncated after 2048
 characters, input and target are stripped.
 """
 
@@ -15,20 +15,20 @@ from workbench.errors import BadInput
 from workbench.prompts.confined import read_there
 from workbench.prompts.rendering import Template, read_text
 
-FIELD_LIMIT = 2048  # characters of an inserted value, TEXT_VAR_LENGTH there
+FIELD_LIMIT = 2048  # characters of an inserted value; TEXT_VAR_LENGTH in promptsource
 _TRANSLATED = re.compile(r"^(?P<name>.*)_(?P<language>[a-z]{2,3})(?P<by>[mh]t)$", re.DOTALL)
 
 
 def read_promptsource(folder: Path, dataset: str, config: str | None = None) -> list[Template]:
-    """Read the templates of one data set from a checkout of promptsource, or from a folder of its files.
+    """Read the templates of one data set from a checkout of promptsource, or from a folder with its files.
 
     Args:
-        folder: the checkout, its `promptsource/templates`, or any folder laid out like that.
-        dataset: as promptsource names it, such as "xcopa".
+        folder: the checkout, its `promptsource/templates`, or any folder with the same layout.
+        dataset: the name in promptsource, such as "xcopa".
         config: its configuration, such as "en".
 
     Raises:
-        BadInput: no such file (the message lists what the folder has), or one that cannot be read safely.
+        BadInput: no such file (the message lists the available ones), or one that cannot be read safely.
     """
     inside = Path(dataset) / (config or "") / "templates.yaml"
     roots = [folder, folder / "promptsource/templates", folder / "templates"]
@@ -42,7 +42,7 @@ def read_promptsource(folder: Path, dataset: str, config: str | None = None) -> 
     return list(_read(read_text(path), str(path)))
 
 
-@lru_cache(maxsize=64)  # one file serves many languages, and a process takes a moment to start
+@lru_cache(maxsize=64)  # one file is read for many languages, and starting a process is slow
 def _read(text: str, path: str) -> tuple[Template, ...]:
     return tuple(_template(*fields) for fields in read_there(text, path))
 

@@ -1,4 +1,4 @@
-"""Templates as records, read from TOML, and rendered one row at a time in Jinja's sandbox."""
+"""Template records, read from TOML and rendered one row at a time in Jinja's sandbox."""
 
 import json
 import tomllib
@@ -14,8 +14,8 @@ from jinja2 import TemplateError
 from workbench.errors import BadInput
 from workbench.prompts.environment import FOREIGN, OURS, drawing_by, parts, shown
 
-LONGEST_PROMPT = 100_000  # characters; more is a template gone wrong
-LARGEST_FILE = 5_000_000  # bytes of a file of templates; the largest that is published is far below
+LONGEST_PROMPT = 100_000  # characters; more indicates a faulty template
+LARGEST_FILE = 5_000_000  # bytes of a template file; the published ones are far smaller
 _FAILURES = (
     TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError, AssertionError,
     SyntaxError,
@@ -26,11 +26,11 @@ _FAILURES = (
 class Template:
     """One wording of one task.
 
-    `jinja` is `input ||| target`; `answer_choices` is `choice ||| choice …` or None for tasks without choices;
-    `language` is the language of the wording, not of the data; `family` groups wordings that say it the same way;
-    `held_out` marks families that no finetuning mixture contains. `translated` is "mt" or "ht" where a machine or a
-    person translated it. `foreign` templates are rendered in a process of their own. `field_limit` cuts every inserted
-    value after that many characters, as promptsource does (2048), with "..." after the last whole word.
+    `jinja` is `input ||| target`; `answer_choices` is `choice ||| choice …`, or None for tasks without choices. `language` is
+    the language of the wording, not of the data. `family` groups equivalent wordings, such as translations of one; `held_out`
+    marks families that are in no finetuning mixture. `translated` is "mt" or "ht" for a machine or human translation. `foreign`
+    marks third-party templates, which are rendered in a separate process. `field_limit` truncates every inserted value to that
+    many characters, as promptsource does (2048), with "..." after the last whole word.
     """
 
     name: str
@@ -46,14 +46,14 @@ class Template:
 
     @property
     def digest(self) -> str:
-        """A hash of what is rendered: the same text is the same template, whatever its name or id."""
+        """A hash of what is rendered; templates with equal texts have equal digests, whatever their names."""
         text = f"{self.jinja}\0{self.answer_choices}\0{self.field_limit}"
         return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A finished prompt: the text the model reads, the choices (may be empty) and the target text."""
+    """A rendered prompt: the text for the model, the choices (possibly none) and the target text."""
 
     text: str
     choices: tuple[str, ...]
@@ -61,10 +61,10 @@ class Prompt:
 
 
 def read_templates(path: Path, *, foreign: bool = False) -> list[Template]:
-    """Read `[[template]]` tables from a TOML file; `foreign` where it is not ours.
+    """Read `[[template]]` tables from a TOML file; set `foreign` for third-party files.
 
     Raises:
-        BadInput: not TOML, no template, a missing name or jinja, an unknown field, a value of another type; the message
+        BadInput: not TOML, no templates, a missing name or jinja, an unknown field, a value of the wrong type; the message
             names the file and the template.
     """
     try:
@@ -77,7 +77,7 @@ def read_templates(path: Path, *, foreign: bool = False) -> list[Template]:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file of templates, without a byte-order mark.
+    """Return the text of a template file, without a byte-order mark.
 
     Raises:
         BadInput: not readable, not UTF-8, or too large.
@@ -108,18 +108,18 @@ def _template(where: str, table: Mapping[str, Any], foreign: bool) -> Template:
 
 
 def is_text(text: str) -> bool:
-    """Whether a text can be encoded: half of a surrogate pair, as JSON's escapes can hold, cannot."""
+    """Whether a string can be encoded in UTF-8; one with a lone surrogate, which JSON escapes allow, cannot."""
     return text.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def render(template: Template, row: Mapping[str, Any]) -> Prompt:
-    """Fill a template with one row; input and target are stripped, as promptsource does.
+    """Fill a template with one row; input and target are stripped, as in promptsource.
 
-    `|||` inside a field of the row separates nothing.
+    `|||` inside a field of the row is not a separator.
 
     Raises:
-        BadInput: the template names a field the row lacks, or that is null, is broken, renders nothing, no choices, or
-            far too much.
+        BadInput: the template uses a field that is missing or null, is invalid, or renders an empty prompt, too few choices or
+            too much text.
     """
     prompt = render_unless_blank(template, row)
     if prompt is None:
@@ -128,9 +128,9 @@ def render(template: Template, row: Mapping[str, Any]) -> Prompt:
 
 
 def render_unless_blank(template: Template, row: Mapping[str, Any]) -> Prompt | None:
-    """As `render`, but None where nothing at all is rendered, by which a template says that it does not fit the row.
+    """As `render`, but return None if nothing is rendered, by which a template signals that it does not apply to the row.
 
-    Source: the published evaluation skips such rows (bigscience-workshop/t-zero); so do promptsource's users.
+    Source: the published evaluation skips such rows (bigscience-workshop/t-zero), as users of promptsource do.
     """
     data = {name: shown(value, name) for name, value in row.items()}
     with drawing_by(lambda: f"{template.digest} {json.dumps(dict(row), sort_keys=True, default=str)}"):
@@ -177,7 +177,7 @@ def _compiled(source: str, foreign: bool) -> Any:
 
 
 def named(row: Mapping[str, Any]) -> str:
-    """What a message calls a row: by its id, else by its fields."""
+    """Return how a message refers to a row: by its id, or else by its fields."""
     if "id" in row:
         return f"the row {row['id']!r}"
     text = ", ".join(f"{key}={value!r}" for key, value in row.items())

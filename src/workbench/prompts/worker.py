@@ -1,4 +1,4 @@
-"""The child process of `workbench.prompts.confined`: limits and an order on stdin, a line of JSON per part on stdout."""
+"""The child process of `workbench.prompts.confined`: reads limits and an order from stdin, writes a JSON line per part."""
 
 import json
 import resource
@@ -13,7 +13,7 @@ from workbench.prompts.yaml_file import parse
 
 
 def main() -> None:
-    """Set the limits, then do part by part; stop at the first that fails."""
+    """Set the limits, then process the parts in order; stop at the first that fails."""
     limits = json.loads(sys.stdin.buffer.readline())
     _limit(resource.RLIMIT_AS, limits["memory"])
     _limit(resource.RLIMIT_CPU, limits["seconds"])
@@ -40,7 +40,7 @@ def _render(template: Template, rows: list[dict[str, Any]]) -> list[Any]:
 
 
 def answer(name: str, work: Callable[[], Any]) -> tuple[bytes, bool]:
-    """Do a part: what it finds or why it fails, as JSON, and whether all went well."""
+    """Process a part: return its result or the reason of its failure as JSON, and whether it succeeded."""
     try:
         return json.dumps({"found": work()}).encode(), True
     except BadInput as error:
@@ -55,7 +55,7 @@ def _limit(what: int, amount: int) -> None:
     allowed = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
     try:
         resource.setrlimit(what, (allowed, hard))
-    except ValueError:  # a system without this limit; time and output stay limited
+    except ValueError:  # the system lacks this limit; time and output remain limited
         return
 
 

@@ -1,7 +1,7 @@
-"""The YAML of promptsource's template files, read without building objects; in the child process of `confined`.
+"""Parser for promptsource's YAML files that constructs no objects; runs in the child process of `confined`.
 
-A file has the tags !Template and !TemplateMetadata, which become plain dicts; any other tag is refused. Aliases are read (some
-published files have them): only texts leave this file, so that one that grows by its aliases gives nothing large.
+The tags !Template and !TemplateMetadata become plain dicts; other tags are refused. Aliases are allowed, since some published
+files use them: only strings are returned, so a structure that aliases blow up has no large result.
 """
 
 from typing import Any
@@ -10,17 +10,17 @@ import yaml
 
 from workbench.errors import BadInput
 
-_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is some ten times as fast
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's loader is about ten times as fast
 
 
 class _Loader(_Safe):
-    """Safe YAML with two more tags, in which `no` and `2016` are texts: only null and merging are read from a word.
+    """Safe YAML with two more tags, in which `no` and `2016` are strings: only null and merge keys are resolved implicitly.
 
-    A key that stands twice is refused, as YAML asks: PyYAML would drop the first template of two.
+    Duplicate keys are refused, as the YAML specification demands: PyYAML would drop the first of two templates.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        if isinstance(node, yaml.MappingNode):  # else the base class says what it is
+        if isinstance(node, yaml.MappingNode):  # otherwise the base class raises
             seen = set()
             for key, _ in node.value:
                 if isinstance(key, yaml.ScalarNode) and key.value in seen:
@@ -50,7 +50,7 @@ for _tag in ("!Template", "!TemplateMetadata"):
 
 
 def parse(text: str, what: str) -> list[tuple[str, str, str | None]]:
-    """Name, jinja and answer_choices of every template in a file's text.
+    """Return name, jinja and answer_choices of every template in a file's text.
 
     Raises:
         BadInput: not a template file of promptsource; the message begins with `what`.

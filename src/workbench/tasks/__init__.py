@@ -1,7 +1,7 @@
-"""A data set becomes items: prompt, choices, gold answer, language.
+"""Items (prompt, choices, gold answer, language) made from data sets.
 
-Three doors: the tasks that ship with a family; the published evaluation's tasks, from the hub or from files in
-their schema; and rows of your own. `limit` counts meanings, so that every language gets the same ones.
+There are three sources: tasks that ship with a family; tasks of the published evaluation, from the hub or from files in
+the same schema; and your own rows. `limit` counts meanings, so that every language gets the same ones.
 """
 
 from workbench.tasks.benchmarks import Benchmark, benchmarks, contamination

@@ -1,4 +1,4 @@
-"""The held-out tasks of the published evaluation, as a table: where their data are and how their rows are to be read."""
+"""The held-out tasks of the published evaluation, as a table: where their data are and how to read their rows."""
 
 import csv
 import re
@@ -12,7 +12,7 @@ from workbench.paths import data_path
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One task; the meaning of every field is told at the top of `data/benchmarks.toml`."""
+    """One task; its fields are explained at the top of `data/benchmarks.toml`."""
 
     name: str
     split: str
@@ -36,14 +36,14 @@ class Benchmark:
     by_hand: str = ""
 
     def published_cell(self, language: str) -> tuple[str, str]:
-        """Task and config of the published table."""
+        """Return the task and configuration in the table of published results."""
         task, config = self.published.format(language=language).split("/")
         return task, config
 
 
 @lru_cache(maxsize=1)
 def benchmarks() -> dict[str, Benchmark]:
-    """The published tasks by name."""
+    """Return the published tasks by name."""
     tables = tomllib.loads(data_path("benchmarks.toml").read_text(encoding="utf-8"))["benchmark"]
     found: dict[str, Benchmark] = {}
     for table in tables:
@@ -53,9 +53,9 @@ def benchmarks() -> dict[str, Benchmark]:
 
 
 def contamination(*names: str) -> str:
-    """Say why scores on a data set of these names are contaminated for the finetuned models; empty if nothing is known.
+    """Return why scores on a data set with these names are contaminated for the finetuned models; empty if no reason is known.
 
-    Names are task names, hub ids or file names; they match a training set of xP3 by their words ("paws-x" is paws_x).
+    Names are task names, hub ids or file names; they match a training set of xP3 by their words ("paws-x" matches paws_x).
     """
     texts = ["_" + "_".join(re.findall(r"[a-z0-9]+", name.lower())) + "_" for name in names]
     with data_path("contaminated.csv").open(encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""One prompt to be answered, and how rows and templates become many."""
+"""Items, each a prompt to be answered, and their construction from rows and templates."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class Item:
     """One prompt to be answered.
 
     `cluster` is the id of the meaning, shared by the same item in other languages and wordings; `gold` is the
-    index of the right choice (None for tasks without choices); `target` is the right answer as text.
+    index of the correct choice (None for tasks without choices); `target` is the correct answer as text.
     """
 
     id: str
@@ -29,26 +29,26 @@ class Item:
 
 @dataclass(frozen=True)
 class Asked:
-    """Items, and of each template how many rows it renders nothing for, by which it says that it does not fit them."""
+    """Items, and for each template the number of rows that it skipped by rendering nothing."""
 
     items: tuple[Item, ...]
     skipped: Mapping[str, int]
 
 
 def make_items(rows: Iterable[Mapping[str, Any]], templates: Iterable[Template]) -> list[Item]:
-    """Fill every template with every row (rows outermost); rows for which one renders nothing at all give no item of it.
+    """Fill every template with every row (rows in the outer loop); a template skips a row by rendering nothing for it.
 
-    The right choice is the one that the template gives as its target: it may list choices in an order of its own.
+    The correct choice is the one that the template renders as its target, since it may order choices differently.
 
     Raises:
-        BadInput: a row whose label points to no choice, a target that is none of the choices, or a template that renders
-            nothing for any row.
+        BadInput: a row without a required field, a label without a choice, a target that is none of the choices, or a template
+            that renders nothing for any row.
     """
     return list(ask(rows, templates).items)
 
 
 def ask(rows: Iterable[Mapping[str, Any]], templates: Iterable[Template]) -> Asked:
-    """As `make_items`, with the count of what was skipped."""
+    """As `make_items`, but also return the number of skipped rows per template."""
     wordings, asked = list(templates), list(rows)
     for number, row in enumerate(asked, start=1):
         for name in ("id", "cluster", "language"):
@@ -95,5 +95,5 @@ def _gold(row: Mapping[str, Any], template: Template, prompt: Prompt) -> int:
             f"template {template.name!r} gives the target {prompt.target!r} for row {row['id']!r}, which is none of its "
             f"choices {prompt.choices!r}; end it with `||| {{{{answer_choices[label]}}}}`"
         )
-    # two choices of the same text cannot be told apart by rank; the label says which was meant
+    # if two choices have the same text, the label decides between them
     return number if prompt.choices[number] == prompt.target else prompt.choices.index(prompt.target)

@@ -1,8 +1,8 @@
-"""Which language a row of a local file is in: its field `language`, else a code at a known place of the file's path.
+"""The language of a row in a local file: its field `language`, or else a code at a known position in the file's path.
 
-Known places lie below the folder that was given: a folder of its own name (`sw/validation.parquet`), a dotted part of the
-file's name (`val.sw.jsonl`), or the end of such a part after `_` or `-` (`validation_sw.jsonl`). Other words of a path are
-no languages: `my_stories` is not Burmese, nor `by_id` Indonesian.
+Known positions, below the given folder: a folder's whole name (`sw/validation.parquet`), a dot-separated part of the file's
+name (`val.sw.jsonl`), or the end of such a part after `_` or `-` (`validation_sw.jsonl`). Other words in a path are not
+taken as codes: `my_stories` is not Burmese, nor `by_id` Indonesian.
 """
 
 import re
@@ -19,10 +19,10 @@ _SAME_SPLIT = {"validation": ("validation", "val", "dev"), "test": ("test",)}
 
 
 def local_rows(benchmark: Benchmark, data: Path, asked: Sequence[str]) -> dict[str, list[Row]]:
-    """The rows of each language in a file or folder; where none is asked for, of all that there are.
+    """Return the rows of each language in a file or folder; without requested languages, those of all languages present.
 
     Raises:
-        UnknownName: no rows in a language asked for, or in any; the message lists those there are.
+        UnknownName: no rows in a requested language, or in any; the message lists the languages present.
         BadInput: no file of the split, or a path that names two languages.
     """
     found = _by_language(benchmark, _of_split(benchmark, data), data, asked)
@@ -37,7 +37,7 @@ def local_rows(benchmark: Benchmark, data: Path, asked: Sequence[str]) -> dict[s
 
 
 def path_languages(path: Path, root: Path, codes: Sequence[str]) -> list[str]:
-    """The codes that stand at a known place of a path below `root` (all of a file's name where it is the root)."""
+    """Return the codes at known positions of a path below `root` (in the file's name if the path is the root)."""
     below = path.relative_to(root).parts[:-1] if path != root else ()
     parts = stem_of(path).split(".")
     ends = [re.split(r"[-_]", part)[-1] for part in parts]
@@ -48,9 +48,9 @@ def _by_language(
     benchmark: Benchmark, files: Sequence[Path], data: Path, asked: Sequence[str]
 ) -> dict[str, list[Row]]:
     marks = {file: path_languages(file, data, benchmark.languages) for file in files}
-    alone = benchmark.languages if len(benchmark.languages) == 1 else asked  # what needs no mark
+    alone = benchmark.languages if len(benchmark.languages) == 1 else asked  # needs no code
     if any(marks.values()) and len(benchmark.languages) > 1:
-        marks = {file: codes for file, codes in marks.items() if codes}  # others lie beside them
+        marks = {file: codes for file, codes in marks.items() if codes}  # ignore other files in the folder
     found: dict[str, list[Row]] = {}
     for file, codes in marks.items():
         for row in read_table(file, ()):
@@ -80,7 +80,7 @@ def _of_split(benchmark: Benchmark, data: Path) -> list[Path]:
 
 
 def _with_words(files: list[Path], root: Path, words: Sequence[str], among: Sequence[str] = ()) -> list[Path]:
-    """Those with one of the words in their path below `root`, if any of the files has one (of `among`); else all."""
+    """Return the files with one of `words` in their path below `root`; all, if none has a word of `among` (default: `words`)."""
     fitting = [file for file in files if set(words) & _words(file, root)]
     marked = [file for file in files if set(among or words) & _words(file, root)]
     return fitting if marked else files

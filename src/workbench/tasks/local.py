@@ -1,4 +1,4 @@
-"""The tasks that ship with a family: of each a file of rows (JSON lines) and a file of templates."""
+"""Tasks that ship with a family, each a file of rows (JSON lines) and a file of templates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,20 +11,21 @@ from workbench.tasks.values import expect_count
 
 
 def tasks() -> list[str]:
-    """List the tasks that ship with a family."""
+    """Return the names of the tasks that ship with a family."""
     return sorted(path.stem for path in data_files("tasks/*.jsonl"))
 
 
 def read_rows(
     task: str, languages: Sequence[str] | None = None, limit: int | None = None
 ) -> list[dict[str, Any]]:
-    """Read a task's evaluation rows, in all languages or those asked for.
+    """Return a task's evaluation rows, in the requested languages or in all.
 
     Args:
-        limit: how many meanings (clusters) to take, counted from the first.
+        limit: number of meanings (clusters), from the first.
 
     Raises:
-        UnknownName: no such task, or a language it does not have (both list what there is).
+        UnknownName: no such task, or a language it does not have (the message lists the available ones).
+        BadInput: as `select`, or rows that cannot be read.
     """
     if task not in tasks():
         raise UnknownName(f"no task called {task!r}; choose one of: {', '.join(tasks())}")
@@ -34,14 +35,18 @@ def read_rows(
 
 
 def read_sentences(languages: Sequence[str] | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-    """Read the families' single sentences with their meaning (for probes): id, language, text, attributes."""
+    """Return the families' annotated single sentences, for probes: id, language, text, attributes."""
     files = data_files("sentences.jsonl")
     rows = [row.fields for path in files for row in read_table(path, ("id", "language", "text"))]
     return select([{**row, "cluster": row["id"]} for row in rows], languages, limit, "the list of sentences")
 
 
 def task_templates(task: str) -> list[Template]:
-    """Read a task's wordings."""
+    """Return a task's templates.
+
+    Raises:
+        UnknownName: the task has none; the message lists the tasks that have some.
+    """
     found = {path.stem: path for path in data_files("templates/*.toml")}
     if task not in found:
         raise UnknownName(f"no wordings for task {task!r}; there are some for: {', '.join(sorted(found))}")
@@ -49,17 +54,18 @@ def task_templates(task: str) -> list[Template]:
 
 
 def english_of(task: str) -> str:
-    """The code of the language of a task's English wordings."""
+    """Return the language code of a task's English templates."""
     return next((one.languages[0] for one in families() if one.has_task(task)), "en")
 
 
 def select(
     rows: list[dict[str, Any]], languages: Sequence[str] | None, limit: int | None, what: str
 ) -> list[dict[str, Any]]:
-    """The rows of the first `limit` meanings in the languages asked for.
+    """Return the rows of the first `limit` meanings in the requested languages.
 
     Raises:
-        UnknownName: a language without a row. BadInput: a limit that is no whole number above 0.
+        UnknownName: a language without rows.
+        BadInput: a limit that is not an integer above 0.
     """
     if limit is not None:
         expect_count("limit", limit)

@@ -1,8 +1,8 @@
-"""Rows of a published task, from the hub at a stated revision or from files in the same schema; and rows of your own.
+"""Rows of a published task, from the hub at a pinned revision or from files in the same schema; and rows of your own.
 
-From the hub come the parquet files of one revision, through the client's cache, so that what was fetched once is found
-offline; `datasets` itself is not asked, since it would report every reading, and cannot tell a missing revision from a
-missing network.
+From the hub, the parquet files of one revision are downloaded into the client's cache, so that they are found offline
+later. `datasets` is not used, since it would report every read and cannot distinguish a missing revision from a missing
+network.
 """
 
 from collections.abc import Sequence
@@ -35,18 +35,18 @@ def read_benchmark(
     data: Path | None = None,
     revision: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Read a published task's rows, each with id, language, cluster (its meaning) and label (0 for the first choice).
+    """Return a published task's rows, each with id, language, cluster (its meaning) and label (0 for the first choice).
 
     Args:
-        languages: which of the task's; all by default.
-        limit: how many meanings of each language, from the first.
+        languages: by default all of the task's.
+        limit: number of meanings per language, from the first.
         data: a file or folder in the published schema; the hub by default.
-        revision: of the hub; by default the one that the table of tasks states.
+        revision: of the data set on the hub; by default the one in the table of tasks.
 
     Raises:
         UnknownName: a language that the task (or the folder) does not have.
-        BadInput: no fitting file, or a row that lacks a field or a label; the message names file and row.
-        NotReachable: not in the hub's cache at that revision, and the hub cannot be asked.
+        BadInput: no matching file, or a row with a missing or invalid field or label; the message names file and row.
+        NotReachable: not in the hub's cache at that revision, and the hub cannot be reached.
     """
     asked = list(languages or ())
     if limit is not None:
@@ -70,9 +70,10 @@ def read_benchmark(
 def read_any(
     name: str, data: Path, languages: Sequence[str] | None = None, limit: int | None = None
 ) -> list[dict[str, Any]]:
-    """Read a task of your own from a file or folder: rows with `label` and whatever your templates name.
+    """Return the rows of your own task from a file or folder; each needs `label` and the fields that your templates use.
 
-    `language` may be a field; rows without one are "und". `id` and `cluster` may be fields too; else rows count on.
+    Optional fields: `language` ("und" if absent), `id` (by default the file's name and a running number) and `cluster` (by
+    default the id).
 
     Raises:
         BadInput, UnknownName: as `read_benchmark`.
@@ -95,10 +96,10 @@ def read_any(
 
 
 def fingerprint(rows: Sequence[dict[str, Any]]) -> str:
-    """A hash of the rows' content and order.
+    """Return a hash of the rows' content and order.
 
     Raises:
-        BadInput: a row with a date, bytes or a number that is not finite.
+        BadInput: a value that JSON cannot represent: a date, bytes, or a number that is not finite.
     """
     digest = blake2b(digest_size=16)
     for number, row in enumerate(rows):
@@ -112,7 +113,11 @@ def fingerprint(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def fetch(benchmark: Benchmark, language: str, revision: str | None = None) -> list[Path]:
-    """The parquet files of one language from the hub's cache, else from the hub."""
+    """Return the parquet files of one language from the hub's cache, or else download them.
+
+    Raises:
+        NotReachable: as `read_benchmark`, or the data set is not on the hub.
+    """
     if not benchmark.hub_id:
         raise NotReachable(
             f"{benchmark.name} is not on the hub: {benchmark.by_hand}; give your copy with --data"
@@ -168,7 +173,7 @@ def _rows(benchmark: Benchmark, language: str, rows: Sequence[Row]) -> list[dict
             if not isinstance(row.fields[name], str) or not row.fields[name].strip():
                 raise BadInput(f"{row.where} has {row.fields[name]!r} as {name!r}; it must be a text")
         label = _label(row, benchmark.label, benchmark.first_label, benchmark.choices)
-        # templates of others read the label as published, number or text; `label` itself counts from 0 everywhere
+        # third-party templates read the label as published, number or text; `label` itself always counts from 0
         made.append({**row.fields, "id": f"{language}-{number}", "language": language, "task": benchmark.name,
                      "cluster": _cluster(benchmark, language, row, number), "label": label})  # fmt: skip
         published = label + benchmark.first_label

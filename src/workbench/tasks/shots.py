@@ -1,4 +1,4 @@
-"""Few-shot items: exemplars with their answers stand before the question, in the same wording."""
+"""Few-shot items, whose prompts begin with answered exemplars in the same wording."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -19,16 +19,17 @@ def few_shot_items(
     seed: int = 0,
     language: str | None = None,
 ) -> list[Item]:
-    """Make items whose prompts begin with `shots` answered exemplars, the same for every item of a language.
+    """Return items whose prompts begin with `shots` answered exemplars, the same for all items of a language and template.
 
-    Exemplars are meanings of the same data, drawn by `seed` and asked about no more, in any language; a meaning that a
-    template skips is no exemplar. Each is the prompt, a space, the answer; blank lines part them.
+    Exemplars are meanings drawn from the same rows with `seed`; they are excluded from the items in every language. A meaning
+    that a template skips is never an exemplar. Each exemplar is its prompt, a space and its answer, followed by a blank line.
 
     Args:
         language: of the exemplars; by default that of the item.
 
     Raises:
-        BadInput: fewer meanings than exemplars and one item, or no rows in the exemplars' language.
+        BadInput: as `make_items`; too few meanings for the exemplars and at least one item; or an exemplar that is missing in the
+            required language.
     """
     return list(ask_with_shots(rows, templates, shots, seed=seed, language=language).items)
 
@@ -41,7 +42,7 @@ def ask_with_shots(
     seed: int = 0,
     language: str | None = None,
 ) -> Asked:
-    """As `few_shot_items`, with the count of what was skipped."""
+    """As `few_shot_items`, but also return the number of skipped rows per template."""
     rows, templates = list(rows), list(templates)
     expect_count("shots", shots, least=0)
     made = ask(rows, templates)
@@ -67,7 +68,7 @@ def ask_with_shots(
 
 
 def _skipped(rows: Sequence[Mapping[str, Any]], templates: Sequence[Template], made: Asked) -> set[str]:
-    """The meanings that some template does not fit."""
+    """Return the meanings that at least one template skips."""
     if not made.skipped:
         return set()
     there = {(item.cluster, item.language, item.template) for item in made.items}

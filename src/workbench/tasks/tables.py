@@ -1,7 +1,7 @@
-"""Rows of a file: JSON lines, a JSON array, parquet, CSV or TSV, the text formats also as `.gz`.
+"""Reader for the rows of a file: JSON lines, a JSON array, parquet, CSV or TSV; text formats also as `.gz`.
 
-`datasets` is not asked: it would guess types ("007" becomes 7) and does not name the row that it cannot read. Cells of CSV
-and TSV stay the texts they are.
+`datasets` is not used: it would infer types ("007" becomes 7), and its errors do not name the row. Cells of CSV and TSV files
+remain strings.
 """
 
 import csv
@@ -22,24 +22,24 @@ from workbench.tasks.values import plain
 
 KINDS = (".jsonl", ".json", ".parquet", ".csv", ".tsv")
 _UNREADABLE = (ValueError, OSError, EOFError, zlib.error, RecursionError, csv.Error, ArrowException)
-_LARGEST = 4 << 30  # bytes of a text file, unpacked: a small .gz can hold terabytes
+_LARGEST = 4 << 30  # bytes of a text file, decompressed: a small .gz can expand to terabytes
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a file: the place for messages ("rows.csv, row 3"), and the fields as JSON values."""
+    """One row of a file: its location for messages ("rows.csv, row 3"), and its fields as JSON values."""
 
     where: str
     fields: dict[str, Any]
 
 
 def files_of(data: Path) -> list[Path]:
-    """The files with rows that are `data`, or lie below it, sorted; hidden ones are left out, links are followed.
+    """Return the data files at or below a path, sorted; hidden files are skipped, symbolic links followed.
 
-    `.json` files of a folder count only where it has no others: data sets often lie beside their descriptions.
+    `.json` files in a folder count only if it has no others, since data sets often include metadata as JSON.
 
     Raises:
-        BadInput: nothing there, or nothing of a known kind.
+        BadInput: the path does not exist, or has no files of a known kind.
     """
     if not data.exists():
         raise BadInput(f"no data at {data}; give a file or a folder of {', '.join(KINDS)}")
@@ -53,7 +53,7 @@ def files_of(data: Path) -> list[Path]:
 
 
 def _below(folder: Path, seen: set[str]) -> Iterator[Path]:
-    if (real := os.path.realpath(folder)) in seen:  # a link to a folder above it
+    if (real := os.path.realpath(folder)) in seen:  # already visited, through a symbolic link
         return
     seen.add(real)
     for path in folder.iterdir():
@@ -66,23 +66,23 @@ def _below(folder: Path, seen: set[str]) -> Iterator[Path]:
 
 
 def kind_of(path: Path) -> str:
-    """The kind that a file's name says, without `.gz` and in small letters; empty if it is none of ours."""
+    """Return the kind of a file by its suffix, in lower case and without `.gz`; empty if it is not supported."""
     name = path.name.lower()
     kind = Path(name.removesuffix(".gz")).suffix
     return kind if kind in KINDS and not (kind == ".parquet" and name.endswith(".gz")) else ""
 
 
 def stem_of(path: Path) -> str:
-    """A file's name without what says its kind."""
+    """Return a file's name without the suffix that gives its kind."""
     return path.name[: path.name.lower().removesuffix(".gz").rindex(".")]
 
 
 def read_table(path: Path, needed: Sequence[str]) -> list[Row]:
-    """Read the rows of one file, each with the fields needed.
+    """Return the rows of one file; each must have the needed fields.
 
     Raises:
-        BadInput: not readable as what its name says, or a row that lacks a field or holds what JSON cannot; the message
-            names file and row.
+        BadInput: the content does not match the suffix, or a row lacks a field or holds a value that JSON cannot represent; the
+            message names file and row.
     """
     rows = []
     for where, fields in _found(path):
@@ -116,7 +116,7 @@ def _counted(path: Path, rows: Iterable[Any]) -> Iterable[tuple[str, Any]]:
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a text file, unpacked and without a byte-order mark."""
+    """Return the bytes of a text file, decompressed and without a byte-order mark."""
     with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
         content: bytes = file.read(_LARGEST + 1)
     if len(content) > _LARGEST:
@@ -125,7 +125,7 @@ def _content(path: Path) -> bytes:
 
 
 def _lines(path: Path, content: bytes) -> Iterator[tuple[str, Any]]:
-    """The rows of JSON lines; only line breaks part them (a text may hold U+2028), and blank lines count for nothing."""
+    """Yield the rows of JSON lines; only line breaks separate them (a text may contain U+2028), and blank lines are skipped."""
     for number, line in enumerate(io.BytesIO(content), start=1):
         if line.strip():
             yield f"{path}, line {number}", _parsed(line, f"{path}, line {number}")
@@ -139,7 +139,7 @@ def _parsed(line: bytes, where: str) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, of which Python would keep the last of two fields of one name."""
+    """Return a JSON object, refusing duplicate fields, of which Python would keep only the last."""
     found = dict(pairs)
     if len(found) < len(pairs):
         _expect_distinct([name for name, _ in pairs])
@@ -158,6 +158,6 @@ def _cells(path: Path, content: bytes) -> list[dict[str, Any]]:
     rows = list(reader)
     _expect_distinct(reader.fieldnames or ())
     for number, row in enumerate(rows, start=1):
-        if None in row or None in row.values():  # too many cells, or too few
+        if None in row or None in row.values():  # too many or too few cells
             raise ValueError(f"row {number} has not as many cells as the first line")
     return rows

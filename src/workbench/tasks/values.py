@@ -1,4 +1,4 @@
-"""What a value means: whole numbers however they were written, nulls, and values that no JSON file can hold."""
+"""Interpretation of cell values: integers in several notations, nulls, and values that JSON cannot represent."""
 
 import datetime
 import math
@@ -15,33 +15,33 @@ _AS_TEXT = (datetime.date, datetime.time, datetime.timedelta, Decimal, UUID)  # 
 
 
 def whole(value: Any) -> int | None:
-    """The whole number that a cell holds (1, 1.0, "1", "1.0"); None for anything else."""
+    """Return the integer in a cell (1, 1.0, "1", "1.0"); None for anything else."""
     if isinstance(value, bool) or not re.fullmatch(r"-?\d{1,18}(\.0+)?", str(value).strip()):
         return None
     return int(str(value).strip().partition(".")[0])
 
 
 def given(row: Mapping[str, Any], name: str, default: Any) -> Any:
-    """The value of a field, or the default where the field is missing, null or an empty cell."""
+    """Return the value of a field, or the default if the field is missing, null or empty."""
     value = row.get(name)
     return default if value is None or value == "" else value
 
 
 def expect_count(name: str, value: Any, *, least: int = 1) -> None:
-    """Refuse what is no whole number of at least `least`.
+    """Check that an argument is an integer of at least `least`.
 
     Raises:
-        BadInput: the message names the argument and its value.
+        BadInput: it is not; the message names the argument and its value.
     """
     if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
         raise BadInput(f"{name}={value!r}; give a whole number of at least {least}")
 
 
 def plain(value: Any, where: str) -> Any:
-    """A value of a row as JSON can hold it: NaN is null, as pandas writes it; dates and decimals become their texts.
+    """Return a value in a form that JSON can hold: NaN becomes null, dates and decimals become strings.
 
     Raises:
-        BadInput: bytes, an infinite number, half of a surrogate pair, or an object; `where` begins the message.
+        BadInput: bytes, an infinite number, a lone surrogate, or any other object; the message begins with `where`.
     """
     if isinstance(value, str):
         if not is_text(value):
