@@ -1,1 +1,1 @@
-"""What computes an answer that the store does not have; the only rooms besides `training` that import torch."""
+"""Engines, which compute the answers that the store lacks; besides `training`, the only modules that import torch."""

@@ -10,14 +10,14 @@ from workbench.store import Store
 SPEC = EngineSpec(
     kind="transformers",
     algorithms={
-        "generate": 1,  # `decoding`, `sampling`, and prompts as `encoding` reads them
-        "score": 1,  # `scoring`, and prompts and texts as `encoding` reads them
-        "states": 1,  # `states`, and texts as `encoding` reads them
+        "generate": 1,  # covers `decoding`, `sampling` and the encoding of prompts
+        "score": 1,  # covers `scoring` and the encoding of prompts and texts
+        "states": 1,  # covers `states` and the encoding of texts
     },
     options={"quantization": None},
 )
-NEAR = {  # nats by which batch, device and version may move a score; a margin or lead below it is a near-tie
-    "float32": 1e-4,  # promised, and tested
+NEAR = {  # nats by which batch, device and version may change a score; a smaller margin or lead is a near-tie
+    "float32": 1e-4,  # guaranteed and tested
     "float16": 0.05,  # not measured
     "bfloat16": 0.6,  # the largest difference measured, from lm-evaluation-harness (data/benchmarks/results.md)
 }
@@ -25,28 +25,28 @@ _OVERFLOWS = ("t5", "mt5", "umt5")  # activations beyond 65,504: transformers is
 
 
 class Factory:
-    """Opens checkpoints of folders and of the hub; see `workbench.models.engines.EngineFactory`."""
+    """Opens checkpoints from folders and from the hub; see `workbench.models.engines.EngineFactory`."""
 
     spec = SPEC
 
     def expect(self, name: str, dtype: str, revision: str | None) -> None:
-        """Refuse what is neither a name of a family, a folder nor a hub id, and float16 where it overflows."""
+        """Check that a name is one of a family, a folder or a hub id, and that the model does not overflow in float16."""
         locate(name, revision)
         if dtype == "float16":
             _expect_no_overflow(name, dtype, architecture_of(name, revision))
 
     def recall(self, name: str, revision: str | None, store: Store) -> Identity | None:
-        """From the files here, else from the store's memory."""
+        """Return the identity from the files on this machine, or else from the store."""
         return recall(name, revision, store)
 
     def identify(
         self, name: str, revision: str | None, store: Store, *, need_weights: bool = False
     ) -> Identity:
-        """As `recall`, else from the hub."""
+        """As `recall`, or else from the hub."""
         return identify(name, revision, store, need_weights=need_weights)
 
     def open(self, identity: Identity, *, dtype: str, device: str, random_seed: int | None) -> Engine:
-        """Import torch and read the weights."""
+        """Import torch, read the weights and return the engine."""
         _expect_no_overflow(identity.name, dtype, identity.architecture)
         room = import_module("workbench.engines.transformers.engine")
         engine: Engine = room.TransformersEngine(

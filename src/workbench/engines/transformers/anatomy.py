@@ -1,6 +1,6 @@
-"""Where the parts of a model are, under one vocabulary: the blocks of a stack, its final norm, the unembedding.
+"""The parts of a model under common names: the blocks of a stack, its final norm, the unembedding.
 
-A stack is "decoder", or "encoder" on the mT5 side. A new architecture with the same parts is a new row in the table.
+A stack is "decoder" or, for mT5, "encoder". An architecture with the same parts needs only new rows in the table.
 """
 
 from typing import Any, Literal

@@ -1,7 +1,7 @@
-"""BLOOM's blocks on our own terms: trees of tokens, and rows of different lengths.
+"""BLOOM's forward pass over token trees and over rows of different lengths.
 
-transformers' forward takes a 2-D mask and derives ALiBi's positions from it; here the blocks are called with a bias
-of our own, which holds the positions (a node's depth) and what each node sees. The weights and the blocks are
+transformers' forward takes a 2-D mask and derives ALiBi positions from it; here its blocks are called with a custom
+attention bias, which encodes positions (a node's depth) and which nodes each node attends to. The weights and the blocks are
 transformers'.
 """
 
@@ -18,7 +18,7 @@ from workbench.engines.transformers.rows import Row
 
 
 def states_of_trees(model: Any, rows: Sequence[Row]) -> torch.Tensor:
-    """The last hidden state of every node, shape (B, N, D)."""
+    """Return the last hidden state of every node, shape (B, N, D)."""
     device = model.device
     ids = padded([row.tokens for row in rows], device)
     depths = padded([row.depths for row in rows], device)
@@ -27,7 +27,7 @@ def states_of_trees(model: Any, rows: Sequence[Row]) -> torch.Tensor:
 
 
 class Decoder:
-    """Rows that grow token by token, each from its own prompt; a row is at work from `begin` to `drop`."""
+    """Rows that grow token by token, each from its own prompt; a row is active from `begin` to `drop`."""
 
     def __init__(self, model: Any, slots: int, longest_prompt: int, longest_answer: int) -> None:
         self.model = model
@@ -35,7 +35,7 @@ class Decoder:
         self.lengths: list[int] = []
 
     def begin(self, prompts: Sequence[list[int]]) -> list[int]:
-        """Read new prompts but for their last tokens, which are given back to be the first step's."""
+        """Process new prompts except their last tokens, which are returned as input to the first step."""
         read = [prompt[:-1] for prompt in prompts]
         if any(read):
             ids = padded(read, self.model.device)
@@ -48,7 +48,7 @@ class Decoder:
         return [prompt[-1] for prompt in prompts]
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
-        """Add one token to every row; the logits (n, V) after each."""
+        """Append one token to every row and return the logits that follow it, shape (n, V)."""
         count = len(tokens)
         idle = [0] * (rounded(count) - count)
         ids = torch.tensor([*tokens, *idle], device=self.model.device)[:, None]
@@ -61,7 +61,7 @@ class Decoder:
         return self.model.lm_head(states[:, 0])[:count]
 
     def drop(self, row: int) -> None:
-        """Let a row go; the last one takes its slot."""
+        """Remove a row; the last row moves into its slot."""
         last = self.lengths.pop()
         if row < len(self.lengths):
             self.cache.move(len(self.lengths), row, last)
@@ -81,9 +81,9 @@ def _through(
 
 
 def _alibi(model: Any, depths: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """What is added to attention scores, (B·H, Q, K), from the keys' depths (B, K) and what is seen (B, Q, K).
+    """Return the bias on attention scores, (B·H, Q, K), from the depths of keys (B, K) and the visibility mask (B, Q, K).
 
-    ALiBi grows with the key's position only: softmax does not mind that the query's is left out.
+    ALiBi is computed from the key's position alone: the query's part is constant in each row and cancels in the softmax.
     """
     trunk = model.transformer
     longest = torch.ones(1, int(depths.max()) + 1, device=depths.device, dtype=torch.long)

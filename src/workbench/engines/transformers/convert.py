@@ -1,6 +1,6 @@
-"""Turn a checkpoint whose weights are only there as .bin into safetensors, with torch's weights-only loader.
+"""Conversion of checkpoints with .bin weights into safetensors, using torch's weights-only loader.
 
-A .bin is a pickle; the weights-only loader refuses everything in it but tensors. Several mT5 and mT0 repositories
+A .bin file is a pickle; the weights-only loader refuses everything in it but tensors. Several mT5 and mT0 repositories
 may have no safetensors.
 """
 
@@ -31,12 +31,12 @@ from workbench.models.identity import folder_or_hub
 
 
 def to_safetensors(name: str, output: Path, *, revision: str | None = None) -> Path:
-    """Write a copy of a model with safetensors weights, tensor for tensor; returns the new folder.
+    """Write a copy of a model with safetensors weights, tensor by tensor, and return the new folder.
 
     Raises:
-        BadInput: the output folder is there already, there is no .bin, or it holds more than tensors.
-        NotReachable: not on this machine, and the hub cannot be asked.
-        StoreFailed: the disk did not take it; nothing is left behind.
+        BadInput: the output folder exists, there is no .bin, or it holds more than tensors.
+        NotReachable: not on this machine, and the hub cannot be reached.
+        StoreFailed: the copy could not be written; nothing is left behind.
     """
     if output.exists():
         raise BadInput(f"{output} is there already; name a new folder")
@@ -57,7 +57,7 @@ def to_safetensors(name: str, output: Path, *, revision: str | None = None) -> P
 
 
 def _source(name: str, revision: str | None) -> Path:
-    """The folder with the .bin: the one that is named, or that of the hub's cache, or what the hub sends."""
+    """Return the folder with the .bin files: the named one, the one in the hub's cache, or a new download."""
     folder, hub_id = folder_or_hub(name)
     if hub_id is None:
         return Path(str(folder))
@@ -95,7 +95,7 @@ def _write_weights(pickles: list[Path], folder: Path) -> None:
         name = SINGLE if len(pickles) == 1 else f"model-{number:05}-of-{len(pickles):05}.safetensors"
         whole = {
             key: tensor.clone().contiguous() for key, tensor in tensors.items()
-        }  # tied tensors get their own bytes
+        }  # tied tensors are stored separately
         save_file(whole, folder / name, metadata={"format": "pt"})
         placed |= dict.fromkeys(whole, name)
     if len(pickles) > 1:
@@ -106,7 +106,7 @@ def _write_weights(pickles: list[Path], folder: Path) -> None:
 def _tensors(pickle: Path) -> dict[str, torch.Tensor]:
     try:
         tensors = torch.load(pickle, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a hostile pickle makes torch raise, it is refused
+    except Exception as error:  # a hostile pickle may raise anything; refuse it
         raise BadInput(
             f"{pickle} holds more than tensors, or is damaged, and is not loaded: {error}"
         ) from error

@@ -1,8 +1,8 @@
-"""Texts token by token: rows leave the batch when they end, and waiting prompts take their places.
+"""Generation token by token: finished rows leave the batch, and waiting prompts take their places.
 
-A step costs nearly the same for one row or sixteen, because it reads the weights; a batch that waits for its slowest row
-wastes most of its steps. Greedy text equals transformers' own in float32. Beams, repetition penalties, other
-architectures and unusual generation settings go through transformers' `generate`, in batches.
+A step costs nearly the same for one row as for sixteen, because it is dominated by reading the weights; a batch that waits for
+its slowest row wastes most of its steps. Greedy output equals that of transformers in float32. Beams, repetition penalties,
+other architectures and unusual generation settings use transformers' `generate`, in batches.
 """
 
 import contextlib
@@ -24,20 +24,20 @@ from workbench.models.requests import Decoding
 
 
 class Decoder(Protocol):
-    """Rows that grow token by token, as many as have begun and were not dropped."""
+    """Active rows that grow token by token: those that have begun and were not dropped."""
 
     def begin(self, prompts: Sequence[list[int]]) -> list[int]:
-        """Take in new rows after those at work; the tokens of their first step."""
+        """Add new rows after the active ones and return the input tokens of their first step."""
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
-        """Add one token to every row; logits (n, V)."""
+        """Append one token to every row and return the logits that follow it, shape (n, V)."""
 
     def drop(self, row: int) -> None:
-        """Let a row go; the last one takes its place."""
+        """Remove a row; the last row takes its place."""
 
 
 DECODERS: dict[str, Callable[[Any, int, int, int], Decoder]] = {"bloom": bloom.Decoder, "mt5": mt5.Decoder}
-_FROM_THE_CHECKPOINT = {  # what its generation_config may say; all else is what was asked for, or a form of output
+_FROM_THE_CHECKPOINT = {  # settings taken from generation_config; all others come from the caller or concern the output format
     "bad_words_ids", "begin_suppress_tokens", "bos_token_id", "decoder_start_token_id", "early_stopping",
     "encoder_no_repeat_ngram_size", "encoder_repetition_penalty", "eos_token_id", "exponential_decay_length_penalty",
     "forced_bos_token_id", "forced_eos_token_id", "length_penalty", "no_repeat_ngram_size", "remove_invalid_values",
@@ -65,7 +65,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class Writer:
-    """A model that continues or answers prompts; `ends` are its end tokens, `pad` fills up."""
+    """Generates answers to prompts with a model; `ends` are its end tokens, `pad` its padding token."""
 
     model: Any
     ends: frozenset[int]
@@ -75,13 +75,13 @@ class Writer:
     def write(
         self, prompts: Sequence[Prompt], decoding: Decoding, rows: int
     ) -> Iterator[dict[int, list[int]]]:
-        """Yield new token ids by the prompt's number, an end token included, as they are finished.
+        """Yield generated token ids by prompt number, including an end token, as prompts finish.
 
         Args:
-            rows: at most so many prompts at work at once; fewer once memory has run out.
+            rows: maximum number of prompts decoded at once; halved when memory runs out.
 
         Raises:
-            BadInput: logits that are no finite numbers, or not even one prompt fits into memory.
+            BadInput: logits that are not finite, or a single prompt that does not fit into memory.
         """
         lengths = [len(prompt.ids) for prompt in prompts]
         order = sorted(range(len(prompts)), key=lambda number: (-lengths[number], number))
@@ -104,7 +104,7 @@ class Writer:
     def _rolling(
         self, prompts: Sequence[Prompt], order: Sequence[int], decoding: Decoding, rows: int
     ) -> Iterator[dict[int, list[int]]]:
-        """One batch that never empties: rows that ended leave, waiting prompts come in when a quarter is free."""
+        """Decode one continuous batch: finished rows leave, and waiting prompts enter once a quarter of the rows is free."""
         waiting = deque(order)
         longest = len(prompts[waiting[0]].ids)
         rows = min(rows, len(waiting))
@@ -136,15 +136,15 @@ class Writer:
         yield finished
 
     def _choose(self, rows: Sequence[_Row], logits: torch.Tensor, decoding: Decoding) -> None:
-        """Give each row its next token from logits (n, V)."""
+        """Choose the next token of each row from logits (n, V)."""
         logits = logits.float()
         for place, row in enumerate(rows):
             if len(row.tokens) < decoding.min_new_tokens:
                 logits[place, sorted(self.ends)] = -torch.inf
         if decoding.do_sample:
-            none = torch.LongTensor()  # what was written before does not matter to these
+            none = torch.LongTensor()  # these processors do not use the previous tokens
             logits = RowNoise([row.noise for row in rows])(none, warpers(decoding)(none, logits))
-        tokens = logits.argmax(-1, keepdim=True)  # of a NaN, where there is one
+        tokens = logits.argmax(-1, keepdim=True)  # a NaN, if there is one
         expect_finite(self.model, "logits", finite=bool(logits.gather(1, tokens).isfinite().all()))
         for row, token in zip(rows, tokens[:, 0].tolist(), strict=True):
             row.last = token
@@ -161,11 +161,11 @@ class Writer:
 
     @torch.inference_mode()
     def _in_batch(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[list[int]]:
-        """As transformers' `generate` does it, prompts padded where the model expects it."""
+        """Generate with transformers' `generate`, with prompts padded on the side that the model expects."""
         ids = [prompt.ids for prompt in prompts]
         device = self.model.device
         read, mask = padded(ids, device, self.pad), real(ids, device)
-        if not self.is_encoder_decoder:  # a decoder's text goes on at the right end
+        if not self.is_encoder_decoder:  # a decoder continues at the right end, so pad on the left
             shifts = [read.shape[1] - len(each) for each in ids]
             read = torch.stack([row.roll(shift) for row, shift in zip(read, shifts, strict=True)])
             mask = torch.stack([row.roll(shift) for row, shift in zip(mask, shifts, strict=True)])
@@ -195,20 +195,20 @@ class Writer:
 
 
 class Finite(LogitsProcessor):
-    """Refuse logits that are no numbers; words that are ruled out are minus infinity, and stay so."""
+    """Refuse logits that are not finite; excluded tokens, at minus infinity, are allowed."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """The same scores."""
+        """Return the scores unchanged."""
         expect_finite(self.model, "logits", finite=bool(scores.amax(-1).isfinite().all()))
         return scores
 
 
 @contextlib.contextmanager
 def _only(model: Any, settings: GenerationConfig) -> Iterator[None]:
-    """Let a model generate with these settings: transformers fills what they leave open from the model's own."""
+    """Make a model generate with exactly these settings; transformers fills gaps in them from the model's own settings."""
     own = model.generation_config
     model.generation_config = settings
     try:

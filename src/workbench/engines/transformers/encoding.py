@@ -1,7 +1,7 @@
-"""Requests become token ids under a rule: who owns the space, which special tokens, what is cut, what is refused.
+"""Encoding of requests into token ids under a rule: leading space, special tokens, truncation, and refusals.
 
-A decoder reads the special tokens that its tokenizer puts before a prompt (Llama's `<s>`; BLOOM's puts none) and none of
-those after it, since the text goes on there. An encoder reads all of them (mT5's `</s>` after the prompt).
+For a decoder, the special tokens that its tokenizer puts before a prompt are kept (Llama's `<s>`; BLOOM's has none) and those
+after it are dropped, since the text continues there. For an encoder, all are kept (mT5's `</s>` after the prompt).
 """
 
 import warnings
@@ -16,12 +16,12 @@ from workbench.errors import BadInput
 from workbench.models.identity import Identity
 from workbench.models.requests import ScoringRule, ToScore
 
-_TEXTS_AT_ONCE = 1000  # a tokenizer's answer takes ten times the memory of the ids in it
+_TEXTS_AT_ONCE = 1000  # a tokenizer's output takes ten times the memory of its ids
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids (int32) of a request's prompt and text, and whether the prompt lost its end."""
+    """Token ids (int32) of a prompt and its text, and whether the prompt was truncated."""
 
     prompt: np.ndarray
     text: np.ndarray
@@ -29,17 +29,17 @@ class Encoded:
 
 
 class Encoder:
-    """A tokenizer with the rules around it."""
+    """A tokenizer with its checks; `end` is the end token and `rows` the number of embeddings."""
 
     def __init__(self, identity: Identity, tokenizer: Any, *, end: int, rows: int) -> None:
         self.identity, self.tokenizer, self.end, self.rows = identity, tokenizer, end, rows
         self.warned = False
 
     def ids(self, texts: Sequence[str], *, special_tokens: bool) -> list[np.ndarray]:
-        """Token ids (int32) of each text; equal texts are encoded once and share their array.
+        """Return the token ids (int32) of each text; equal texts are encoded once and share their array.
 
         Raises:
-            BadInput: the tokenizer gives a token for which the model has no embedding.
+            BadInput: a token id for which the model has no embedding.
         """
         unique = list(dict.fromkeys(texts))
         known: dict[str, np.ndarray] = {}
@@ -57,7 +57,7 @@ class Encoder:
 
     @cached_property
     def _after(self) -> int:
-        """How many special tokens the tokenizer puts after a decoder's prompt, where the text goes on."""
+        """Number of special tokens that the tokenizer puts after a decoder's prompt."""
         if self.identity.is_encoder_decoder:
             return 0
         bare, dressed = (
@@ -77,7 +77,7 @@ class Encoder:
                 )
 
     def _warn_of_unknown(self, known: dict[str, np.ndarray]) -> None:
-        """Say once that texts hold characters that the tokenizer does not have, which it cannot tell apart."""
+        """Warn once about texts with characters unknown to the tokenizer, which it maps to one token."""
         unknown = getattr(self.tokenizer, "unk_token_id", None)
         if self.warned or unknown is None:
             return
@@ -92,16 +92,16 @@ class Encoder:
             )
 
     def encode(self, requests: Sequence[ToScore], rule: ScoringRule) -> list[Encoded]:
-        """Encode requests under a rule; a text never comes out without tokens.
+        """Encode requests under a rule; a text is never left without tokens.
 
         Raises:
-            BadInput: a text without tokens, one beyond the context, or a prompt beyond it under a rule that cuts nothing.
+            BadInput: a text without tokens, one beyond the context, or a prompt beyond it under a rule that does not truncate.
         """
         pairs = self._joined(requests, rule) if rule.joined else self._apart(requests, rule)
         end = np.array([self.end], dtype=np.int32)
         reads_something = rule.empty_prompt_is_end or self.identity.is_encoder_decoder
         longest = None
-        if rule.max_prompt_tokens is not None:  # what the protocol allows and the model was made for
+        if rule.max_prompt_tokens is not None:  # the lower of the protocol's and the model's limit
             longest = min(rule.max_prompt_tokens, self.identity.context_length)
         found = []
         for request, (prompt, text) in zip(requests, pairs, strict=True):
@@ -118,10 +118,10 @@ class Encoder:
         return list(zip(prompts, texts, strict=True))
 
     def _joined(self, requests: Sequence[ToScore], rule: ScoringRule) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Encode prompt and text as lm-eval does: white space at the prompt's end goes over to the text.
+        """Encode prompt and text as lm-eval does: whitespace at the end of the prompt is moved to the text.
 
-        For a decoder the two are one string, cut where the prompt's own tokens end. Where a token spans the cut and nothing
-        would be left of the text (lm-eval fails there), the text begins after the last token that both have in common.
+        For a decoder the two are tokenized as one string, which is split after as many tokens as the prompt alone has. If a token
+        spans that position and the text would be left empty (lm-eval fails there), the split is after the last common token.
         """
         space = " " if rule.leading_space else ""
         bare = [request.prompt.rstrip() for request in requests]
@@ -159,5 +159,5 @@ class Encoder:
 
 
 def short(text: str) -> str:
-    """A text for a message, cut after 60 characters."""
+    """Return a text for a message; one of more than 60 characters is cut to 57 and an ellipsis."""
     return text if len(text) <= 60 else text[:57] + "…"

@@ -1,7 +1,7 @@
-"""The transformers engine: weights in memory that generate, score and show hidden states.
+"""The transformers engine: a loaded model that generates, scores and returns hidden states.
 
-Here requests become token ids and numbers become answers; the work is done in `scoring`, `decoding` and `states`.
-Answers do not depend on the batch beyond float32's rounding.
+This module converts requests to token ids and results to answers; the computation is in `scoring`, `decoding` and `states`.
+Answers do not depend on the batch beyond the rounding of the arithmetic.
 """
 
 import re
@@ -34,7 +34,7 @@ from workbench.models.requests import (
 )  # fmt: skip
 
 _LIBRARIES = ("torch", "transformers", "tokenizers")
-_SENTINEL = re.compile(r"<extra_id_\d+>")  # stands for a hidden span in what T5 and mT5 were pretrained on
+_SENTINEL = re.compile(r"<extra_id_\d+>")  # stands for a masked span in the pretraining of T5 and mT5
 
 
 class TransformersEngine:
@@ -44,7 +44,7 @@ class TransformersEngine:
         model, tokenizer: the transformers objects themselves.
         device_family: "cpu", "cuda" or "mps".
         libraries: the versions of torch, transformers and tokenizers.
-        lock: held while it computes, one thread at a time.
+        lock: held during computation, so that one thread computes at a time.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class TransformersEngine:
 
     @property
     def scores_wide(self) -> bool:
-        """Whether scores of weights in half precision are computed in float32 here, where that is faster."""
+        """Whether scores are computed in float32 although the weights are in half precision, because it is faster here."""
         return self._has_trees and better_wide(self.model)
 
     @property
@@ -87,11 +87,11 @@ class TransformersEngine:
         return self.model.config.model_type in TREES and stays_in_place(self.model)
 
     def hand_out(self) -> None:
-        """Note what the model is now, before somebody else has it in hand."""
+        """Record the state of the model before outside code gets access to it."""
         self._handed_out = self._handed_out or snapshot(self.model, self.tokenizer)
 
     def changed(self) -> str | None:
-        """The first part that is not what it was when the model was handed out; None as long as all is."""
+        """Return the name of the first part that has changed since `hand_out`; None if there is none."""
         if self._handed_out is None:
             return None
         return self._handed_out.difference(self.model, self.tokenizer)
@@ -99,10 +99,10 @@ class TransformersEngine:
     def generate(
         self, requests: Sequence[ToGenerate], decoding: Decoding, batch_size: int
     ) -> Iterator[tuple[list[int], list[Decoded]]]:
-        """Yield (positions, texts) as rows of the batch end, longest prompts first.
+        """Yield (positions, generated texts) as rows finish; the longest prompts start first.
 
         Raises:
-            BadInput: a prompt that does not fit the context together with its answer.
+            BadInput: a prompt that does not fit into the context (for a decoder, together with its answer), or as `Writer.write`.
         """
         encoded = self._encoder.ids([request.prompt for request in requests], special_tokens=True)
         room = self.identity.context_length - (0 if self.is_encoder_decoder else decoding.max_new_tokens)
@@ -126,7 +126,7 @@ class TransformersEngine:
         shown = kept
         if marked := not self._sentinels.isdisjoint(
             kept
-        ):  # what a base answers; the tokenizer counts them as special
+        ):  # from a pretrained base; the tokenizer counts them as special
             shown = [token for token in kept if token in self._sentinels or token not in self._special]
         text = self.tokenizer.decode(
             shown, skip_special_tokens=not marked, clean_up_tokenization_spaces=False
@@ -139,7 +139,7 @@ class TransformersEngine:
         """Yield (positions, token scores) batch by batch.
 
         Raises:
-            BadInput: a text without tokens, one that does not fit the context, a budget too small, or too little memory.
+            BadInput: a text without tokens, one beyond the context, a token budget that is too small, or too little memory.
         """
         encoded = self._encoder.encode(requests, rule)
         manner: Manner = "trees" if self._has_trees else "rows"
@@ -155,7 +155,7 @@ class TransformersEngine:
             torch.set_num_threads(threads)
 
     def _scores(self, encoded: Encoded, logprobs: list[float]) -> TokenScores:
-        """A text alone in a decoder has no score for its first token, since nothing comes before it."""
+        """Return the scores of a text; for a text alone in a decoder, its first token gets None, since nothing precedes it."""
         tokens = [sys.intern(token) for token in self.tokenizer.convert_ids_to_tokens(encoded.text.tolist())]
         missing = len(tokens) - len(logprobs)
         return TokenScores(tuple(tokens), (*[None] * missing, *logprobs), encoded.truncated)

@@ -1,8 +1,8 @@
-"""Whether a model is still the checkpoint after somebody else had it in hand.
+"""Detection of changes to a model after outside code had access to it.
 
-An answer computed with a hook, an edited weight or a replaced module is no answer of the checkpoint, and must not be
-stored as one. Settings and modules are compared; weights by sums of their bits, weighted by place, at some 4 GB a second on
-a CPU, since assignments through `.data` or numpy leave no other trace. Weights that accelerate keeps elsewhere are not looked at.
+An answer computed with a hook, an edited weight or a replaced module is not the checkpoint's answer and must not be stored as
+one. Settings and modules are compared directly; weights by position-weighted sums of their bits, at about 4 GB per second on
+a CPU, since assignments through `.data` or numpy leave no other trace. Weights offloaded by accelerate are not checked.
 """
 
 from collections.abc import Iterator
@@ -14,26 +14,26 @@ import torch
 _HOOKS = {
     "_forward_hooks",
     "_forward_pre_hooks",
-}  # of a module's private attributes, those that change an answer
-_CAPTURING = "transformers.utils.output_capturing"  # hooks that the first reading of hidden states leaves, to no effect
-_WORDS = 2**18  # 64-bit words per sum, small enough for a processor's cache
+}  # the private attributes of a module that can change an answer
+_CAPTURING = "transformers.utils.output_capturing"  # harmless hooks, left by reading hidden states
+_WORDS = 2**18  # 64-bit words per sum; fits into a processor's cache
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a model and its tokenizer were, by the name of each part."""
+    """The state of a model and its tokenizer, by the name of each part."""
 
     parts: dict[str, Any]
 
     def difference(self, model: Any, tokenizer: Any) -> str | None:
-        """Name the first part that is no longer the same."""
+        """Return the name of the first part that differs; None if all are equal."""
         now = dict(_parts(model, tokenizer))
         changed = (name for name in {**self.parts, **now} if not _same(self.parts.get(name), now.get(name)))
         return next(changed, None)
 
 
 def snapshot(model: Any, tokenizer: Any) -> Snapshot:
-    """Note what a model and its tokenizer are now."""
+    """Return the current state of a model and its tokenizer."""
     return Snapshot(dict(_parts(model, tokenizer)))
 
 
@@ -53,7 +53,7 @@ def _parts(model: Any, tokenizer: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _kept(value: Any) -> Any:
-    """A value that stays as it is when the original is changed in place."""
+    """Return a value that does not change when the original is modified in place."""
     if isinstance(value, torch.Tensor):
         return (value.shape, value.dtype, _sums(value))
     if isinstance(value, dict):

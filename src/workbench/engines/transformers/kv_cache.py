@@ -1,7 +1,7 @@
-"""A KV cache for rows of different lengths that begin and end at different times, each row in a slot of its own.
+"""A KV cache for rows of different lengths that begin and end at different times, each in its own slot.
 
-transformers' own cache grows all rows together and copies itself at every step; here a row's keys stay where they
-are, and a row that has ended gives its slot to another. Slots 0 … n-1 are in use, n the rows at work.
+transformers' own cache extends all rows together and is copied at every step; here a row's keys stay in place, and the slot
+of a finished row is reused. The n active rows occupy slots 0 … n-1.
 """
 
 from typing import Any
@@ -12,12 +12,12 @@ from transformers.cache_utils import CacheLayerMixin
 
 
 def rounded(rows: int) -> int:
-    """How many rows to step with: a matrix of 3 to 15 rows is multiplied more slowly than one of 16 (measured, MKL)."""
+    """Return the number of rows to compute: a matrix of 3 to 15 rows is multiplied more slowly than one of 16 (measured, MKL)."""
     return rows if rows <= 2 else -(-rows // 16) * 16
 
 
 class RowLayer(CacheLayerMixin):
-    """One layer's keys and values, shape (slots, H, capacity, D); allocated when the first row comes."""
+    """Keys and values of one layer, shape (slots, H, capacity, D); allocated when the first row is added."""
 
     def __init__(self, slots: int, capacity: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class RowLayer(CacheLayerMixin):
         self.lengths: torch.Tensor | None = None
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Allocate room for all slots, as zeros: a masked place still counts, with weight 0, and 0 times NaN is NaN."""
+        """Allocate all slots with zeros: masked positions get weight 0, but 0 times NaN is NaN."""
         shape = (self.slots, key_states.shape[1], self.capacity, key_states.shape[-1])
         self._keys, self._values = key_states.new_zeros(shape), value_states.new_zeros(shape)
         self.is_initialized = True
@@ -35,7 +35,7 @@ class RowLayer(CacheLayerMixin):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Take in new rows from slot `start` on, or one token for each row at work at its own length."""
+        """Store new rows from slot `start` on, or append one token to each active row at its own length."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         count, new = key_states.shape[0], key_states.shape[2]
@@ -49,7 +49,7 @@ class RowLayer(CacheLayerMixin):
         return self.view(count, self.reach)
 
     def view(self, count: int, reach: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values of the first `count` slots up to `reach`; the same memory."""
+        """Return keys and values of the first `count` slots up to position `reach`, without copying."""
         self.keys, self.values = self._keys[:count, :, :reach], self._values[:count, :, :reach]
         return self.keys, self.values
 
@@ -59,38 +59,38 @@ class RowLayer(CacheLayerMixin):
             states[target, :, :length] = states[source, :, :length]
 
     def get_seq_length(self) -> int:
-        """No length holds for all rows; masks and positions are given from outside."""
+        """Return 0: rows have different lengths, and masks and positions are given by the caller."""
         return 0
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Not asked for: masks are given from outside."""
+        """Return a placeholder: masks are given by the caller."""
         return query_length, 0
 
     def get_max_length(self) -> int:
-        """The capacity in tokens."""
+        """Return the capacity in tokens."""
         return self.capacity
 
 
 class KVCache(Cache):
-    """The slots of every layer, in transformers' form."""
+    """The slots of all layers, as a transformers cache."""
 
     def __init__(self, layers: int, slots: int, capacity: int) -> None:
         self.of_layers = [RowLayer(slots, capacity) for _ in range(layers)]
         super().__init__(layers=list(self.of_layers))
 
     def begin_rows(self, start: int) -> None:
-        """The next forward brings whole rows, from slot `start` on."""
+        """Prepare for a forward pass that adds whole rows, from slot `start` on."""
         for layer in self.of_layers:
             layer.start, layer.lengths = start, None
 
     def step(self, lengths: torch.Tensor) -> None:
-        """The next forward brings one token per row, the rows having (n,) tokens already."""
+        """Prepare for a forward pass that appends one token per row; `lengths` (n,) counts the tokens already there."""
         reach = int(lengths.max()) + 1
         for layer in self.of_layers:
             layer.lengths, layer.reach = lengths, reach
 
     def read_only(self, count: int, reach: int) -> None:
-        """The next forward reads the first `count` slots up to `reach` and brings nothing."""
+        """Prepare for a forward pass that reads the first `count` slots up to `reach` and adds nothing."""
         for layer in self.of_layers:
             layer.view(count, reach)
 

@@ -1,7 +1,7 @@
-"""The one door to the weights: a folder becomes a transformers model and its tokenizer, on a device.
+"""Loading of weights, in this module only: a folder becomes a transformers model and its tokenizer, on a device.
 
-What transformers lets pass is refused here: tensors that are missing (it draws random ones), superfluous or of another
-shape, and values that are not finite. What it raises becomes one sentence.
+Faults that transformers accepts are refused here: tensors that are missing (it initializes them randomly), unexpected or of the
+wrong shape, and values that are not finite. Its exceptions are reported in one sentence.
 """
 
 import contextlib
@@ -40,14 +40,14 @@ _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 def read_weights(identity: Identity, dtype: str, device: str, random_seed: int | None) -> tuple[Any, Any]:
-    """Read model and tokenizer from the identity's folder: safetensors only, no code from others, no network.
+    """Load model and tokenizer from the identity's folder: safetensors only, no third-party code, no network.
 
     Args:
-        random_seed: draw random weights for the same configuration instead of reading any.
+        random_seed: initialize the configuration with random weights instead of reading any.
 
     Raises:
-        BadInput: files that are damaged or do not belong together, an architecture that transformers does not know,
-            a device that is not here, or too little memory.
+        BadInput: damaged or inconsistent files, an architecture that transformers does not know, an unavailable device, or too
+            little memory.
     """
     folder = str(identity.folder)
     placement, single = _placement(device), _single_device(device)
@@ -86,23 +86,23 @@ def read_weights(identity: Identity, dtype: str, device: str, random_seed: int |
 
 
 def _generation_config(identity: Identity) -> dict[str, GenerationConfig]:
-    """The checkpoint's generation settings without the number of answers, which transformers refuses in a greedy model's file."""
+    """Return the generation settings without the number of answers, which transformers refuses in a greedy configuration."""
     assert identity.folder is not None
     path = identity.folder / "generation_config.json"
     fields = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if fields.pop("num_return_sequences", 1) == 1:
-        return {}  # as transformers reads it
+        return {}  # transformers reads the file itself
     return {"generation_config": GenerationConfig.from_dict(fields)}
 
 
 def stays_in_place(model: Any) -> bool:
-    """Whether all weights stay on their devices; accelerate brings offloaded ones only for transformers' own forward."""
+    """Whether all weights stay on their devices; accelerate loads offloaded ones only for transformers' own forward."""
     places = {str(place) for place in getattr(model, "hf_device_map", {}).values()}
     return "disk" not in places and not ("cpu" in places and len(places) > 1)
 
 
 def _shapes_in_files(identity: Identity) -> dict[str, tuple[int, ...]]:
-    """The tensors' names and shapes; safetensors checks that each file is as long as its header says."""
+    """Return the names and shapes of the tensors; safetensors checks the length of each file against its header."""
     assert identity.folder is not None  # `fresh_engine` has seen to it
     shapes: dict[str, tuple[int, ...]] = {}
     for path in weight_files(identity.folder):
@@ -110,7 +110,7 @@ def _shapes_in_files(identity: Identity) -> dict[str, tuple[int, ...]]:
             try:
                 with safe_open(path, framework="pt") as file:
                     shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  not a dict
-            except Exception as error:  # SafetensorError has no base of its own
+            except Exception as error:  # SafetensorError derives directly from Exception
                 raise BadInput(
                     f"{path} is damaged or was not copied whole ({_reason(error)}); fetch it again"
                 ) from error
@@ -118,7 +118,7 @@ def _shapes_in_files(identity: Identity) -> dict[str, tuple[int, ...]]:
 
 
 def _expect_generator(config: Any, identity: Identity) -> None:
-    """Refuse what fills gaps in a text instead of going on with it."""
+    """Refuse masked language models, which do not continue a text."""
     kinds = getattr(config, "architectures", None) or []
     if any(str(kind).endswith("ForMaskedLM") for kind in kinds):
         raise BadInput(
@@ -127,10 +127,10 @@ def _expect_generator(config: Any, identity: Identity) -> None:
 
 
 def _expect_numbers(holder: Any, names: Sequence[str]) -> None:
-    """Refuse settings that transformers takes as they are and stumbles over later, or ends no text by.
+    """Refuse settings of the wrong type, which transformers accepts but which fail later or never end a text.
 
     Raises:
-        TypeError: one is neither a number, nor numbers, nor nothing.
+        TypeError: a value is neither a number, nor a list of token ids, nor None.
     """
     for name in names:
         value = getattr(holder, name, None)
@@ -145,7 +145,7 @@ def _in_one_sentence(what: str, identity: Identity) -> Iterator[None]:
         yield
     except WorkbenchError:
         raise
-    except Exception as error:  # tokenizers raises bare Exception, transformers whatever a file leads it to
+    except Exception as error:  # tokenizers raises bare Exception, transformers almost anything
         if isinstance(error, MemoryError | RuntimeError) and ran_out(error):
             raise BadInput(
                 f"{identity.name} does not fit into memory; load it in bfloat16, or on a machine with more memory"
@@ -161,7 +161,7 @@ def _reason(error: Exception) -> str:
 
 
 def _fused(model: Any) -> Any:
-    """Compute the family's activation in one kernel instead of eight; the same function (tanh's form of GELU)."""
+    """Replace the activation by a fused kernel (one instead of eight) for the same function, the tanh form of GELU."""
     for module in model.modules():
         if isinstance(module, BloomMLP):
             module.gelu_impl = torch.nn.GELU(approximate="tanh")  # type: ignore[assignment]
@@ -171,7 +171,7 @@ def _fused(model: Any) -> Any:
 
 
 def _placement(device: str) -> dict[str, object]:
-    """Where `from_pretrained` puts the weights: accelerate spreads them over all GPUs under "auto"."""
+    """Return the placement for `from_pretrained`; under "auto", accelerate spreads the weights over all GPUs."""
     if device == "auto":
         return {"device_map": "auto"} if torch.cuda.is_available() else {}
     return {} if device == "cpu" else {"device_map": {"": _single_device(device)}}
@@ -192,7 +192,7 @@ def _single_device(device: str) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence loading bars and notices (mT5's untied head, generation flags) without touching the user's settings."""
+    """Silence transformers' progress bars and notices (mT5's untied head, generation flags), then restore the user's settings."""
     level = transformers.logging.get_verbosity()
     bars = transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity(logging.ERROR)

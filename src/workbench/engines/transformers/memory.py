@@ -1,4 +1,4 @@
-"""What is computed at once, and out of memory in the several forms in which it comes."""
+"""Batch sizes that fit into memory, and recovery from the various out-of-memory errors."""
 
 import gc
 import re
@@ -16,7 +16,7 @@ NOT_EVEN_ONE = (
     "or on a larger device"
 )
 OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError, RuntimeError)  # a CPU's allocator raises the last
-AT_ONCE = 16_384  # tokens that are read at once, padding included, before any is generated
+AT_ONCE = 16_384  # prompt tokens that are processed at once, padding included
 _SAYS_SO = re.compile(
     r"out of memory|(can't|cannot|could not|unable to) allocate|not enough memory|_ALLOC_FAILED|bad_alloc",
     re.IGNORECASE,
@@ -25,7 +25,7 @@ Found = TypeVar("Found")
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error of `OUT_OF_MEMORY` really is one."""
+    """Whether an error among `OUT_OF_MEMORY` is really an out-of-memory error."""
     return (
         not isinstance(error, RuntimeError)
         or isinstance(error, torch.OutOfMemoryError)
@@ -34,7 +34,7 @@ def ran_out(error: BaseException) -> bool:
 
 
 def first_part(lengths: Sequence[int], rows: int) -> int:
-    """How many of these, longest first, are read at once: at most `rows`, and within `AT_ONCE` tokens unless it is one."""
+    """Return how many prompts, longest first, to process at once: up to `rows` and `AT_ONCE` tokens, but at least one."""
     return max(1, min(rows, len(lengths), AT_ONCE // max(1, lengths[0]))) if lengths else 0
 
 
@@ -44,10 +44,10 @@ def in_halves(
     lengths: Sequence[int],
     work: Callable[[list[int], int], Iterator[dict[int, Found]]],
 ) -> Iterator[dict[int, Found]]:
-    """Yield what `work(order, rows)` finds by number; out of memory, go on with half the rows and what is left.
+    """Yield the results of `work(order, rows)` by number; when memory runs out, continue the rest with half the rows.
 
     Raises:
-        BadInput: not even one row fits into memory.
+        BadInput: a single row does not fit into memory.
     """
     left = list(order)
     while left:
@@ -64,7 +64,7 @@ def in_halves(
 
 
 def go_on_with_half(size: int, unit: str) -> int:
-    """Return unused memory to the device, report, and say how much to try next."""
+    """Free unused memory, warn, and return half the size, to try next."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

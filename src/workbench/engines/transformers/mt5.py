@@ -1,8 +1,8 @@
-"""mT5's blocks on our own terms: an encoder read once per prompt, trees of tokens in the decoder, rows that come and go.
+"""mT5's forward pass: an encoder run once per prompt, token trees in the decoder, and rows of different lengths.
 
-The decoder's blocks are called with a bias of our own, which holds relative positions (by depth) and what each node
-sees; the choices of a prompt stand in one row, so its cross-attention keys and values are computed once. The weights
-and the blocks are transformers'.
+The decoder's blocks are called with a custom attention bias, which encodes relative positions (by depth) and which nodes
+each node attends to. The choices of a prompt share one row, so its cross-attention keys and values are computed once. The
+weights and the blocks are transformers'.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from workbench.engines.transformers.rows import Row
 
 
 def states_of_trees(model: Any, rows: Sequence[Row]) -> torch.Tensor:
-    """The decoder's last hidden state of every node, shape (B, N, D); every row's source goes through the encoder."""
+    """Return the decoder's last hidden state of every node, shape (B, N, D), after encoding every row's source."""
     device = model.device
     encoded, source_bias = _encode(model, [row.source for row in rows])
     ids = padded([row.tokens for row in rows], device)
@@ -30,7 +30,7 @@ def states_of_trees(model: Any, rows: Sequence[Row]) -> torch.Tensor:
 
 
 class Decoder:
-    """Rows that grow token by token, each from its own prompt; a row is at work from `begin` to `drop`."""
+    """Rows that grow token by token, each from its own prompt; a row is active from `begin` to `drop`."""
 
     def __init__(self, model: Any, slots: int, longest_prompt: int, longest_answer: int) -> None:
         self.model = model
@@ -45,7 +45,7 @@ class Decoder:
         self.sources: list[int] = []
 
     def begin(self, prompts: Sequence[list[int]]) -> list[int]:
-        """Encode new prompts and fill the cross-attention cache; returns the first step's tokens."""
+        """Encode new prompts, fill the cross-attention cache, and return the first step's input tokens."""
         encoded, _ = _encode(self.model, prompts)
         self.cross_attention.begin_rows(len(self.lengths))
         for number, block in enumerate(anatomy.blocks(self.model, "decoder")):
@@ -59,7 +59,7 @@ class Decoder:
         return [self.model.config.decoder_start_token_id] * len(prompts)
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
-        """Add one token to every row; the logits (n, V) after each."""
+        """Append one token to every row and return the logits that follow it, shape (n, V)."""
         count = len(tokens)
         idle = [0] * (rounded(count) - count)
         ids = torch.tensor([*tokens, *idle], device=self.model.device)[:, None]
@@ -75,7 +75,7 @@ class Decoder:
         return self.model.lm_head(states[:, 0])[:count]
 
     def drop(self, row: int) -> None:
-        """Let a row go; the last one takes its slot."""
+        """Remove a row; the last row moves into its slot."""
         length, source = self.lengths.pop(), self.sources.pop()
         if row < len(self.lengths):
             self.self_attention.move(len(self.lengths), row, length)
@@ -84,7 +84,7 @@ class Decoder:
 
 
 def _encode(model: Any, sources: Sequence[Sequence[int] | np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-    """States (B, S, D) of the encoder, and the bias that hides the padding, (B, H, 1, S)."""
+    """Return the encoder's states (B, S, D) and the bias that masks the padding, (B, H, 1, S)."""
     ids, mask = padded(sources, model.device), real(sources, model.device)
     encoded = model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
     return encoded, _source_bias(model, mask.bool())
@@ -97,7 +97,7 @@ def _source_bias(model: Any, mask: torch.Tensor) -> torch.Tensor:
 
 
 def _positions(model: Any, queries: torch.Tensor, keys: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """What is added to attention scores, (B, H, Q, K), from depths (B, Q) and (B, K) and what is seen (B, Q, K)."""
+    """Return the bias on attention scores, (B, H, Q, K), from depths (B, Q) and (B, K) and the visibility mask (B, Q, K)."""
     attention = anatomy.blocks(model, "decoder")[0].layer[0].SelfAttention
     buckets = attention._relative_position_bucket(
         keys[:, None] - queries[:, :, None],
@@ -121,7 +121,7 @@ def _through(
     states = anatomy.embedding(model, "decoder")(ids)
     nothing = bias.new_zeros(
         1, 1, 1, 1
-    )  # the biases mask already; without any mask sdpa would add a causal one
+    )  # the biases contain the mask; without any mask sdpa would add a causal one
     for block in anatomy.blocks(model, "decoder"):
         states = block(
             states,

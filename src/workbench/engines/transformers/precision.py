@@ -1,7 +1,8 @@
-"""Where half precision is slower than single: processors without matrix units for it. And numbers that are none.
+"""Use of float32 arithmetic where half precision is slower, and a check for values that are not finite.
 
-Such a processor multiplies float32 faster than bfloat16 (measured: 1.8 times, AVX-512), so weights are kept in half
-precision and cast where they are used, a block at a time. What is computed is then more exact than in half precision.
+A processor without matrix units for half precision multiplies float32 faster than bfloat16 (measured: 1.8 times, AVX-512), so
+weights are kept in half precision and cast when they are used, one block at a time. Results are then more accurate than in
+half precision.
 """
 
 from typing import Any
@@ -13,13 +14,13 @@ from workbench.errors import BadInput
 
 
 def better_wide(model: Any) -> bool:
-    """Whether a model in half precision is faster in float32 arithmetic: on a CPU without tiles (AMX)."""
+    """Whether a half-precision model computes faster in float32: on a CPU without AMX tiles."""
     half = model.dtype != torch.float32 and model.device.type == "cpu"
     return half and not torch.cpu.get_capabilities().get("amx_tile", False)
 
 
 def call(module: torch.nn.Module, states: torch.Tensor, *, wide: bool, **options: Any) -> Any:
-    """Call a module; `wide` means in float32, with its weights cast for this call only."""
+    """Call a module; with `wide`, in float32, casting its weights for this call only."""
     if not wide:
         return module(states, **options)
     weights = {name: weight.float() for name, weight in module.named_parameters()}
@@ -27,10 +28,10 @@ def call(module: torch.nn.Module, states: torch.Tensor, *, wide: bool, **options
 
 
 def expect_finite(model: Any, what: str, *, finite: bool) -> None:
-    """Refuse what a model gives where it is not a finite number.
+    """Refuse results that are not finite.
 
     Raises:
-        BadInput: damaged weights, or an overflow.
+        BadInput: `finite` is false, because of damaged weights or an overflow.
     """
     if not finite:
         raise BadInput(

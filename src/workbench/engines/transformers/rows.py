@@ -1,9 +1,9 @@
-"""Token sequences that begin alike become trees, each laid out as one row: what they share is computed once.
+"""Layout of token sequences with common prefixes as trees, one per row, so that shared tokens are computed once.
 
-A row holds the nodes of a tree, parents before children; a node sees its ancestors and itself. The choices of a prompt
-branch off after it, and prompts that begin alike (a premise, a few-shot header) branch off after their common part,
-where that is cheaper than reading it again. The last token of a sequence predicts nothing and is left out, so a
-single-token choice costs nothing beyond its prompt. No torch here.
+A row holds the nodes of a tree, parents before children; a node attends to its ancestors and itself. The choices of a prompt
+branch off after it, and prompts with a common prefix (a premise, a few-shot header) branch off after that, if this is cheaper
+than computing the prefix again. The last token of a sequence predicts nothing and is left out, so a single-token choice adds
+no cost to its prompt. This module does not import torch.
 """
 
 from array import array
@@ -17,8 +17,8 @@ import numpy as np
 class Path:
     """One sequence to be scored.
 
-    `source`: what an encoder reads first (empty without one); `tokens`: int32, prompt and text; `first`: the place of
-    the first scored token, at least 1, since something must come before it.
+    `source`: the encoder's input (empty without an encoder); `tokens`: int32, prompt and text; `first`: the position of the first
+    scored token, at least 1, since a token must precede it.
     """
 
     source: np.ndarray
@@ -27,15 +27,15 @@ class Path:
 
     @property
     def size(self) -> int:
-        """How many tokens must be computed for it alone."""
+        """The number of tokens to be computed if it shares none."""
         return len(self.source) + len(self.tokens) - 1
 
 
 @dataclass
 class Row:
-    """A tree of N nodes: `branches` are (first node, parent) of its unbranched stretches, parent -1 at a root.
+    """A tree of N nodes: `branches` are (first node, parent) of its unbranched segments; a root has the parent -1.
 
-    `reads` says for each sequence (by number) which nodes predict its scored tokens.
+    `reads` gives for each sequence (by number) the nodes that predict its scored tokens.
     """
 
     source: np.ndarray
@@ -46,11 +46,11 @@ class Row:
 
     @property
     def size(self) -> int:
-        """Tokens of the source and nodes together."""
+        """The number of source tokens plus nodes."""
         return len(self.source) + len(self.tokens)
 
     def add(self, number: int, path: Path, shared: int, spine: np.ndarray) -> np.ndarray:
-        """Add a sequence whose first `shared` tokens stand at the nodes `spine[:shared]`; returns its own nodes."""
+        """Add a sequence whose first `shared` tokens are the nodes `spine[:shared]`, and return all its nodes."""
         new = path.tokens[shared:-1]
         start = len(self.tokens)
         if len(new):
@@ -62,7 +62,7 @@ class Row:
         return nodes
 
     def visible(self, width: int) -> np.ndarray:
-        """What each node sees, bool (width, width); what lies beyond the row's own nodes is of no use to anyone."""
+        """Return which nodes each node attends to, bool (width, width); entries beyond the row's own nodes are meaningless."""
         seen = np.tri(width, dtype=bool)
         ends = [start for start, _ in self.branches[1:]] + [len(self.tokens)]
         for (start, parent), end in zip(self.branches, ends, strict=False):
@@ -71,12 +71,12 @@ class Row:
 
 
 def lay_out(paths: Sequence[Path], numbers: Sequence[int], *, pair_price: float, budget: int) -> list[Row]:
-    """Gather sequences into rows, none above `budget` tokens unless a single sequence is.
+    """Arrange sequences into rows of at most `budget` tokens, unless a single sequence is longer.
 
     Args:
-        numbers: which of the paths are wanted.
-        pair_price: what one node seeing one other costs, in units of what one node costs apart from that. Sequences join
-            where the tokens they share are worth more than the longer row costs; 0 joins whatever shares a source.
+        numbers: which of the paths to include.
+        pair_price: cost of one node attending to another, relative to the rest of a node's cost. A sequence joins a row if the
+            tokens it shares save more than the longer row costs; with 0, all sequences with a common source share rows.
     """
     rows: list[Row] = []
     last, spine = None, np.empty(0, dtype=np.int32)
@@ -92,12 +92,12 @@ def lay_out(paths: Sequence[Path], numbers: Sequence[int], *, pair_price: float,
 
 
 def _order(path: Path) -> tuple[bytes, bytes]:
-    """A key that makes neighbours of sequences that begin alike."""
+    """Return a sort key that places sequences with a common prefix next to each other."""
     return path.source.astype(">i4").tobytes(), path.tokens.astype(">i4").tobytes()
 
 
 def _shared(one: Path, other: Path) -> int:
-    """How many tokens two sequences share at their beginning, none if an encoder reads something else before."""
+    """Return the length of two sequences' common prefix; 0 if their encoder inputs differ."""
     if not np.array_equal(one.source, other.source):
         return 0
     length = min(len(one.tokens), len(other.tokens)) - 1
@@ -114,9 +114,9 @@ def _joins(row: Row, path: Path, shared: int, pair_price: float, budget: int) ->
 
 
 def in_batches(rows: Sequence[Row], budget: int, pairs: int) -> Iterator[list[Row]]:
-    """Rows of similar length together, longest first, padded to at most `budget` tokens (or a single row).
+    """Yield batches of rows of similar length, longest first, of at most `budget` tokens including padding (or a single row).
 
-    `pairs` bounds how many pairs of tokens attend to each other in a batch, which grows with the square of the length.
+    `pairs` limits the number of token pairs in attention per batch, which grows with the square of the length.
     """
     batch: list[Row] = []
     for row in sorted(rows, key=lambda row: (len(row.source), len(row.tokens)), reverse=True):
@@ -130,5 +130,5 @@ def in_batches(rows: Sequence[Row], budget: int, pairs: int) -> Iterator[list[Ro
 
 
 def padded_size(rows: Sequence[Row]) -> int:
-    """Tokens that a batch computes, padding included."""
+    """Return the number of tokens that a batch computes, including padding."""
     return len(rows) * (max(len(row.source) for row in rows) + max(len(row.tokens) for row in rows))

@@ -1,7 +1,7 @@
-"""Sampling whose noise belongs to the row: a sample does not depend on the batch it was drawn in.
+"""Sampling with a random generator per row, so that a sample does not depend on its batch.
 
-The largest of the logits plus Gumbel noise is a sample of their softmax (the Gumbel-max trick), so sampling is greedy
-decoding of noisy logits, and each row's noise comes from a generator of its own.
+The argmax of logits plus Gumbel noise is a sample from their softmax (the Gumbel-max trick), so sampling is greedy
+decoding of noisy logits, with the noise of each row drawn from its own generator.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from workbench.models.requests import Decoding
 
 
 def warpers(decoding: Decoding) -> LogitsProcessorList:
-    """What bends the distribution before a sample is drawn; nothing if decoding is greedy."""
+    """Return the processors for temperature, top-k and top-p; none if decoding is greedy."""
     found: list[LogitsProcessor] = []
     if decoding.do_sample and decoding.temperature != 1.0:
         found.append(TemperatureLogitsWarper(decoding.temperature))
@@ -32,28 +32,28 @@ def warpers(decoding: Decoding) -> LogitsProcessorList:
 
 
 def noise_source(seed: str) -> torch.Generator:
-    """A row's own generator, from the text that tells it apart: (seed, sample index, prompt)."""
+    """Return a row's own generator, seeded by the text that identifies it: (seed, sample index, prompt)."""
     digest = blake2b(seed.encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
 class RowNoise(LogitsProcessor):
-    """Add Gumbel noise to logits (B, V); the k-th call draws the k-th noise of each row's generator."""
+    """Add Gumbel noise to logits (B, V); the k-th call uses the k-th draw of each row's generator."""
 
     def __init__(self, generators: Sequence[torch.Generator]) -> None:
         self.generators = generators
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Noisy logits; `input_ids` does not matter."""
+        """Return noisy logits; `input_ids` is ignored."""
         noise = torch.stack([_gumbel(scores.shape[-1], generator) for generator in self.generators])
         return scores.float() + noise.to(scores.device)
 
 
 def _gumbel(count: int, generator: torch.Generator) -> torch.Tensor:
-    """Gumbel noise, float32: minus the logarithm of exponentials.
+    """Return `count` values of standard Gumbel noise, float32: minus the logarithm of exponential variates.
 
-    Uniform numbers are drawn in float64: among the float32 ones, which are multiples of 2**-24, a vocabulary of 250,000
-    words finds ties, and none gives noise above 17 nats.
+    Uniform numbers are drawn in float64: in float32 they are multiples of 2**-24, which gives ties in a vocabulary of 250,000
+    words and no noise above 17 nats.
     """
     uniform = torch.rand(count, generator=generator, dtype=torch.float64)
     exponential = uniform.neg_().log1p_().neg_().clamp_(min=2.0**-54)

@@ -1,8 +1,8 @@
-"""Log-probabilities of texts after their prompts: what sequences share is computed once, logits only where they count.
+"""Log-probabilities of texts after their prompts; shared prefixes are computed once, and logits only where needed.
 
-BLOOM and mT5 go through trees (see `rows`); any other architecture, and the exact mode, through transformers' own
-forward, one sequence per row. The softmax is in float32 over the whole vocabulary, in pieces, so that memory depends on
-the batch's budget and not on the number of requests.
+BLOOM and mT5 are computed on trees (see `rows`); other architectures, and the exact mode, by transformers' own forward with one
+sequence per row. The softmax is in float32 over the whole vocabulary; on trees it is computed piece by piece. Memory depends
+on the batch's budget and not on the number of requests.
 """
 
 import math
@@ -23,20 +23,20 @@ from workbench.errors import BadInput
 
 TREES = {"bloom": bloom.states_of_trees, "mt5": mt5.states_of_trees}
 _BUDGETS = {"cpu": 1024, "cuda": 16_384}  # tokens per batch
-_PAIRS = 2**25  # of tokens that attend to each other, per batch and head: 8 rows of 2,048 tokens
+_PAIRS = 2**25  # token pairs in attention per batch and head: 8 rows of 2,048 tokens
 _BATCHES_PER_SOFTMAX = 4
-_WORDS = 2048  # words of the vocabulary per piece of the softmax
-_NOTHING = -80.0  # nats; smaller exponentials would be denormal numbers: slow, and of no weight
-_PRICE_OF_A_PAIR = 0.7  # of attention, against 1 for a multiplication of a node by a weight matrix's column
+_WORDS = 2048  # vocabulary entries per piece of the softmax
+_NOTHING = -80.0  # nats; smaller exponentials approach denormal numbers: slow and negligible
+_PRICE_OF_A_PAIR = 0.7  # of attention, relative to a node's product with one column of a weight matrix
 Manner = Literal["trees", "rows", "exact"]
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model that scores encoded requests.
+    """Scores encoded requests with a model.
 
-    `manner`: "trees" share what sequences have in common; "rows" hold a sequence each, for architectures that have no trees
-    here; "exact" takes one row at a time.
+    `manner`: "trees" share common prefixes; "rows" hold one sequence each, for architectures without trees here; "exact"
+    computes one row at a time.
     """
 
     model: Any
@@ -44,15 +44,15 @@ class Scorer:
     manner: Manner
 
     def score(self, requests: Sequence[Encoded], budget: int | None) -> Iterator[dict[int, list[float]]]:
-        """Yield log-probabilities by the request's number, batch by batch, longest first.
+        """Yield log-probabilities by request number, batch by batch, longest first.
 
-        A text whose first token has nothing before it gets one number less than it has tokens.
+        If nothing precedes a text's first token, the text gets one number fewer than it has tokens.
 
         Args:
-            budget: at most so many tokens in a batch, padding included; None: what suits the device.
+            budget: maximum tokens per batch, including padding; None: the default for the device.
 
         Raises:
-            BadInput: one sequence alone is larger than the budget, or than memory; scores that are no finite numbers.
+            BadInput: a single sequence exceeds the budget or memory, or scores are not finite.
         """
         paths = [self._path(request) for request in requests]
         limit = budget or _BUDGETS.get(self.model.device.type, 1024)
@@ -82,7 +82,7 @@ class Scorer:
     def _scored(
         self, rows: Sequence[Row], paths: Sequence[Path], limit: int, at_work: list[Row]
     ) -> Iterator[dict[int, list[float]]]:
-        """Yield log-probabilities by number; `at_work` holds the batch that is being computed."""
+        """Yield log-probabilities by number; `at_work` holds the current batch."""
         waiting: list[_States] = []
         for batch in in_batches(rows, 1 if self.manner == "exact" else limit, _PAIRS):
             at_work[:] = batch
@@ -97,7 +97,7 @@ class Scorer:
             yield self._weigh(waiting)
 
     def _path(self, request: Encoded) -> Path:
-        """An encoder reads the prompt and the decoder starts anew, or the prompt stands before the text."""
+        """Return the sequence of a request: prompt and text or, with an encoder, the start token and the text."""
         if self.is_encoder_decoder:
             start = np.array([self.model.config.decoder_start_token_id], dtype=np.int32)
             return Path(request.prompt, np.concatenate([start, request.text]), 1)
@@ -115,7 +115,7 @@ class Scorer:
 
     @torch.inference_mode()
     def _read(self, rows: Sequence[Row], paths: Sequence[Path]) -> "_States":
-        """Send a batch of trees through the blocks and keep the states that predict something."""
+        """Run a batch of trees through the blocks and return the states that predict a target."""
         asked = _asked(rows, paths)
         unique, where = np.unique(asked.places, return_inverse=True)
         states = TREES[self.model.config.model_type](self.model, rows).flatten(0, 1)
@@ -123,7 +123,7 @@ class Scorer:
 
     @torch.inference_mode()
     def _weigh(self, batches: Sequence["_States"]) -> dict[int, list[float]]:
-        """Send the states of several batches through the head together, which a few rows would use badly."""
+        """Apply the head to the states of several batches at once, which is more efficient than with a few rows."""
         head = self.model.get_output_embeddings().weight
         starts = np.cumsum([0, *(len(batch.states) for batch in batches)])
         where = np.concatenate([start + batch.where for start, batch in zip(starts, batches, strict=False)])
@@ -138,7 +138,7 @@ class Scorer:
 
     @torch.inference_mode()
     def _plainly(self, rows: Sequence[Row], paths: Sequence[Path]) -> dict[int, list[float]]:
-        """As transformers computes it: one sequence per row, its own masks, its own head."""
+        """Compute the scores with transformers' forward: one sequence per row, with its own masks and head."""
         asked, device = _asked(rows, paths), self.model.device
         ids, mask = padded([row.tokens for row in rows], device), real([row.tokens for row in rows], device)
         keep = torch.zeros(ids.numel(), dtype=torch.bool, device=device)
@@ -158,14 +158,14 @@ class Scorer:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a batch is asked: K places among its nodes, the K target tokens, and how many belong to which request."""
+    """The targets of a batch: K positions among its nodes, K target tokens, and the number of targets per request."""
 
     places: np.ndarray
     targets: np.ndarray
     counts: list[tuple[int, int]]
 
     def by_number(self, flat: np.ndarray) -> dict[int, list[float]]:
-        """Give K answers to their requests."""
+        """Return K answers, grouped by request number."""
         ends = np.cumsum([count for _, count in self.counts])
         parts = np.split(flat, ends[:-1])
         return {number: part.tolist() for (number, _), part in zip(self.counts, parts, strict=True)}
@@ -173,7 +173,7 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _States:
-    """States (M, D) that predict something, and which of them each of K targets belongs to."""
+    """States (M, D) that predict a target, and for each of K targets the index of its state."""
 
     states: torch.Tensor
     where: np.ndarray
@@ -193,10 +193,10 @@ def _asked(rows: Sequence[Row], paths: Sequence[Path]) -> _Asked:
 def _log_probabilities(
     head: torch.Tensor, states: torch.Tensor, places: np.ndarray, targets: np.ndarray, *, wide: bool
 ) -> np.ndarray:
-    """Log-probabilities (K,) of K targets at K places of the states (M, D), a place's softmax computed once.
+    """Return the log-probabilities (K,) of K targets at K rows of the states (M, D); the softmax of a row is computed once.
 
-    The head (V, D) is multiplied piece by piece into one buffer that stays in the processor's cache, and the sums of
-    exponentials are added up as logarithms. `wide`: in float32 whatever the head's precision.
+    The head (V, D) is multiplied piece by piece into one buffer that fits into the processor's cache, and the sums of
+    exponentials are accumulated as logarithms. `wide`: in float32 whatever the head's precision.
     """
     precision = torch.float32 if wide else head.dtype
     states = states.to(head.device, precision)

@@ -1,4 +1,4 @@
-"""Hidden states by layer, pooled over a text's tokens."""
+"""Hidden states by layer, pooled over the tokens of a text."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,10 +17,10 @@ def read_states(
 ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
     """Yield (positions, states) batch by batch, each float32 of shape (L+1, D): embeddings, then every layer.
 
-    An encoder-decoder's decoder is read at its start token, with the text in the encoder.
+    The decoder of an encoder-decoder is read at its start token, with the text in the encoder.
 
     Raises:
-        BadInput: states that are no finite numbers, or not even one text fits into memory.
+        BadInput: states that are not finite, or a single text that does not fit into memory.
     """
     lengths = [len(ids) for ids in encoded]
 
@@ -55,7 +55,7 @@ def _read_batch(model: Any, encoded: Sequence[np.ndarray], reading: ToRead) -> n
 
 
 def _pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
-    """(B, T, D) to (B, D) over real tokens; `weighted` weighs a token by its position, as MEXA does."""
+    """Pool (B, T, D) to (B, D) over real tokens; `weighted` weights a token by its position, as MEXA does."""
     if pooling == "last":
         last = mask.sum(1) - 1
         return states[torch.arange(len(states), device=states.device), last]

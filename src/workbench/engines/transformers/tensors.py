@@ -1,4 +1,4 @@
-"""Whether the tensors in the files are those of the model that config.json describes, and numbers at all."""
+"""Checks that the tensors in the files match the model in config.json and are finite."""
 
 from collections.abc import Collection
 from typing import Any
@@ -14,20 +14,20 @@ _WRAPPERS = {
     "module.": "was saved from inside DataParallel: save `model.module`",
     "base_model.model.": "was saved from inside peft: save `model.merge_and_unload()`",
 }
-_OWN_HEADS = ("mt5", "umt5")  # T5 v1.1 and its descendants; config.json says otherwise since transformers 5
+_OWN_HEADS = ("mt5", "umt5")  # T5 v1.1 and its descendants; since transformers 5 config.json says otherwise
 
 
 def expect_same_shapes(empty: Any, shapes: dict[str, tuple[int, ...]], identity: Identity) -> None:
-    """Refuse tensors of another shape than config.json gives them, before any is read.
+    """Refuse tensors whose shape differs from the one in config.json, before any is read.
 
     Args:
         empty: the model that config.json describes, on the meta device.
         shapes: of the tensors in the files.
 
     Raises:
-        BadInput: names the tensors.
+        BadInput: the message names the tensors.
     """
-    if getattr(empty.config, "quantization_config", None):  # packed weights have shapes of their own
+    if getattr(empty.config, "quantization_config", None):  # quantized weights are packed into other shapes
         return
     base = f"{empty.base_model_prefix}."
     wanted = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
@@ -42,12 +42,12 @@ def expect_same_shapes(empty: Any, shapes: dict[str, tuple[int, ...]], identity:
 
 
 def expect_same_tensors(model: Any, report: dict[str, Any], identity: Identity) -> None:
-    """Refuse tensors that are missing or superfluous, after transformers' report.
+    """Refuse missing or unexpected tensors, according to transformers' report.
 
     Tensors that the model ties to others, and buffers of older versions, are not in the report.
 
     Raises:
-        BadInput: names the tensors, and the wrapper around the model that gave them other names.
+        BadInput: the message names the tensors, or the wrapper around the model that added a prefix to their names.
     """
     missing, unexpected = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
     prefix = _prefix(missing, unexpected, f"{model.base_model_prefix}.")
@@ -64,12 +64,12 @@ def expect_same_tensors(model: Any, report: dict[str, Any], identity: Identity) 
 
 
 def expect_own_head(model: Any, names: Collection[str], identity: Identity) -> None:
-    """Refuse a file without an output head where the architecture, or config.json, says that it has one of its own.
+    """Refuse files without an output head if the architecture or config.json says that the head is untied.
 
-    transformers would tie it to the embedding. mT5 has its own head, whatever its configuration class says.
+    transformers would tie it to the embedding. mT5 has an untied head, whatever its configuration class says.
 
     Raises:
-        BadInput: names the head.
+        BadInput: the head is missing.
     """
     heads = [name for name, _ in model.named_parameters(remove_duplicate=False) if name == "lm_head.weight"]
     if not heads or "lm_head.weight" in names:
@@ -85,10 +85,10 @@ def expect_own_head(model: Any, names: Collection[str], identity: Identity) -> N
 
 
 def expect_finite(model: Any, identity: Identity) -> None:
-    """Refuse NaN and infinity among the weights: 0.1 seconds for a gigabyte, which the first answer would read anyway.
+    """Refuse NaN and infinity in the weights; takes 0.1 seconds per gigabyte, which the first answer would read anyway.
 
     Raises:
-        BadInput: names the tensors.
+        BadInput: the message names the tensors.
     """
     broken = [
         name
@@ -104,7 +104,7 @@ def expect_finite(model: Any, identity: Identity) -> None:
 
 
 def _prefix(missing: list[str], unexpected: list[str], base: str) -> str | None:
-    """What stands before the model's own names in the file's, if anything does."""
+    """Return the prefix before the model's own names in the file, if there is one."""
     wanted = {*missing, *(name.removeprefix(base) for name in missing)}
     for name in unexpected:
         parts = name.split(".")
