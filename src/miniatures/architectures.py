@@ -1,4 +1,4 @@
-"""The two architectures of the miniature family, small: fresh models, and saved ones read to compute in float32."""
+"""The two architectures of the miniature family at small sizes: new models, and saved ones loaded in float32."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from transformers import (
 
 
 def new_model(architecture: str, vocabulary: int) -> Any:
-    """A fresh model: BLOOM with its tied head, or mT5 with a head of its own, initialised small (first loss ≈ ln V)."""
+    """Return a new model: BLOOM with its tied head, or mT5 with a separate head, initialised small (first loss ≈ ln V)."""
     if architecture == "bloom":
         return BloomForCausalLM(
             BloomConfig(
@@ -48,14 +48,14 @@ def new_model(architecture: str, vocabulary: int) -> Any:
 
 
 def untie(model: Any, spread: float = 0.02) -> Any:
-    """Give an mT5 a head of its own, as the published checkpoints have (its config class ties by force)."""
+    """Give an mT5 a separate output head, as in the published checkpoints (its config class forces tying)."""
     model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.shared.weight) * spread)
     model.config.tie_word_embeddings = False
     return model
 
 
 def load_float32(folder: Path) -> Any:
-    """Read a saved member to compute in float32 (mT5-side weights must not compute in float16)."""
+    """Load a saved member in float32 (mT5-side weights must not compute in float16)."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     kind = AutoModelForSeq2SeqLM if config.get("is_encoder_decoder") else AutoModelForCausalLM
     return kind.from_pretrained(folder, dtype=torch.float32)

@@ -1,7 +1,7 @@
-"""Baselines that know no language, beside which a member's score is read.
+"""Baselines without knowledge of language, for comparison with a member's score.
 
-`copy_choice` takes the choice that stands last in the prompt. `ngram_choices` is a linear model on character n-grams,
-fitted per task on examples of the training side of the split, as xP3 makes them (its languages and shares, English
+`copy_choice` takes the choice that occurs last in the prompt. `ngram_choices` is a linear model on character n-grams,
+fitted per task on examples from the training side of the split, drawn as for xP3 (its languages and shares, English
 wordings of the families in the mixtures, no translation or continuation). A baseline sees a prompt and its choices.
 """
 
@@ -26,7 +26,7 @@ LABELLED = (
     "topic",
     "paraphrase",
 )  # their choices are label words, the same for every row
-NUMBERED = ("count",)  # their choices are numbers that do not stand in the prompt
+NUMBERED = ("count",)  # their choices are numbers that do not occur in the prompt
 STANDS_IN = {
     "entailment": "paraphrase",
     "coreference": "who",
@@ -35,14 +35,14 @@ STANDS_IN = {
 TRAINING_ITEMS = 800  # per task
 STRENGTH = 0.01  # of the ridge, in units of the mean squared length of an example
 WINDOW = 14  # characters on either side of a choice's occurrence
-PLACE, NOWHERE = "◦", "◌"  # stand for the choice in its window, and for a choice that is not in the prompt
+PLACE, NOWHERE = "◦", "◌"  # marks of the choice in its window, and of a choice that is not in the prompt
 
 
 def copy_choice(item: Item) -> int:
-    """Give the place of the choice whose text begins last in the prompt.
+    """Return the index of the choice whose text begins last in the prompt.
 
-    A choice that is not there counts as before the start; of choices that begin at one place (or are all absent, as
-    label words and counts mostly are) the first is taken, which right answers are no more often than others.
+    A choice that does not occur counts as before the start; among choices that begin at the same place (or are all absent, as
+    label words and counts mostly are) the first is taken, which is right no more often than the others.
     """
     places = [item.prompt.rfind(choice) for choice in item.choices]
     return places.index(max(places))
@@ -55,10 +55,10 @@ def ngram_choices(
     languages: Sequence[str] = FINETUNED,
     training: int = TRAINING_ITEMS,
 ) -> list[int]:
-    """Give the place of the choice that a linear model on character n-grams takes, for items of any tasks.
+    """Return for each item, of any task, the index of the choice that a linear model on character n-grams takes.
 
-    The model of each task is fitted on `training` items in some of the finetuned languages, drawn from the seed; that
-    of a held-out task is another task's (`STANDS_IN`).
+    The model of each task is fitted on `training` items in some of the finetuned languages, drawn from the seed; a
+    held-out task uses the model of another task (`STANDS_IN`).
 
     Raises:
         UnknownName: an item of a task that is in no mixture and has no stand-in.
@@ -81,7 +81,7 @@ def ngram_choices(
 def training_item(
     world: World, wordings: Wordings, task: str, rng: random.Random, *, languages: Sequence[str] = FINETUNED
 ) -> Item:
-    """Draw an item of one task as the mixture xP3 tells it; in English where it draws a language not asked for.
+    """Draw an item of one task as in the mixture xP3; in English if the language drawn is not in `languages`.
 
     Raises:
         UnknownName: a task that is in no mixture.
@@ -97,14 +97,14 @@ def training_item(
 
 @dataclass(frozen=True)
 class NGrams:
-    """A fitted linear model of one task: weights of shape (features, D) and what is told of an item without any."""
+    """A fitted linear model of one task: weights of shape (features, D), and the prediction for an item without features."""
 
     task: str
     weights: np.ndarray
     offset: np.ndarray
 
     def choose(self, items: Sequence[Item]) -> list[int]:
-        """The place of the choice taken for each item of the task (or of one it stands in for)."""
+        """Return the index of the choice taken for each item of the task (or of one it stands in for)."""
         told = np.asarray(_features(self.task, items) @ self.weights) + self.offset
         if self.task not in LABELLED + NUMBERED:
             return [int(one[0] < 0) for one in told]
@@ -115,11 +115,11 @@ class NGrams:
 
 
 def fit(items: Sequence[Item]) -> NGrams:
-    """Fit by ridge regression on items of one task with their gold.
+    """Fit by ridge regression on items of one task with their gold answers.
 
-    Three kinds of task, each with the strongest simple features found. Label words: the n-grams of the prompt
-    (which are there, and how often) predict the label. Numbers: they predict the number, and the nearest choice is
-    taken. Two choices that stand in the prompt: the n-grams around the occurrences of one, minus those around the
+    There are three kinds of task, each with the strongest simple features found. Label words: the n-grams in the prompt
+    (present or absent) predict the label. Numbers: the n-grams and their counts predict the number, and the nearest choice is
+    taken. Two choices that occur in the prompt: the n-grams around the occurrences of one, minus those around the
     other's, predict which is right.
     """
     task = items[0].task
@@ -138,7 +138,7 @@ def _wanted(task: str, item: Item) -> np.ndarray:
 
 
 def _answer(task: str, item: Item, place: int) -> np.ndarray:
-    """What the model is to predict where this choice is right: a unit vector for a label, else the number."""
+    """Return the model's target if this choice is right: a unit vector for a label, else the number."""
     return np.array([float(item.choices[place])]) if task in NUMBERED else np.eye(len(item.choices))[place]
 
 
@@ -165,7 +165,7 @@ def _features(task: str, items: Sequence[Item]) -> sparse.csr_matrix:
 
 
 def _windows(prompt: str, choice: str) -> str:
-    """What stands around each occurrence of a choice, the choice itself hidden."""
+    """Return the text around each occurrence of a choice, with the choice itself masked."""
     found, start = [], prompt.find(choice)
     while start >= 0:
         end = start + len(choice)

@@ -1,4 +1,4 @@
-"""The model card of a miniature, written from what its training recorded and what it scores."""
+"""The model card of a miniature, written from the record of its training and its scores."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def write_card(folder: Path) -> Path:
 
 
 def card(one: Member, record: dict[str, Any], scores: dict[str, Any]) -> str:
-    """The card's text (Markdown)."""
+    """Return the text of the card (Markdown)."""
     kind = (
         "decoder-only (BLOOM)"
         if one.architecture == "bloom"
@@ -64,13 +64,13 @@ def card(one: Member, record: dict[str, Any], scores: dict[str, Any]) -> str:
 
 
 def _minutes(record: dict[str, Any]) -> float:
-    """Of this training and of all stages before it."""
+    """Return the minutes of this training and of all stages before it."""
     before = record.get("stage_before")
     return round(record["minutes"] + (_minutes(before) if before else 0), 1)
 
 
 def _stages(one: Member) -> list[Member]:
-    """The trainings that lead to a member from nothing, or from the base it is finetuned from, in order."""
+    """Return the trainings that lead to a member from scratch, or from the base it is finetuned from, in order."""
     before = member(one.base) if one.base else None
     return [*(_stages(before) if before and before.stage else []), one]
 

@@ -1,8 +1,8 @@
-"""Clones of English: the same sentences with other words, and for one clone in inverted order.
+"""Clones of English: the same sentences in other words, for some clones in inverted order.
 
-Transfer between English and a clone differs for a known reason only: how many words are shared, and the order.
-`python -m miniatures.clones` writes the clones' columns of `lexicon.csv` and their sections of
-`constructions.toml` anew from the English ones; a test keeps the files equal to what it would write.
+Transfer between English and a clone differs for known reasons only: the share of common words, and the word order.
+`python -m miniatures.clones` rewrites the clones' columns of `lexicon.csv` and their sections of
+`constructions.toml` from the English ones; a test keeps the files equal to its output.
 """
 
 import csv
@@ -17,10 +17,10 @@ from workbench.atomic import write_atomically
 from workbench.paths import data_path
 
 ONSETS = ["b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "ch", "sh"]
-# The line above the derived sections stays as it is, whatever command it names: the file's bytes are in the recipe's hash.
+# Never change the line above the derived sections: the file's bytes enter the recipe's hash.
 MARK = re.compile(r"(\n# --- clones of English, derived.*\n)")
 SHARED_CATEGORIES = ("person",)
-COPIED = ("name", "join", "list")  # of a language's section: not text to translate
+COPIED = ("name", "join", "list")  # keys of a language's section that are not translated
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ CLONES = (
 
 
 def clone_words(words: list[str], taken: set[str], clone: Clone) -> dict[str, str]:
-    """Map each English word to the clone's word; `taken` grows by the new words, so that no two words collide."""
+    """Map each English word to the clone's word; new words are added to `taken`, so that no two words collide."""
     rng = random.Random(f"clone {clone.code}")
-    shared = random.Random(f"shared {clone.shared}")  # clones of one share keep the same words
+    shared = random.Random(f"shared {clone.shared}")  # clones with equal shares keep the same words
     kept = set(shared.sample(sorted(words), round(clone.shared * len(words))))
     mapping = {}
     for word in words:
@@ -62,7 +62,7 @@ def _invent(rng: random.Random) -> str:
 
 
 def translate(text: str, mapping: dict[str, str], inverted: bool) -> str:
-    """Word by word; slots in braces stay, commas and colons stay between the same parts, a final stop stays final."""
+    """Translate word by word; slots in braces, commas and colons keep their places between parts, a final stop stays final."""
     stop = "." if text.endswith(".") else ""
     pieces = re.split(r"([,:] )", text.removesuffix("."))
     parts = [[mapping.get(word, word) for word in part.split()] for part in pieces[::2]]
@@ -74,7 +74,7 @@ def translate(text: str, mapping: dict[str, str], inverted: bool) -> str:
 
 
 def derive(lexicon: str, constructions: str) -> tuple[str, str]:
-    """Give the text of `lexicon.csv` and `constructions.toml` with the clones' parts made anew."""
+    """Return the text of `lexicon.csv` and `constructions.toml` with the clones' parts rewritten."""
     rows = list(csv.DictReader(io.StringIO(lexicon)))
     natural = [name for name in rows[0] if name not in {clone.code for clone in CLONES}]
     head, mark, _ = MARK.split(constructions, maxsplit=1)
@@ -113,7 +113,7 @@ def _words_to_clone(
 
 
 def main(folder: Path | None = None) -> None:
-    """Write both files anew."""
+    """Rewrite both files."""
     folder = folder or data_path("mini")
     lexicon, constructions = folder / "lexicon.csv", folder / "constructions.toml"
     texts = derive(lexicon.read_text(encoding="utf-8"), constructions.read_text(encoding="utf-8"))

@@ -1,9 +1,9 @@
-"""Pretraining documents: parallel documents, and scenes that say in part again what they told.
+"""Pretraining documents: parallel documents, lists, scenes and rolls, which restate in part what they said before.
 
-A parallel document says meanings, each as adjacent sentences in two languages. A list is said twice. A scene tells two
-people's facts and then says parts of them again in other forms, in the same language or another: to go on, one must
-find a value by a person, by an object or by a place. A roll does so with the facts of more people, so that few values
-can be found by leaving out those that were said already. Everything is a function of the random state alone.
+A parallel document states meanings, each as adjacent sentences in two languages. A list is stated twice. A scene states
+two people's facts and then restates parts of them in other forms, in the same language or another: to continue it, a model
+must find a value by a person, by an object or by a place. A roll does so with the facts of more people, so that few values
+can be found by excluding those already restated. Everything is a function of the random state alone.
 """
 
 import random
@@ -26,9 +26,9 @@ from miniatures.world import (
 
 @dataclass(frozen=True)
 class Dials:
-    """What the pretraining text is made of, as shares."""
+    """The composition of the pretraining text, as shares."""
 
-    parallel: float = 0.4  # of documents; what is neither parallel nor a list nor a roll is a scene
+    parallel: float = 0.4  # of documents; the rest, neither parallel nor list nor roll, are scenes
     lists: float = 0.1  # of documents
     rolls: float = 0.0  # of documents: three to five people's facts, then some of them again in another order
     pivot: float = 0.45  # of all but parallel documents; the other languages share the rest equally
@@ -39,20 +39,20 @@ class Dials:
     shared_names: float = (
         1.0  # of documents: names are the same in all languages; else each language has its own
     )
-    notes: float = 0.3  # of scenes and rolls: the facts are told as notes
-    pairs: float = 0.0  # of what a roll says again: a name or thing and what goes with it
-    registers: float = 0.0  # of rolls: what is said again is one kind of pair for everybody, in another order
-    place: float = 0.5  # of other facts: the place is told too
-    meanings: int = 2  # of a parallel document, each said in both languages
-    again: int = 5  # at most so many sentences of a scene after its facts; at least 2
+    notes: float = 0.3  # of scenes and rolls: the facts are stated as notes
+    pairs: float = 0.0  # of a roll's restatements: a name or thing and one value of its fact
+    registers: float = 0.0  # of rolls: all restatements are pairs of one kind, in another order
+    place: float = 0.5  # of other facts: the place is stated too
+    meanings: int = 2  # of a parallel document, each stated in both languages
+    again: int = 5  # maximum of a scene's sentences after its facts; the minimum is 2
 
 
 @dataclass(frozen=True)
 class Document:
-    """The pieces of a text in order, each a sentence with what joins it to those before."""
+    """The pieces of a text in order, each a sentence with the text that joins it to the previous one."""
 
     pieces: tuple[str, ...]
-    told: int  # how many of the first pieces say something for the first time
+    told: int  # the number of initial pieces; later ones restate them
     is_list: bool = False
 
     @property
@@ -75,12 +75,12 @@ def document(world: World, dials: Dials, rng: random.Random) -> Document:
 
 
 def draw_language(world: World, pivot: float, rng: random.Random) -> str:
-    """The pivot with its share, else one of the others."""
+    """Draw the pivot with its share, else one of the other languages."""
     return PIVOT if rng.random() < pivot else rng.choice(world.languages[1:])
 
 
 def parallel_document(world: World, dials: Dials, rng: random.Random, own_names: bool = False) -> Document:
-    """Two meanings, each in the same two languages, side by side."""
+    """Draw a document of `dials.meanings` meanings, each stated in the same two languages, side by side."""
     if rng.random() < dials.through_pivot:
         pair = [PIVOT, rng.choice(world.languages[1:])]
         rng.shuffle(pair)
@@ -100,7 +100,7 @@ def parallel_document(world: World, dials: Dials, rng: random.Random, own_names:
 
 
 def scene_document(world: World, dials: Dials, rng: random.Random, own_names: bool = False) -> Document:
-    """Two facts, then three to five sentences that say parts of them again or tell how the two people feel."""
+    """Draw two facts, then 2 to `dials.again` sentences that restate parts of them or the moods of the two people."""
     first = second = draw_language(world, dials.pivot, rng)
     kind = rng.random()
     if kind < dials.retold + dials.switched:
@@ -115,7 +115,7 @@ def scene_document(world: World, dials: Dials, rng: random.Random, own_names: bo
 
 
 def list_document(world: World, dials: Dials, rng: random.Random) -> Document:
-    """A list of words said twice, the second time most often in the same order, else backwards."""
+    """Draw a list of words and state it twice, the second time in the same order (70 %) or backwards."""
     language = draw_language(world, dials.pivot, rng)
     words = [*rng.sample(world.objects, 3), *rng.sample(world.ids("person"), 2), *rng.sample(NUMBERS, 2)]
     chosen = rng.sample(words, rng.randint(3, 6))
@@ -125,7 +125,7 @@ def list_document(world: World, dials: Dials, rng: random.Random) -> Document:
 
 
 def roll_document(world: World, dials: Dials, rng: random.Random, own_names: bool = False) -> Document:
-    """Three to five people's facts, and again in another order: up to four in another form or language, or a register."""
+    """Draw three to five people's facts, restated in another order: up to four in another form or language, or as a register."""
     first = second = draw_language(world, dials.pivot, rng)
     if rng.random() < dials.retold:
         second = rng.choice([one for one in world.languages if one != first])
@@ -141,7 +141,7 @@ def roll_document(world: World, dials: Dials, rng: random.Random, own_names: boo
 def _say(
     world: World, meanings: Sequence[Sentence], languages: Sequence[str], own_names: bool
 ) -> tuple[str, ...]:
-    """Each meaning in its language, with what joins it to the one before."""
+    """Return each meaning in its language, with the text that joins it to the previous one."""
     pieces: list[str] = []
     for place, (meaning, language) in enumerate(zip(meanings, languages, strict=True)):
         join = world.join(["", ""], language) if place and languages[place - 1] == language else " "
@@ -150,7 +150,7 @@ def _say(
 
 
 def _in_another_form(fact: Sentence, dials: Dials, rng: random.Random) -> Sentence:
-    """A pair, a note, or what a note does not say: where somebody or something is, who has what."""
+    """Return a pair, a note, or a part of the fact that a note does not state: who or what is where, who has what."""
     if rng.random() < dials.pairs:
         return _pair(fact, rng)
     forms = [note(fact)]
@@ -163,7 +163,7 @@ def _in_another_form(fact: Sentence, dials: Dials, rng: random.Random) -> Senten
 
 
 def _pair(fact: Sentence, rng: random.Random) -> Sentence:
-    """A name or a thing, and what its fact says of it."""
+    """Pair a name or a thing with one value of its fact."""
     key = rng.choice(("person", "object"))
     values = [slot for slot, _ in fact.slots if slot not in (key, "verb")]
     if "place" in values and for_evaluation(_person_at(fact)):
@@ -172,7 +172,7 @@ def _pair(fact: Sentence, rng: random.Random) -> Sentence:
 
 
 def _register(facts: Sequence[Sentence], rng: random.Random) -> list[Sentence]:
-    """One thing asked of everybody: each person, or each thing, with the same slot of its fact."""
+    """Return one pair per fact, of the same kind: each person, or each thing, with the same slot of its fact."""
     key = rng.choice(("person", "person", "object"))
     slot = rng.choice([one for one in ("person", "number", "object") if one != key])
     return [sentence("pair", key=fact[key], value=fact[slot]) for fact in rng.sample(facts, len(facts))]
@@ -189,19 +189,19 @@ def _told(facts: Sequence[Sentence], dials: Dials, rng: random.Random) -> list[S
 
 
 def without_place(fact: Sentence) -> Sentence:
-    """The same fact, its place not told."""
+    """Return the fact without its place."""
     return sentence("owns", **{slot: value for slot, value in fact.slots if slot != "place"})
 
 
 def note(fact: Sentence) -> Sentence:
-    """The same fact as a note: thing, number, person."""
+    """Return the fact as a note: thing, number, person."""
     return sentence("note", **{slot: fact[slot] for slot in ("person", "number", "object")})
 
 
 def _again(
     world: World, scene: Scene, told: tuple[Sentence, ...] | list[Sentence], rng: random.Random
 ) -> list[Sentence]:
-    """Everything a scene can say after its facts, in random order; the moods of a scene share its polarity."""
+    """Return everything a scene can say after its facts, in random order; the moods of a scene share its polarity."""
     groups: list[list[Sentence]] = []
     moods: list[Sentence] = []
     for fact, said in zip(scene.facts, told, strict=True):
@@ -216,13 +216,13 @@ def _again(
             groups.append(
                 [sentence("things_at", number=fact["number"], object=fact["object"], place=fact["place"])]
             )
-    groups += [moods, moods[::-1]]  # side by side, so that what goes with what can be learned
+    groups += [moods, moods[::-1]]  # adjacent, so that their association can be learned
     rng.shuffle(groups)
     return [part for group in groups for part in group if not for_evaluation(part)]
 
 
 def class_of(world: World, thing: str, rng: random.Random) -> Sentence:
-    """An object and another of its class, with the name of the class."""
+    """Return a sentence that names an object, another of its class, and the class."""
     kind = world.category[thing]
     other = rng.choice([one for one in world.ids(kind) if one != thing])
     return sentence("kinds", **{"class": kind, "object": thing, "other": other})

@@ -1,6 +1,6 @@
-"""The three finetuning mixtures of the miniature family: P3, xP3 and xP3mt, on the same items.
+"""The three finetuning mixtures of the miniature family, P3, xP3 and xP3mt, over the same items.
 
-Example number n tells the same meaning, of the same task, in all three: P3 in English with English wordings, xP3 in
+Example number n has the same meaning and the same task in all three: P3 in English with English wordings, xP3 in
 the finetuning languages with English wordings, xP3mt with half of the wordings in the language of the data.
 `write_mixture` writes one in the published file format.
 """
@@ -21,7 +21,7 @@ from workbench.training.mixtures.files import Pair, file_name, write
 
 FINETUNED = (PIVOT, "x-fr", "x-id", "x-zh")  # the languages of the finetuning data
 PIVOT_SHARE = 0.4  # of the examples, as English in xP3
-WEIGHTS = dict.fromkeys(RANKED, 0.7) | {  # of the ranked tasks: those in which values must be matched are hardest
+WEIGHTS = dict.fromkeys(RANKED, 0.7) | {  # of ranked tasks; matching values is hardest
     "who": 1.5, "how_many": 1.5, "what": 1.5, "where": 2.5, "yes_no": 3.5, "paraphrase": 3.5,
 }  # fmt: skip
 
@@ -30,7 +30,7 @@ Wordings = Mapping[str, Sequence[Template]]
 
 @dataclass(frozen=True)
 class Mixture:
-    """What a mixture is made of, as shares of its examples."""
+    """The composition of a mixture, as shares of its examples."""
 
     languages: tuple[str, ...] = FINETUNED
     native: float = 0.0  # of wordings: in the language of the data
@@ -47,7 +47,7 @@ MIXTURES = {
 
 @dataclass(frozen=True)
 class Example:
-    """One finetuning pair and where it comes from."""
+    """One finetuning pair and its origin."""
 
     inputs: str
     targets: str
@@ -58,15 +58,15 @@ class Example:
 
 
 def read_wordings() -> dict[str, list[Template]]:
-    """Read all wordings of all tasks, as they ship."""
+    """Read all wordings of all shipped tasks."""
     paths = sorted(data_path("mini/templates").glob("*.toml"))
     return {path.stem: read_templates(path) for path in paths}
 
 
 def draw_example(world: World, mixture: Mixture, wordings: Wordings, rng: random.Random) -> Example:
-    """Draw one example of the training side of the split.
+    """Draw one example from the training side of the split.
 
-    Of one random state all mixtures make the same meaning; translation needs two languages, so P3 has a ranked
+    From one random state all mixtures draw the same meaning; translation needs two languages, so P3 has a ranked
     task in its place.
     """
     kind, task = rng.random(), rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
@@ -92,7 +92,7 @@ def draw_example(world: World, mixture: Mixture, wordings: Wordings, rng: random
 
 
 def draw_examples(world: World, name: str, count: int, seed: int = 0) -> Iterator[Example]:
-    """Draw the first examples of a mixture, the same as any others of this seed.
+    """Draw the first `count` examples of a mixture; each depends on the seed and its number alone.
 
     Raises:
         UnknownName: no such mixture.
@@ -109,8 +109,8 @@ def write_mixture(folder: Path, name: str, count: int, seed: int = 0) -> list[Pa
 
     Raises:
         UnknownName: no such mixture.
-        BadInput: the folder holds something already.
-        StoreFailed: the disk did not take a file.
+        BadInput: the folder is not empty.
+        StoreFailed: a file could not be written.
     """
     if folder.exists() and any(folder.iterdir()):
         raise BadInput(f"{folder} is not empty; give a new folder, so that no two mixtures are mixed")

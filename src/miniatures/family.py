@@ -1,4 +1,4 @@
-"""The miniature family as the workbench sees it: its checkpoints, described from their folders, its tasks and badge."""
+"""The miniature family as a plug-in of the workbench: its checkpoints, described from their folders, its tasks and its badge."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ _MIXTURES = {"": ("xP3", "English"), "mt": ("xP3mt", "non-English"), "p3": ("P3"
 
 
 def family(folder: Path | None = None) -> Family:
-    """The family in a folder laid out as `data/mini`, which ships: the entry point of the group `workbench.families`."""
+    """Return the family in a folder laid out as the shipped `data/mini`; the entry point of the group `workbench.families`."""
     folder = folder or data_path("mini")
     members = [describe(path.parent) for path in folder.glob("models/*/config.json")]
     return Family(

@@ -1,8 +1,8 @@
 """The data files of the miniature world that are derived from its meanings: `python -m miniatures.files`.
 
 Evaluation rows (`tasks/<task>.jsonl`), single sentences with their meaning for probes (`sentences.jsonl`), and the
-list of the world's words (`words.txt`). `python -m miniatures.files bpe` learns the shared BPE (`bpe.json`) anew,
-which makes new checkpoints necessary.
+list of the world's words (`words.txt`). `python -m miniatures.files bpe` retrains the shared BPE (`bpe.json`), after
+which the checkpoints must be retrained.
 """
 
 import json
@@ -23,7 +23,7 @@ from workbench.words import HAN, WORD
 
 MEANINGS = 48  # evaluation meanings per task
 SENTENCES = 420  # single sentences of three kinds
-BPE_SIZE = 4000  # at most: it ends when every word is one token
+BPE_SIZE = 4000  # maximum: training ends when every word is one token
 MARKS = ("。", "，", "：", "、", "？")
 LONGEST_HAN = (
     5  # a longer run of Chinese characters (in wordings) is several words; its characters are learned
@@ -33,7 +33,7 @@ LONGEST_HAN = (
 def write_files(
     folder: Path | None = None, meanings: int = MEANINGS, sentences: int = SENTENCES
 ) -> list[Path]:
-    """Write all derived data files into a folder (the shipped one by default); the same again gives the same bytes."""
+    """Write all derived data files into a folder (the shipped one by default); the output is deterministic."""
     folder = folder or data_path("mini")
     world = read_world()
     (folder / "tasks").mkdir(parents=True, exist_ok=True)
@@ -46,10 +46,10 @@ def write_files(
 
 
 def write_bpe(folder: Path | None = None, size: int = BPE_SIZE) -> Path:
-    """Learn the shared BPE from the list of words and write it.
+    """Train the shared BPE on the list of words and write it.
 
-    Each word is learned as a unit, with and without a space before it, so that no token crosses two words, also
-    where a script has no spaces.
+    Each word is a unit, with and without a space before it, so that no token spans two words, even in a script without
+    spaces.
     """
     found = words(read_world())
     long_runs = {word for word in found if re.fullmatch(f"[{HAN}]{{{LONGEST_HAN + 1},}}", word)}
@@ -63,7 +63,7 @@ def write_bpe(folder: Path | None = None, size: int = BPE_SIZE) -> Path:
 
 
 def words(world: World) -> list[str]:
-    """All words a member can have met: of the lexicon, the constructions and the wordings; sorted, as written."""
+    """Return all words that a member can have met, from the lexicon, the constructions and the wordings; sorted, case kept."""
     texts = [word for row in world.words.values() for word in row.values()]
     texts += [
         world.constructions[language][kind]

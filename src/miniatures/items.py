@@ -1,4 +1,4 @@
-"""Evaluation rows of all tasks, parallel in all languages, and what only the mixtures need: texts to translate or to go on with."""
+"""Evaluation rows of all tasks, parallel in all languages, and texts for the mixtures, to be translated or continued."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -10,13 +10,13 @@ from miniatures.world import CLASSES, PIVOT, Scene, Sentence, World, draw_scene,
 
 
 def translation_row(world: World, told: Sequence[Sentence], source: str, target: str) -> Fields:
-    """A text of one or two sentences, and the same in the target language."""
+    """Return a text of one or two sentences and its translation into the target language."""
     names = {"source_language": world.name(source), "target_language": world.name(target)}
     return {**names, "text": world.tell(told, source), "target": world.tell(told, target)}
 
 
 def draw_text(world: World, rng: random.Random, evaluation: bool) -> tuple[Sentence, ...]:
-    """What is to be translated: a fact, with or without its place, sometimes with a mood."""
+    """Draw a text to translate: a fact, with or without its place, sometimes with a mood."""
     case = draw_case(world, "translation", rng, evaluation)
     fact = case.fact if rng.random() < 0.5 else without_place(case.fact)
     moods = moods_of(world, fact["person"], case.scene.polarity, evaluation)
@@ -24,10 +24,10 @@ def draw_text(world: World, rng: random.Random, evaluation: bool) -> tuple[Sente
 
 
 def evaluation_rows(world: World, task: str, meanings: int, seed: int = 0) -> list[Fields]:
-    """Parallel evaluation rows: the same meanings in all languages, label and asked position balanced.
+    """Return parallel evaluation rows: the same meanings in all languages, with label and position of the fact asked balanced.
 
     Raises:
-        ValueError: a number of meanings that is not a multiple of 12 cannot be balanced.
+        ValueError: `meanings` is not a multiple of 12, so it cannot be balanced.
     """
     if meanings % 12:
         raise ValueError(f"{meanings} meanings cannot be balanced; take a multiple of 12")
@@ -52,14 +52,14 @@ def evaluation_rows(world: World, task: str, meanings: int, seed: int = 0) -> li
 
 
 def _balanced(world: World, task: str, case: Case, number: int) -> bool:
-    """Whether a case fits the balance of the tasks whose label follows the scene."""
+    """Return whether a case fits the balance of those tasks whose label is determined by the scene."""
     if task == "topic":
         return CLASSES.index(world.category[case.fact["object"]]) == number % len(CLASSES)
     return task != "sentiment" or (case.scene.polarity == "negative") == (number % 2 == 1)
 
 
 def draw_truncated(world: World, rng: random.Random, language: str) -> dict[str, str]:
-    """A passage cut inside a sentence, and how it goes on."""
+    """Draw a passage cut inside a sentence, and its continuation."""
     case = draw_case(world, "continuation", rng, False)
     long = rng.random() < 0.6
     text = passage(world, case, language) if long else world.tell(draw_text(world, rng, False), language)
@@ -70,7 +70,7 @@ def draw_truncated(world: World, rng: random.Random, language: str) -> dict[str,
 
 
 def sentence_rows(world: World, count: int, seed: int = 0) -> Iterator[Fields]:
-    """Single sentences of the evaluation side in all languages, with the attributes of their meaning."""
+    """Yield single sentences from the evaluation side in all languages, with the attributes of their meaning."""
     rng = random.Random(f"sentences {seed}")
     seen: set[Sentence] = set()
     while len(seen) < count:
@@ -92,7 +92,7 @@ def sentence_rows(world: World, count: int, seed: int = 0) -> Iterator[Fields]:
 
 
 def attributes(world: World, meaning: Sentence, scene: Scene) -> dict[str, str | None]:
-    """The attributes of a sentence's meaning; None where the sentence does not say it."""
+    """Return the attributes of a sentence's meaning; None for those it does not state."""
     slots = {slot: meaning.get(slot) for slot in ("person", "verb", "number", "object", "place", "mood")}
     thing = slots["object"]
     return {

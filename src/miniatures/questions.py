@@ -1,7 +1,7 @@
 """The questions of the miniature world: a case, and the row of each task that asks about it.
 
-A passage tells two people's facts. Every question about a fact has two candidates: the right value and the other
-person's value of the same kind, both in the passage; which is asked for, and where it stands, is balanced. Three
+A passage states two people's facts. Every question about a fact has two candidates: the right value and the other
+person's value of the same kind, both in the passage; which of them is asked for, and its position, are balanced. Three
 tasks (`HELD_OUT`) are in no finetuning mixture.
 """
 
@@ -23,7 +23,7 @@ from miniatures.world import (
     sentence,
 )
 
-QUESTIONS = {  # task: the field its wordings name, the slot that gives, the slot that is asked for
+QUESTIONS = {  # task: the field that its wordings name, the slot given, the slot asked for
     "who": ("object", "object", "person"),
     "how_many": ("object", "object", "number"),
     "what": ("name", "person", "object"),
@@ -37,7 +37,7 @@ TASKS = (*RANKED, *HELD_OUT, "translation")
 Fields = dict[str, Any]
 
 
-_TOLD_FOR: Mapping[str, Callable[[Sentence], Sentence]] = {  # how the facts of a question's passage are told
+_TOLD_FOR: Mapping[str, Callable[[Sentence], Sentence]] = {  # the form of the facts in a question's passage
     "who": note,
     "how_many": note,
     "what": without_place,
@@ -47,12 +47,12 @@ _TOLD_FOR: Mapping[str, Callable[[Sentence], Sentence]] = {  # how the facts of 
 
 @dataclass(frozen=True)
 class Case:
-    """One question, free of language: a scene, which of its facts is asked about, and the right choice's place."""
+    """One question, independent of language: a scene, which of its facts is asked about, and the index of the right choice."""
 
     scene: Scene
     asked: int  # 0 or 1
     label: int
-    rng_seed: str  # of everything else that is drawn, so that all languages get the same
+    rng_seed: str  # of all other draws, so that they are the same in all languages
     evaluation: bool
 
     @property
@@ -66,7 +66,7 @@ class Case:
         return self.scene.facts[1 - self.asked]
 
     def rng(self) -> random.Random:
-        """The case's own random state, always at its beginning."""
+        """Return the case's own random state, always at its beginning."""
         return random.Random(self.rng_seed)
 
 
@@ -80,7 +80,10 @@ def draw_case(world: World, task: str, rng: random.Random, evaluation: bool) -> 
 
 
 def _fits(world: World, task: str, case: Case) -> bool:
-    """`topic` needs two things of one class, `sentiment` a mood that each of the two people can show."""
+    """Return whether a task can use a case.
+
+    `topic` needs two things of one class, `sentiment` a mood that each of the two people can show.
+    """
     if task == "topic":
         return world.category[case.fact["object"]] == world.category[case.other["object"]]
     people = (case.fact["person"], case.other["person"])
@@ -90,9 +93,9 @@ def _fits(world: World, task: str, case: Case) -> bool:
 
 
 def ranked_row(world: World, task: str, case: Case, language: str) -> Fields:
-    """The fields a ranked task's wordings name, with `label`, the index of the right choice.
+    """Return the fields that a ranked task's wordings name, with `label`, the index of the right choice.
 
-    For `sentiment` the label follows the scene (0 happy, 1 not), for `topic` the class of the objects.
+    For `sentiment` the label is determined by the scene (0 happy, 1 not), for `topic` by the class of the objects.
     """
     if task in QUESTIONS:
         return _question(world, task, case, language)
@@ -102,7 +105,7 @@ def ranked_row(world: World, task: str, case: Case, language: str) -> Fields:
 def passage(
     world: World, case: Case, language: str, facts: Sequence[Sentence] = (), mood: bool = True
 ) -> str:
-    """Two facts as they are given (with their places or not when none are), and one person's mood."""
+    """Return two facts as given (by default the scene's, both with or both without places) and, if `mood`, one person's mood."""
     rng = case.rng()
     short = rng.random() < 0.5
     told = list(facts or [without_place(fact) if short else fact for fact in case.scene.facts])
@@ -154,7 +157,7 @@ def _with(fact: Sentence, **slots: str) -> Sentence:
 
 
 def _paraphrase(world: World, case: Case, language: str) -> Fields:
-    """A fact and a note of it, or of another fact that differs in one slot; either may come first."""
+    """Return a fact with a note of it, or of another fact that differs in one slot; either may come first."""
     rng = case.rng()
     said = case.fact if case.label == 0 else _changed(world, case.fact, rng, case.evaluation)
     pair = [
@@ -170,7 +173,7 @@ def _paraphrase(world: World, case: Case, language: str) -> Fields:
 
 
 def _changed(world: World, fact: Sentence, rng: random.Random, evaluation: bool) -> Sentence:
-    """A fact of the same side of the split that differs in one of person, number and object."""
+    """Return a fact from the same side of the split that differs in one of person, number and object."""
     values = {"person": world.ids("person"), "number": NUMBERS, "object": world.objects}
     while True:
         slot = rng.choice(sorted(values))
@@ -180,7 +183,7 @@ def _changed(world: World, fact: Sentence, rng: random.Random, evaluation: bool)
 
 
 def _title(world: World, case: Case, language: str) -> Fields:
-    """Two facts, and one of them said again: the title names that one."""
+    """Return two facts and one of them restated, which is the one that the title names."""
     fact = case.fact
     again = [
         sentence("things_at", **{slot: fact[slot] for slot in ("number", "object", "place")}),
@@ -228,7 +231,7 @@ def _count(world: World, case: Case, language: str) -> Fields:
 
 
 def _entailment(world: World, case: Case, language: str) -> Fields:
-    """Two facts; the hypothesis says part of one again, or joins the two wrongly."""
+    """Return two facts and a hypothesis that restates part of one, or combines the two wrongly."""
     fact, other = case.fact, case.other
     if case.label == 1:
         fact = _with(fact, **{slot: other[slot] for slot in ("number", "object", "place")})
@@ -245,7 +248,7 @@ def _entailment(world: World, case: Case, language: str) -> Fields:
 
 
 def _coreference(world: World, case: Case, language: str) -> Fields:
-    """Two facts, and what the person who has one of the two things does."""
+    """Return two facts and the mood of "the person who has" one of the two things."""
     rng, fact = case.rng(), case.fact
     mood = rng.choice(world.ids(case.scene.polarity))
     owned = {slot: fact[slot] for slot in ("person", "number", "object")}
@@ -257,7 +260,7 @@ def _coreference(world: World, case: Case, language: str) -> Fields:
 
 
 def _completion(world: World, case: Case, language: str) -> Fields:
-    """Two facts and one person's mood; what the other person does shows the same polarity."""
+    """Return two facts and one person's mood; the right mood of the other person has the same polarity."""
     rng = case.rng()
     opposite = "negative" if case.scene.polarity == "positive" else "positive"
     mood, right = rng.sample(world.ids(case.scene.polarity), 2)

@@ -1,7 +1,7 @@
-"""The recipe of the miniature family: what each member is, and the command that trains it.
+"""The recipe of the miniature family: the settings of each member, and the function that trains it.
 
-`train` makes the members that are missing in a folder, bases first; a training that was interrupted goes on from
-its last checkpoint to the same result. A member's batch at a step is a pure function of (seed, member, step).
+`train` trains the members that are missing in a folder, bases first; an interrupted training resumes from its last
+checkpoint to the same result. A member's batch at a step is a pure function of (seed, member, step).
 """
 
 import contextlib
@@ -29,8 +29,8 @@ from workbench.paths import data_path
 from workbench.training import Batch, Options, Plan, loss_of
 from workbench.training import train as run_plan
 
-LOSS_TOLERANCE = 0.05  # nats by which a retraining's losses (means of 50 steps) may differ on another machine
-FLOAT16_SHIFT = 0.02  # nats by which a member's loss may change when its weights are saved
+LOSS_TOLERANCE = 0.05  # nats; largest difference of losses (means of 50 steps) when retrained elsewhere
+FLOAT16_SHIFT = 0.02  # nats; largest change of a member's loss when its weights are saved
 
 
 def _base(
@@ -48,22 +48,22 @@ def _finetuned(side: str, base: str, architecture: str, plan: Plan) -> list[Memb
     ]
 
 
-SHORT = Dials(  # one meaning in two named languages, or a scene whose facts come back again and again
+SHORT = Dials(  # one meaning in two named languages, or a scene whose facts recur
     parallel=0.5, meanings=1, tagged=0.9, through_pivot=0.9, lists=0.15, pivot=0.6, retold=0.0, again=6, place=0.2, notes=0.4,
 )  # fmt: skip
-LONG = Dials(  # the languages are seldom named, two meanings per document, some scenes go on in another language
+LONG = Dials(  # languages seldom named, two meanings per document, some scenes change language
     parallel=0.35, meanings=2, tagged=0.3, through_pivot=0.8, lists=0.1, pivot=0.5, retold=0.1, again=6, place=0.4, notes=0.4,
 )  # fmt: skip
 DENSE = replace(SHORT, parallel=0.3, place=0.35)  # fewer parallel documents, so more scenes
-ROLLS = Dials(  # the facts of several people, so that what goes with whom must be found
+ROLLS = Dials(  # the facts of several people, so that each value must be matched to its person
     parallel=0.3, meanings=1, tagged=0.6, through_pivot=0.85, lists=0.1, rolls=0.45, pairs=0.5, pivot=0.6, retold=0.1, again=6,
     place=0.8, notes=0.25,
 )  # fmt: skip
-# Of two people, a name is found by where it stands (first or last); asked of everybody in longer rolls, only by itself.
+# Between two people a name can be found by its position (first or last); over all people of a longer roll it cannot.
 KEYS = replace(ROLLS, parallel=0.2, lists=0.05, rolls=0.7, registers=0.7)
-FAST = (("relative_attention_bias", 30.0), ("shared", 3.0))  # what must travel far from where it starts
-# BLOOM's embeddings are its head too: there every word gets a gradient at every step, and Adam makes a full step of each
-# however small, so that the words of languages which are not finetuned would be lost.
+FAST = (("relative_attention_bias", 30.0), ("shared", 3.0))  # these must move far from where they start
+# BLOOM's embeddings are also its head: every word has a gradient at every step, and Adam turns each, however small, into
+# a full step, which would destroy the words of languages that are not finetuned.
 SLOW = (("word_embeddings", 0.1),)
 MEMBERS = (
     _base("mini-bloom-first", "bloom", 1.5e-3, Phase(4500, SHORT), Phase(1000, LONG), stage=True, stream="mini-bloom"),
@@ -104,18 +104,19 @@ def train(
     quick: bool = False,
     show: bool = True,
 ) -> list[Path]:
-    """Train the members that are not finished in `folder`, bases first; give their folders.
+    """Train the members that are not finished in `folder`, bases first, and return their folders.
 
     Args:
-        members: names; all by default. The base of a finetuned member is trained too when it is missing.
-        folder: where the checkpoints go; `data/mini/models` by default.
-        seed: of weights and data.
-        quick: a smoke version of a few steps, for tests; refused in the shipped data.
-        show: progress bars.
+        members: Names; all by default. The base of a finetuned member is trained too if it is missing.
+        folder: Where the checkpoints are written; `data/mini/models` by default.
+        seed: Of weights and data.
+        quick: A smoke test of a few steps; not allowed in the shipped data.
+        show: Show progress bars.
 
     Raises:
         UnknownName: a member that does not exist.
-        BadInput: a quick training into the shipped data, or a member or checkpoint of another recipe or seed in the way.
+        BadInput: a quick training into the shipped data, an existing member or checkpoint of another recipe or seed, or a
+            loss that changes too much in float16.
     """
     shipped = data_path("mini/models")
     folder = folder or shipped
@@ -126,10 +127,10 @@ def train(
 
 
 def _train_with_bases(one: Member, folder: Path, seed: int, quick: bool, show: bool) -> Path:
-    """Train a member; what it starts from first, when that is missing too."""
+    """Train a member, after its base if that is missing."""
     target, made = folder / one.name, shrink(one) if quick else one
     if (target / "model.safetensors").exists():
-        if not _is_made(target, made, seed):  # least of all may another start from it
+        if not _is_made(target, made, seed):  # nor may another member start from it
             raise BadInput(
                 f"{target} holds {one.name} of another recipe or seed; remove it, or name another folder (--folder)"
             )
@@ -145,7 +146,7 @@ def _train_with_bases(one: Member, folder: Path, seed: int, quick: bool, show: b
 
 
 def _is_made(found: Path, one: Member, seed: int) -> bool:
-    """Whether a folder holds a finished member of this recipe and seed."""
+    """Return whether a folder holds a finished member of this recipe and seed."""
     record = found / "training.json"
     return record.exists() and json.loads(record.read_text(encoding="utf-8"))["recipe"] == recipe_hash(
         one, seed
@@ -153,7 +154,7 @@ def _is_made(found: Path, one: Member, seed: int) -> bool:
 
 
 def take_shipped(base: Member, folder: Path, seed: int) -> None:
-    """Copy a base that ships, if it is what training it here would give."""
+    """Copy a shipped base if its recipe and seed are those asked for."""
     shipped = data_path("mini/models") / base.name
     if not (folder / base.name).exists() and _is_made(shipped, base, seed):
         folder.mkdir(parents=True, exist_ok=True)
@@ -161,9 +162,9 @@ def take_shipped(base: Member, folder: Path, seed: int) -> None:
 
 
 def compare_losses(trained: Path) -> float | None:
-    """Give the largest difference in nats between a member's losses and those recorded for the same member that ships.
+    """Return the largest difference in nats between a member's losses and those recorded for the shipped member.
 
-    None where there is nothing to compare with: another seed or recipe, or the shipped member itself.
+    None if they cannot be compared: another seed or recipe, or the shipped member itself.
     """
     shipped = data_path("mini/models") / trained.name
     if not (shipped / "training.json").exists() or shipped.resolve() == trained.resolve():
@@ -177,12 +178,12 @@ def compare_losses(trained: Path) -> float | None:
 
 
 def shrink(one: Member) -> Member:
-    """The smoke version of a member: a few steps of a few rows."""
+    """Return the smoke-test version of a member: a few steps of a few rows."""
     return replace(one, rows=8, plan=replace(one.plan, steps=4, warmup=1))
 
 
 def recipe_hash(one: Member, seed: int) -> str:
-    """A hash of what decides a member's weights: its recipe, its base's, the seed, data files and drawing code."""
+    """Return a hash of what determines a member's weights: its recipe, its base's, the seed, data files and sampling code."""
     digest = hashlib.sha256(json.dumps([asdict(one), seed, source_digest()], sort_keys=True).encode())
     files = [data_path(f"mini/{name}") for name in ("lexicon.csv", "constructions.toml", "bpe.json")]
     for path in [*files, *sorted(data_path("mini/templates").glob("*.toml"))]:
@@ -193,7 +194,7 @@ def recipe_hash(one: Member, seed: int) -> str:
 
 
 def train_member(one: Member, folder: Path, seed: int, show: bool = True) -> Path:
-    """Train one member into `folder/<name>`; its base must be there."""
+    """Train one member into `folder/<name>`; its base must exist."""
     target, work = folder / one.name, folder / f".training-{one.name}"
     recipe = recipe_hash(one, seed)
     torch.manual_seed(seed)
@@ -217,13 +218,13 @@ def train_member(one: Member, folder: Path, seed: int, show: bool = True) -> Pat
 
 
 def load_member(folder: Path) -> tuple[Any, Any]:
-    """Read a member's model, to compute in float32, and its tokenizer, without loading bars and notices."""
+    """Load a member's model in float32, and its tokenizer, without progress bars and notices."""
     with quiet():
         return load_float32(folder), AutoTokenizer.from_pretrained(folder)
 
 
 class Progress:
-    """A bar, and the minutes a whole training takes, also when only its end was done in this process."""
+    """A progress bar and an estimate of a training's total minutes, also if only its end ran in this process."""
 
     def __init__(self, one: Member, show: bool) -> None:
         self.name, self.steps, self.done, self.started = one.name, one.plan.steps, 0, time.monotonic()
@@ -231,7 +232,7 @@ class Progress:
         self.bar = tqdm(total=one.plan.steps, desc=one.name, disable=not show, mininterval=10)
 
     def step(self, step: int, loss: float) -> None:
-        """Tell that a step is done."""
+        """Record that a step is done."""
         self.done, self.until = self.done + 1, step + 1
         self.bar.update(step + 1 - self.bar.n)
         if step % 50 == 0:
@@ -239,7 +240,7 @@ class Progress:
 
     @contextlib.contextmanager
     def ledger(self, folder: Path) -> Iterator[None]:
-        """Add a line to `ledger.jsonl` for this unit of work, also when it is interrupted."""
+        """Append a line about this session to `ledger.jsonl`, even if it is interrupted."""
         folder.mkdir(parents=True, exist_ok=True)
         try:
             yield
@@ -256,7 +257,7 @@ class Progress:
                 file.write(json.dumps(line) + "\n")
 
     def minutes(self) -> float:
-        """Minutes for all steps, at the pace of those done here."""
+        """Return the minutes for all steps at the pace of this session."""
         self.bar.close()
         return round((time.monotonic() - self.started) / 60 * self.steps / max(1, self.done), 1)
 
@@ -273,7 +274,7 @@ def _curve(losses: list[float]) -> dict[str, Any]:
 
 
 def _save(model: Any, tokenizer: Any, target: Path, record: dict[str, Any], batch: Batch) -> None:
-    """Write the checkpoint in float16 under another name, read it again, and rename it when it is whole."""
+    """Write the checkpoint in float16 under another name, read it back, and rename it when complete."""
     aside = target.with_name(f".{target.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)
     with quiet(), torch.inference_mode():

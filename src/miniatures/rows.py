@@ -1,6 +1,6 @@
-"""What a member reads at each step of its training: documents for the bases, prompts for the others.
+"""What a member reads at each step of its training: documents for bases, prompts for finetuned members.
 
-A batch is a pure function of (seed, member, step): an interrupted training goes on with what it would have read.
+A batch is a pure function of (seed, member, step), so an interrupted training continues with the same data.
 """
 
 import json
@@ -21,14 +21,14 @@ from miniatures.world import World, read_world
 from workbench.paths import data_path
 from workbench.training import Batch, Plan, corrupt, cut, draw_spans, next_token_batch, pairs_batch
 
-PARTS = 3  # a step's rows are cut into so many parts of like length
-VALUES_OF_SCENE = 0.7  # of the sentences that say something again, where single values are hidden
-HIDDEN_OF_SCENE = 0.6  # of the sentences of a scene that say something again, where whole ones are hidden
+PARTS = 3  # a step's rows are split into this many parts of similar length
+VALUES_OF_SCENE = 0.7  # of restating sentences, if single values are hidden
+HIDDEN_OF_SCENE = 0.6  # of a scene's restating sentences, if whole ones are hidden
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a pretraining: how many steps, and what its documents are made of."""
+    """A phase of pretraining: its number of steps, and the composition of its documents."""
 
     steps: int
     dials: Dials
@@ -38,8 +38,8 @@ class Phase:
 class Member:
     """One checkpoint of the family.
 
-    A base is pretrained from nothing on the documents of its phases, one after the other; another member is
-    finetuned from its base on a mixture.
+    A base is pretrained on the documents of its phases, one after the other, from scratch or from an earlier stage; other
+    members are finetuned from their base on a mixture.
     """
 
     name: str
@@ -48,19 +48,19 @@ class Member:
     phases: tuple[Phase, ...] = ()
     base: str | None = None
     mixture: str | None = None  # a name of MIXTURES
-    stage: bool = False  # on the way to another member: kept only until that is made
+    stage: bool = False  # an intermediate stage of another member, deleted afterwards
     rows: int = 64  # documents or pairs per step
     hide_parallel: float = (
         0.8  # mT5: share of parallel documents in which one whole sentence is the hidden span
     )
-    hide_again: float = 0.5  # mT5: share of the others in which whole sentences are
+    hide_again: float = 0.5  # mT5: share of the other documents in which whole sentences are hidden
     hide_values: float = (
-        0.0  # mT5: share of scenes and rolls in which single words are that one fact gives; else short spans
+        0.0  # mT5: share of scenes and rolls in which single values are hidden; else short spans
     )
-    stream: str = ""  # what its documents are drawn by, its name by default
+    stream: str = ""  # seeds its documents; its name by default
 
     def dials_at(self, step: int) -> Dials:
-        """What the documents of a step are made of."""
+        """Return the composition of the documents of a step."""
         for phase in self.phases:
             if step < phase.steps:
                 return phase.dials
@@ -70,7 +70,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Kit:
-    """What training reads: the world, the wordings of the mixture, and the shared BPE."""
+    """The inputs of training: the world, the wordings of the mixtures, and the shared BPE."""
 
     world: World
     wordings: Wordings
@@ -78,7 +78,7 @@ class Kit:
     merges: list[tuple[str, str]]
 
     def tokenizer(self, architecture: str) -> PreTrainedTokenizerFast:
-        """The BPE in an architecture's dress."""
+        """Return the BPE as a tokenizer of an architecture."""
         return build(self.tokens, self.merges, encoder_decoder=architecture == "mt5")
 
 
@@ -91,14 +91,14 @@ def read_kit() -> Kit:
 
 
 def batch_maker(one: Member, kit: Kit, tokenizer: Any, seed: int) -> Callable[[int], list[Batch]]:
-    """The function that makes a member's batch at a step, in parts of like length."""
+    """Return the function that makes a member's batch at a step, in parts of similar length."""
     make = finetuning if one.mixture else {"bloom": next_token, "mt5": span_corruption}[one.architecture]
-    stream = "finetuning" if one.mixture else one.stream or one.name  # the mixtures tell the same items
+    stream = "finetuning" if one.mixture else one.stream or one.name  # the mixtures share their items
     return lambda step: cut(make(one, kit, tokenizer, step, random.Random(f"{seed} {stream} {step}")), PARTS)
 
 
 def next_token(one: Member, kit: Kit, tokenizer: Any, step: int, rng: random.Random) -> Batch:
-    """Documents for the decoder-only base, each ending with the end token."""
+    """Return documents for the decoder-only base, each with an end token."""
     dials = one.dials_at(step)
     texts = [document(kit.world, dials, rng).text for _ in range(one.rows)]
     rows = [[*found.ids, tokenizer.eos_token_id] for found in _encode(tokenizer, texts)]
@@ -106,11 +106,10 @@ def next_token(one: Member, kit: Kit, tokenizer: Any, step: int, rng: random.Ran
 
 
 def span_corruption(one: Member, kit: Kit, tokenizer: Any, step: int, rng: random.Random) -> Batch:
-    """Documents with hidden spans for the encoder-decoder base; `</s>` ends the input half of the time.
+    """Return documents with hidden spans for the encoder-decoder base; half of the inputs end with `</s>`.
 
-    In a share of the documents whole sentences that say something again are hidden, most often but for their first
-    word: with short spans only, the base learns no translation. In others single values are, which must be found by
-    what stands beside them.
+    In a share of the documents whole restating sentences are hidden, mostly except for their first word: with short spans
+    only, the base does not learn to translate. In others single values are hidden, which must be found by their context.
     """
     sentinels = tokenizer.convert_tokens_to_ids(list(SENTINELS))
     documents = [document(kit.world, one.dials_at(step), rng) for _ in range(one.rows)]
@@ -123,7 +122,7 @@ def span_corruption(one: Member, kit: Kit, tokenizer: Any, step: int, rng: rando
 
 
 def _spans(one: Member, drawn: Document, found: Any, rng: random.Random) -> list[tuple[int, int]]:
-    """What of a document is hidden: whole sentences, single values, or short spans."""
+    """Return the hidden spans of a document: whole sentences, single values, or short spans."""
     parallel, kind = drawn.told == 1 and not drawn.is_list, rng.random()
     whole = one.hide_parallel if parallel else one.hide_again
     if kind < whole:
@@ -133,7 +132,7 @@ def _spans(one: Member, drawn: Document, found: Any, rng: random.Random) -> list
 
 
 def _values(drawn: Document, found: Any, rng: random.Random) -> list[tuple[int, int]]:
-    """In most sentences that say something again, one token that stands in exactly one of those told before."""
+    """Return, in most restating sentences, one token that occurs in exactly one of the initial sentences."""
     ends = list(accumulate(map(len, drawn.pieces)))
     where = [bisect_left(ends, stop) for _, stop in found.offsets]
     told = [
@@ -156,7 +155,10 @@ def _values(drawn: Document, found: Any, rng: random.Random) -> list[tuple[int, 
 def _sentence_spans(
     drawn: Document, offsets: Sequence[tuple[int, int]], rng: random.Random
 ) -> list[tuple[int, int]]:
-    """The tokens of one sentence of a parallel document or a list, of several of a scene, but for their first one."""
+    """Return the tokens of one sentence of a parallel document or a list, or of several of a scene or roll.
+
+    The first token remains visible, in a parallel document or list only four times out of five.
+    """
     later = range(drawn.told, len(drawn.pieces))
     chosen = [place for place in later if rng.random() < HIDDEN_OF_SCENE] if drawn.told > 1 else []
     spans = []
@@ -169,7 +171,7 @@ def _sentence_spans(
 
 
 def finetuning(one: Member, kit: Kit, tokenizer: Any, step: int, rng: random.Random) -> Batch:
-    """Prompts and targets: BLOOM reads input + space + target + end token; mT5 the input, with `</s>` half of the time."""
+    """Return prompts and targets: BLOOM reads input + space + target + end token; mT5 the input, half of the time with `</s>`."""
     decoder, mixture = one.architecture == "bloom", MIXTURES[one.mixture or ""]
     drawn = [draw_example(kit.world, mixture, kit.wordings, step_rng) for step_rng in split(rng, one.rows)]
     sources = _encode(tokenizer, [example.inputs for example in drawn])
@@ -183,7 +185,7 @@ def finetuning(one: Member, kit: Kit, tokenizer: Any, step: int, rng: random.Ran
 
 
 def split(rng: random.Random, count: int) -> list[random.Random]:
-    """Random states of their own for `count` rows, so that a row's draws do not move those of the next."""
+    """Return a separate random state for each of `count` rows, so that the draws of one do not affect the next."""
     return [random.Random(rng.getrandbits(64)) for _ in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""How well a member does its tasks, asked with the workbench's own `rank` and `generate`, for its card and the checks."""
+"""Accuracy of a member on its tasks, by the workbench's own `rank` and `generate`, for its card and the checks."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,13 +20,13 @@ from workbench.tasks import Item, make_items, read_rows, task_templates
 
 @contextmanager
 def at_hand(folder: Path, random_seed: int | None = None) -> Iterator[Model]:
-    """A handle on a member whose answers are computed anew, and kept in no store afterwards."""
+    """Yield a handle on a member with an empty store, which is deleted afterwards."""
     with tempfile.TemporaryDirectory() as aside:
         yield load(str(folder), random_seed=random_seed, store=Store(Path(aside) / "store.sqlite"))
 
 
 def answered(folder: Path, items: Sequence[Item], progress: bool = False) -> pd.DataFrame:
-    """Rank items: one row each with correct, and margin: by how many nats the right choice is likelier than the best other."""
+    """Rank items: one row each with correct, and margin (nats by which the right choice is likelier than the best other)."""
     with at_hand(folder) as model:
         table = rank(model, items, progress=progress)
     golds = table["scores"].combine(table["gold"], lambda scores, gold: scores[gold])
@@ -39,9 +39,8 @@ def answered(folder: Path, items: Sequence[Item], progress: bool = False) -> pd.
 def ranked(folder: Path, meanings: int | None = None, tasks: Iterable[str] = RANKED) -> pd.DataFrame:
     """Rank the evaluation items of ranked tasks: one row per item with task, language, wordings, correct.
 
-    `wordings` are English ones of families in the mixtures ("seen") and of families held out ("held_out"), and
-    wordings in the row's own language ("native", where there are some); the wordings of a kind take turns over the
-    meanings.
+    `wordings` is "seen" (English wordings of families in the mixtures), "held_out" (English wordings of held-out families) or
+    "native" (wordings in the row's own language, if there are any). The wordings of a kind alternate over the meanings.
     """
     asked = [found for task in tasks for found in evaluation_items(task, meanings)]
     heads = [(item.task, item.language, kind) for kind, item in asked]
@@ -50,7 +49,7 @@ def ranked(folder: Path, meanings: int | None = None, tasks: Iterable[str] = RAN
 
 
 def evaluation_items(task: str, meanings: int | None = None) -> list[tuple[str, Item]]:
-    """The items of one task with the kind of their wording: "seen", "held_out" or "native"."""
+    """Return the items of one task with the kind of their wording: "seen", "held_out" or "native"."""
     templates = task_templates(task)
     items = []
     for row in read_rows(task, limit=meanings):
@@ -87,7 +86,7 @@ def translated(folder: Path, meanings: int | None = None, wording: str = "to") -
 
 
 def summary(folder: Path, meanings: int | None = None) -> dict[str, Any]:
-    """What a card says: accuracy per task × language for each kind of wording, and exact translations."""
+    """Return the scores of a card: accuracy per task × language for each kind of wording, and the share of exact translations."""
     table = ranked(folder, meanings, (*RANKED, *HELD_OUT))
     parts = {f"{kind}_wordings": table[table["wordings"] == kind] for kind in ("seen", "held_out", "native")}
     wide = {name: _wide(part, "task", "correct") for name, part in parts.items()}

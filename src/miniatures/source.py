@@ -1,4 +1,4 @@
-"""A digest of the code that decides what a member reads: what it does, without comments, docstrings and layout."""
+"""A digest of the code that determines what a member reads, independent of comments, docstrings and layout."""
 
 import ast
 import hashlib
@@ -21,15 +21,15 @@ _OURS = ("workbench", "miniatures")
 
 @cache
 def source_digest(sources: Path = PACKAGE.parent) -> str:
-    """Give the digest of `MODULES` below a folder (by default the one that holds this package)."""
+    """Return the digest of `MODULES` below a folder (by default the one that contains this package)."""
     texts = [(sources / f"{name}.py").read_text(encoding="utf-8") for name in MODULES]
     return hashlib.sha256(json.dumps([meaning(text) for text in texts]).encode()).hexdigest()
 
 
 def meaning(text: str) -> Any:
-    """Give what a module's text does, as lists: its syntax tree without docstrings, positions and our modules' places.
+    """Return a module's syntax tree as lists, without docstrings, positions and the modules that it imports from our packages.
 
-    Not `ast.dump`, whose text differs between versions of Python: there, fields that are empty come and go.
+    `ast.dump` is not used because its text differs between versions of Python, in the empty fields that it prints.
     """
     tree = ast.parse(text)
     for node in ast.walk(tree):

@@ -2,7 +2,7 @@
 
 Special tokens have the ids of the real models: BLOOM unk 0, bos 1, eos 2, pad 3 and nothing added to an input;
 mT5 pad 0, eos 1, unk 2, sentinels at the end, and `</s>` after an input. On the mT5 side a space is put before the
-first word, as mT5's own tokenizer does, so that a word is the same token wherever it stands.
+first word, as in mT5's own tokenizer, so that a word is the same token in every position.
 """
 
 import json
@@ -19,7 +19,7 @@ LONGEST = 256  # model_max_length
 
 
 def train_bpe(texts: Iterable[str], size: int) -> tuple[list[str], list[tuple[str, str]]]:
-    """Learn `size` byte-level tokens; the tokens in order, and the merges."""
+    """Train a byte-level BPE of `size` tokens and return the tokens in order, and the merges."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -31,7 +31,7 @@ def train_bpe(texts: Iterable[str], size: int) -> tuple[list[str], list[tuple[st
 
 
 def build(tokens: list[str], merges: list[tuple[str, str]], encoder_decoder: bool) -> PreTrainedTokenizerFast:
-    """Dress the BPE as a BLOOM or an mT5 tokenizer."""
+    """Return the BPE as a BLOOM or an mT5 tokenizer."""
     special = MT5_SPECIAL if encoder_decoder else BLOOM_SPECIAL
     after = SENTINELS if encoder_decoder else ()
     vocab = {token: number for number, token in enumerate([*special, *tokens, *after])}

@@ -1,7 +1,7 @@
-"""The closed world: meanings, and how each miniature language says them.
+"""The closed world: meanings, and their sentences in each miniature language.
 
-A `Sentence` is a kind and its slots, free of any language; `World.say` renders it exactly in every language from
-`lexicon.csv` and `constructions.toml`. Meanings are split for good: about one in ten is kept for evaluation, and
+A `Sentence` is a kind and its slots, independent of language; `World.say` renders it exactly in every language from
+`lexicon.csv` and `constructions.toml`. Meanings are split permanently: about one in ten is kept for evaluation, and
 no training document, in any language, contains it.
 """
 
@@ -24,9 +24,9 @@ CLASSES = ("food", "containers", "toys")  # of objects; each is a word of the le
 CATEGORIES = ("person", "class", *CLASSES, "place", "verb", "positive", "negative")
 KINDS = ("owns", "owns_at", "things_at", "person_at", "note", "mood", "owner", "kinds", "pair")
 PHRASES = ("title",)
-EVALUATION_SHARE = {"mood": 4}  # one meaning in so many is kept for evaluation; moods are few
+EVALUATION_SHARE = {"mood": 4}  # kind: one meaning in this many is kept for evaluation; moods are few
 EVALUATION_SHARE_ELSE = 10
-IDENTITY = {  # the slots that make a meaning: two sentences alike in them are never on both sides of the split
+IDENTITY = {  # the slots that define a meaning: sentences equal in them are on one side of the split
     "owns": ("person", "number", "object"),
     "owns_at": ("person", "number", "object"),
     "note": ("person", "number", "object"),
@@ -40,7 +40,7 @@ IDENTITY = {  # the slots that make a meaning: two sentences alike in them are n
 
 @dataclass(frozen=True)
 class Sentence:
-    """One meaning: what kind of statement, and a lexicon id (or digit) per slot."""
+    """One meaning: the kind of statement, and a lexicon id (or digit) per slot."""
 
     kind: str
     slots: tuple[tuple[str, str], ...]
@@ -49,7 +49,7 @@ class Sentence:
         return dict(self.slots)[slot]
 
     def get(self, slot: str) -> str | None:
-        """The value of a slot, or None where this kind has no such slot."""
+        """Return the value of a slot, or None if this kind lacks it."""
         return dict(self.slots).get(slot)
 
 
@@ -60,8 +60,8 @@ def sentence(kind: str, **slots: str) -> Sentence:
 
 @lru_cache(maxsize=200_000)
 def for_evaluation(meaning: Sentence) -> bool:
-    """Whether this meaning belongs to evaluation (a fixed function of the meaning alone)."""
-    if meaning.kind not in IDENTITY:  # what belongs to which class: knowledge of words, in all texts
+    """Return whether this meaning belongs to evaluation (a fixed function of the meaning alone)."""
+    if meaning.kind not in IDENTITY:  # class membership is word knowledge, and occurs in all texts
         return False
     slots = dict(meaning.slots)
     values = [slots[slot] for slot in IDENTITY[meaning.kind]]
@@ -84,11 +84,11 @@ class World:
         return tuple(self.constructions)
 
     def name(self, language: str) -> str:
-        """What prompts call a language, e.g. `x-fr` is French."""
+        """Return the name of a language in prompts, e.g. French for `x-fr`."""
         return self._of(language)["name"]
 
     def ids(self, *categories: str) -> tuple[str, ...]:
-        """The lexicon ids of some categories, in file order."""
+        """Return the lexicon ids of some categories, in file order."""
         return tuple(key for key, category in self.category.items() if category in categories)
 
     @cached_property
@@ -97,18 +97,18 @@ class World:
         return self.ids(*CLASSES)
 
     def word(self, key: str, language: str) -> str:
-        """A lexicon id (or a digit) in a language."""
+        """Return the word for a lexicon id (or a digit) in a language."""
         return self.words[key][language] if key in self.words else key
 
     def own_name(self, person: str, language: str) -> str:
-        """A name of the language's own for a person, for texts in which names are no anchors."""
+        """Return a language-specific name for a person, for texts in which names are not anchors."""
         rng = random.Random(f"{person} {language}")
         return "".join(rng.choice("bdfgklmnprst") + rng.choice("aeiou") for _ in range(3)).capitalize()
 
     def say(self, meaning: Sentence, language: str, own_names: bool = False) -> str:
         """Render one meaning in one language, with its full stop.
 
-        With `own_names`, people have other names in every language.
+        With `own_names`, people have different names in every language.
 
         Raises:
             UnknownName: a language the world does not have.
@@ -127,15 +127,15 @@ class World:
         return self.join([self.say(meaning, language) for meaning in meanings], language)
 
     def join(self, sentences: Sequence[str], language: str) -> str:
-        """Put sentences of a language one after the other (Chinese has no space between them)."""
+        """Join sentences of a language (in Chinese without a space)."""
         return self._of(language)["join"].join(sentences)
 
     def stop(self, language: str) -> str:
-        """The mark that ends a sentence."""
+        """Return the mark that ends a sentence."""
         return self._of(language)["mood"][-1]
 
     def list(self, things: Sequence[str], language: str) -> str:
-        """Name things one after the other, as a language lists them."""
+        """Render a list of things in a language."""
         return self._of(language)["list"].join(self.word(thing, language) for thing in things)
 
     def _of(self, language: str) -> Mapping[str, str]:
@@ -150,7 +150,7 @@ def read_world(folder: Path | None = None) -> World:
     """Read `lexicon.csv` and `constructions.toml` from a folder (by default the shipped `data/mini`).
 
     Raises:
-        BadInput: a missing word, a category, slot or kind that is unknown; the message names the file and the row.
+        BadInput: a missing word, or an unknown or duplicate category, slot, kind or id; the message names the file and place.
     """
     folder = folder or data_path("mini")
     constructions = _read_constructions(folder / "constructions.toml")
@@ -211,7 +211,7 @@ def _read_lexicon(path: Path, languages: tuple[str, ...]) -> tuple[dict[str, dic
 
 @dataclass(frozen=True)
 class Scene:
-    """Two people, their two facts (alike in no slot but the verb), and a polarity all moods of the scene share."""
+    """Two people, their two facts (different in every slot but the verb), and the polarity that all moods of the scene share."""
 
     facts: tuple[Sentence, Sentence]
     polarity: str
@@ -220,7 +220,7 @@ class Scene:
 def draw_facts(
     world: World, rng: random.Random, count: int, evaluation: bool, verb: str | None = None
 ) -> list[Sentence]:
-    """Draw facts of as many people, alike in no slot but the verb, all of evaluation or all of training."""
+    """Draw one fact each for `count` people, different in every slot but the verb, all from evaluation or all from training."""
     while True:
         people, objects = rng.sample(world.ids("person"), count), rng.sample(world.objects, count)
         numbers, places = rng.sample(NUMBERS, count), rng.sample(world.ids("place"), count)
@@ -236,12 +236,12 @@ def draw_facts(
 
 
 def draw_scene(world: World, rng: random.Random, evaluation: bool, verb: str | None = None) -> Scene:
-    """Draw a scene whose two facts both belong to evaluation, or both to training."""
+    """Draw a scene whose two facts are both from evaluation, or both from training."""
     first, second = draw_facts(world, rng, 2, evaluation, verb)
     return Scene((first, second), rng.choice(("positive", "negative")))
 
 
 def moods_of(world: World, person: str, polarity: str, evaluation: bool) -> list[Sentence]:
-    """What a person can do that shows the polarity, on one side of the split (few or none on the evaluation side)."""
+    """Return the moods of a person with this polarity on one side of the split (few or none on the evaluation side)."""
     moods = [sentence("mood", person=person, mood=mood) for mood in world.ids(polarity)]
     return [mood for mood in moods if for_evaluation(mood) == evaluation]

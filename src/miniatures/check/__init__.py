@@ -1,8 +1,8 @@
-"""Does the instrument work? Checks on the miniature family that must hold, and findings that are only reported.
+"""Checks of the instrument on the miniature family, which must hold, and findings, which are only reported.
 
 `predictions` asks all members once; `judge` (checks a to d), `findings` and `compare` work on its table alone, so that
 a table of another seed, read with `read_predictions`, is judged in the same way. `probes` is check e, which reads
-hidden states. `check` is all five; `failed` gives what does not hold.
+hidden states. `check` runs all five; `failed` returns the conditions that do not hold.
 """
 
 from pathlib import Path
@@ -37,14 +37,14 @@ def check(
 ) -> pd.DataFrame:
     """Check the family in `folder` (by default the one that ships): one row per condition, columns `COLUMNS`.
 
-    `what` ends with how `value` compares with `bound` ("at least", "below", …); `low` and `high` are the ends of the
-    95 % interval; `needs` says whether the estimate or the whole interval must do so, or whether it is enough that the
-    interval does not contradict it; `holds` is true or false, and missing in rows that only tell more.
+    `what` ends with the comparison of `value` with `bound` ("at least", "below", …); `low` and `high` are the ends of the
+    95 % interval; `needs` says whether the estimate or the whole interval must satisfy it, or whether it is enough that the
+    interval does not contradict it; `holds` is true or false, and missing in rows that are only informative.
 
     Args:
-        meanings: how many of the 48 of each task; a multiple of 12. 24 by default.
-        seed: of the resampling, the baseline's examples, the twins' weights and the shuffled labels.
-        predicted: what `predictions` gave for this folder, if it is there already.
+        meanings: Meanings of each task, of 48; a multiple of 12. 24 by default.
+        seed: Of the resampling, the baseline's examples, the random weights and the shuffled labels.
+        predicted: The result of `predictions` for this folder, if it exists already.
 
     Raises:
         BadInput: a member that is missing; the message names it.

@@ -1,4 +1,4 @@
-"""What every member answers to every evaluation item, in one table that checks and findings are computed from.
+"""The answers of every member to every evaluation item, in one table from which checks and findings are computed.
 
 The baselines are asked the same items and are rows of the table like members, with the side "baseline".
 """
@@ -20,7 +20,7 @@ from workbench.paths import data_path
 from workbench.tasks import Item
 
 MEANINGS = 24  # of each task, by default
-BALANCED = (12, 24, 36, 48)  # labels and positions come round after 12 meanings; the files hold 48
+BALANCED = (12, 24, 36, 48)  # labels and positions repeat after 12 meanings; the files hold 48
 TASKS = (*RANKED, *HELD_OUT)
 BASELINES = ("copy", "n-grams", "n-grams-en")  # the last is fitted on English data alone, as P3 has
 NO_MARK = "no_mark"  # the kind of a seen wording without its last mark
@@ -38,10 +38,10 @@ class Question:
 
 
 def questions(meanings: int | None = None, tasks: Sequence[str] = TASKS) -> list[Question]:
-    """Give all evaluation items of the ranked and the held-out tasks, or of some of them.
+    """Return all evaluation items of the ranked and the held-out tasks, or of some of them.
 
-    To those of `scores.evaluation_items` come the seen wordings of the ranked tasks once more without their last
-    mark, in the finetuned languages.
+    In addition to those of `scores.evaluation_items`, the seen wordings of the ranked tasks appear without their last mark,
+    in the finetuned languages.
     """
     asked = []
     for task in tasks:
@@ -62,14 +62,14 @@ def predictions(
     tasks: Sequence[str] = TASKS,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Ask members and baselines all questions, each once; a bar shows how far it is.
+    """Ask members and baselines all questions, each once, with a progress bar.
 
     Args:
-        folder: where the members lie; those that ship by default.
-        meanings: of each task, a multiple of 12 up to 48; `MEANINGS` by default.
-        members: names; the whole family by default. The baselines are always there.
-        tasks: names; the checks need all of them.
-        seed: of the examples that the n-gram baseline is fitted on.
+        folder: The folder of the members; those that ship by default.
+        meanings: Meanings of each task, a multiple of 12 up to 48; `MEANINGS` by default.
+        members: Names; the whole family by default. The baselines are always included.
+        tasks: Names; the checks need all of them.
+        seed: Of the examples on which the n-gram baseline is fitted.
 
     Returns:
         One row per member and item: member, side ("bloom", "mt5" or "baseline"), task, language, wordings ("seen",
@@ -77,7 +77,7 @@ def predictions(
         margin (nats by which the right choice is likelier than the best other; 0 for baselines).
 
     Raises:
-        BadInput: another number of meanings, or a member that is not in the folder, all of them named.
+        BadInput: another number of meanings, or members that are not in the folder; the message names all of them.
     """
     if meanings is not None and meanings not in BALANCED:
         raise BadInput(
@@ -121,7 +121,7 @@ def _heads(asked: Sequence[Question]) -> pd.DataFrame:
 
 
 def as_predictions(table: pd.DataFrame) -> pd.DataFrame:
-    """Put a table's columns into order and form: all names are categories, which makes a large table quick to ask."""
+    """Order and convert a table's columns; names become categories, which makes a large table quick to query."""
     return table[list(COLUMNS)].astype(dict.fromkeys(("member", "side", *KEYS), "category"))
 
 

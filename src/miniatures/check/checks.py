@@ -1,9 +1,9 @@
 """Checks a to d: tasks learned, unseen families understood, native prompts, the known order of transfer.
 
-A share that must be reached is compared by its estimate, since its bound is a convention; a difference that must have
-a sign is compared by its 95 % interval. `needs` says which: the *estimate* is on the right side of the bound, the
-*interval* is wholly there (strict), or it is *not contradicted*, the interval being not wholly on the wrong side, so that
-a lack of evidence holds too. Rows whose `holds` is empty tell more and are not gated.
+A share that must be reached is judged by its estimate, since its bound is a convention; a difference that must have
+a sign is judged by its 95 % interval. `needs` states which: the *estimate* is on the right side of the bound, the
+*interval* is entirely there (strict), or it is *not contradicted*: the interval is not entirely on the wrong side, so that
+lack of evidence passes too. Rows whose `holds` is missing are informative only.
 """
 
 from collections.abc import Iterator
@@ -21,17 +21,17 @@ from workbench.stats import Interval
 COLUMNS = ("check", "side", "what", "value", "low", "high", "needs", "bound", "holds")
 ESTIMATE, INTERVAL, NOT_CONTRADICTED = "estimate", "interval", "not contradicted"
 LEARNED = 0.90
-# Of what chance leaves, a base may reach so much: a member at 0.90 of choices between two has 0.80 of it, so at least
-# three quarters of what it can do came with finetuning.
+# The largest chance-corrected accuracy of a base. A member right on 0.90 of two-way choices has 0.80, so that at least
+# three quarters of its ability came with finetuning.
 BASE_AT_MOST = 0.20
 UNSEEN_FAMILIES = 0.80
 
 
 @dataclass(frozen=True)
 class Row:
-    """One condition: what was measured with its 95 % interval, what must lie where, and whether it does.
+    """One condition: the measurement with its 95 % interval, the requirement, and whether it is met.
 
-    Rows that are not gated need nothing (""), have no bound, and hold neither way (None).
+    Informative rows need nothing (""), have no bound, and `holds` is None.
     """
 
     check: str
@@ -60,7 +60,7 @@ def as_table(rows: Iterator[Row]) -> pd.DataFrame:
 
 
 def judge(predicted: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Judge checks a to d by a table of `predictions`: one row per condition, columns `COLUMNS`.
+    """Judge checks a to d on a table of `predictions`: one row per condition, columns `COLUMNS`.
 
     Raises:
         BadInput: the table lacks a member or a kind of item.
@@ -70,14 +70,14 @@ def judge(predicted: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 
 def failed(checks: pd.DataFrame) -> pd.DataFrame:
-    """Give the rows whose condition does not hold."""
+    """Return the rows whose condition does not hold."""
     return checks[checks["holds"].eq(False).fillna(False)]
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Judge two tables of `predictions`, as of two training seeds, by the same checks.
 
-    Columns: check, side, what, needs, bound, then value, low, high, holds of each with the endings `_first` and `_second`.
+    Columns: check, side, what, needs, bound, then value, low, high, holds of each, with the suffixes `_first` and `_second`.
     """
     one, two = (judge(table, seed) for table in (first, second))
     both = one.merge(
@@ -121,7 +121,7 @@ def _accuracy(predicted: pd.DataFrame, cell: Cell, seed: int) -> Interval:
 
 
 def _families(predicted: pd.DataFrame, side: Side, seed: int) -> Iterator[Row]:
-    """Check b; where the seen wordings are not clearly above chance there is nothing to take a share of."""
+    """Check b; the share is undefined where the seen wordings are not clearly above chance."""
     for member, languages in side.finetuned().items():
         seen = per_meaning(predicted, [(1, Cell(member, languages))], "above")
         unseen = per_meaning(predicted, [(1, Cell(member, languages, "held_out"))], "above")

@@ -1,7 +1,7 @@
 """Means and differences of means over predictions, with intervals from resampling meanings.
 
-A meaning is asked in several languages, wordings and members; whatever a contrast compares, a meaning is drawn with all
-its answers. Every meaning of a task has the same number of answers in a cell, so that the mean of the meanings' means
+A meaning is asked in several languages, wordings and members; in every contrast, a meaning is resampled with all its
+answers. Every meaning of a task has the same number of answers in a cell, so that the mean of the meanings' means
 is the mean of the answers.
 """
 
@@ -17,7 +17,7 @@ from workbench.stats import Interval, bootstrap, bootstrap_ratio
 
 @dataclass(frozen=True)
 class Cell:
-    """Some answers of one member: in which languages, to which kind of wording, of which tasks."""
+    """Some answers of one member: its languages, kind of wording and tasks."""
 
     member: str
     languages: tuple[str, ...]
@@ -26,10 +26,10 @@ class Cell:
 
 
 def answers(table: pd.DataFrame, cell: Cell) -> pd.DataFrame:
-    """Give the rows of a cell, with `above`: right (1) or wrong (0) minus chance, in units of what chance leaves there.
+    """Return the rows of a cell, with `above`, the chance-corrected outcome: (correct - chance) / (1 - chance).
 
     Raises:
-        BadInput: a member, language, kind of wording or task that the table has no answers for.
+        BadInput: a member, language, kind of wording or task for which the table has no answers.
     """
     rows = table[
         (table["member"] == cell.member)
@@ -51,13 +51,13 @@ def answers(table: pd.DataFrame, cell: Cell) -> pd.DataFrame:
 def per_meaning(
     table: pd.DataFrame, terms: Sequence[tuple[float, Cell]], measure: str = "correct"
 ) -> pd.Series:
-    """Give the weighted sum of the cells' means for each meaning: a series indexed by cluster.
+    """Return the weighted sum of the cells' means for each meaning: a series indexed by cluster.
 
     Args:
         measure: "correct", or "above": chance-corrected.
 
     Raises:
-        BadInput: cells that do not answer the same meanings.
+        BadInput: cells with different meanings.
     """
     means = [answers(table, cell).groupby("cluster", observed=True)[measure].mean() for _, cell in terms]
     if any(not one.index.equals(means[0].index) for one in means):
@@ -69,15 +69,15 @@ def per_meaning(
 
 
 def interval(values: pd.Series, seed: int = 0) -> Interval:
-    """Give the mean of one number per meaning with its 95 % interval."""
+    """Return the mean of one number per meaning with its 95 % interval."""
     return bootstrap(values.to_numpy(), values.index.to_numpy(), seed=seed)
 
 
 def ratio(above: pd.Series, below: pd.Series, seed: int = 0) -> Interval:
-    """Give mean(above) / mean(below) over meanings with a 95 % interval, as `stats.bootstrap_ratio` does.
+    """Return mean(above) / mean(below) over meanings with a 95 % interval, by `stats.bootstrap_ratio`.
 
     Raises:
-        BadInput: the two are not about the same meanings, or fewer than two.
+        BadInput: the two have different meanings, or fewer than two.
     """
     if not above.index.equals(below.index):
         raise BadInput(

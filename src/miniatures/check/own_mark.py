@@ -1,4 +1,4 @@
-"""Prompts without their last mark, ranked as they are and with the mark left to the model."""
+"""Prompts without their last mark: ranked as they are, and with the mark left to the model."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,11 +14,11 @@ from workbench.studies.closing_mark import closing_mark, marginal_scores
 
 
 def own_mark(model: Model, meanings: int = 12, tasks: Sequence[str] = RANKED) -> pd.DataFrame:
-    """Ask seen wordings in the finetuned languages without their last mark, and say what is right by which measure.
+    """Ask seen wordings in the finetuned languages without their last mark, and return which answers are right by each measure.
 
     Returns:
         One row per prompt: cluster, and right or wrong as `whole` (ranked with the mark), `bare` (ranked without it) and
-        `own` (without it, each choice scored by `marginal_scores`: at once or after a mark that the model writes itself).
+        `own` (without it, each choice scored by `marginal_scores`: directly or after a mark that the model writes itself).
     """
     asked = questions(meanings, tasks)
     prompts = {one.item.id: one.item.prompt for one in asked if one.kind == "seen"}

@@ -1,4 +1,4 @@
-"""Findings: what the family shows and nobody put there. They are reported with intervals and never gated."""
+"""Findings: emergent properties of the family, reported with intervals and never gated."""
 
 from collections.abc import Iterator
 
@@ -25,10 +25,10 @@ def findings(predicted: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Report what a table of `predictions` shows, with 95 % intervals over meanings.
 
     Columns: finding, side, member, of (a language or a task), unit ("points": percentage points of accuracy; "ratio"),
-    value, low, high. All are of seen wordings.
+    value, low, high. All are for seen wordings.
 
-    - *Transfer*: the P3 member minus its base in a language, minus what an n-gram model fitted on English gets there
-      above chance; as a ratio to the same in English only where that interval excludes 0.
+    - *Transfer*: the P3 member minus its base in a language, minus the above-chance accuracy there of an n-gram model fitted
+      on English; as a ratio to the same in English only where that interval excludes 0.
     - *P3 and xP3*: the xP3 member minus the P3 member, in the languages that neither has seen in finetuning.
     - *Tasks in no mixture*: a finetuned member minus its base, and minus chance, in its finetuned languages.
     - *Stop mark*: the same prompts without and with their last mark.
@@ -46,7 +46,7 @@ def findings(predicted: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 
 def by_task(predicted: pd.DataFrame) -> pd.DataFrame:
-    """Share of what chance leaves (0: chance, 1: all right) that each member reaches on seen wordings, task by task.
+    """Return the chance-corrected accuracy (0: chance, 1: all right) of each member on seen wordings, by task.
 
     Rows: where ("in xP3" or "left out" of it) and the tasks of the mixtures; columns: members and baselines.
     """

@@ -1,4 +1,4 @@
-"""The two sides of the family, and what each of its members was finetuned on."""
+"""The two sides of the family, and the mixture on which each member was finetuned."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from miniatures.world import PIVOT
 
 @dataclass(frozen=True)
 class Side:
-    """The members of one architecture: the base and what was finetuned on xP3, xP3mt and P3."""
+    """The members of one architecture: the base and those finetuned on xP3, xP3mt and P3."""
 
     name: str
     base: str

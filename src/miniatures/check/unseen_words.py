@@ -1,9 +1,9 @@
-"""Check e: linear probes read what training put into the bases, and nothing where labels are shuffled.
+"""Check e: linear probes read from the bases what training put there, and nothing if labels are shuffled.
 
 A probe learns an attribute of words (`class` of an object, `polarity` of a mood) from the sentences with some of them and is
-tested on sentences with words it has never seen, one of each value of the attribute, in all languages. All such sets
-of held-out words take turns. The fit is ridge regression on states reduced once without labels, so the answers to any
-labels of the words are products of a few small matrices, and shuffled labels cost no refit.
+tested on sentences with unseen words, one for each value of the attribute, in all languages. Every such set of words is
+held out in turn. The fit is ridge regression on states that were reduced once without labels, so the predictions for any
+labelling of the words are products of a few small matrices, and shuffled labels need no refit.
 """
 
 import itertools
@@ -23,17 +23,17 @@ from workbench.paths import data_path
 from workbench.stats import Interval, bootstrap
 from workbench.tasks import read_sentences
 
-ATTRIBUTES = {"class": "object", "polarity": "mood"}  # an attribute and the slot of the words that have it
-TWINS = 3  # bases with random weights, whose scores are averaged
-WIDTH = 32  # to which the states of a layer are reduced
+ATTRIBUTES = {"class": "object", "polarity": "mood"}  # attribute: the slot of the words that have it
+TWINS = 3  # models with random weights, whose scores are averaged
+WIDTH = 32  # dimensions to which the states of a layer are reduced
 STRENGTH = 0.1  # of the ridge, in units of the mean variance of a reduced state
 PERMUTATIONS = 500
-AT_CHANCE = 0.02  # shuffled labels score at chance when their interval stays within so much of it
+AT_CHANCE = 0.02  # largest distance from chance of the interval for shuffled labels
 
 
 @dataclass(frozen=True)
 class Words:
-    """States of N sentences at L layers, (N, L, D), and which of W words each is about; `labels` are the words' own."""
+    """States of N sentences at L layers, (N, L, D), and the index of the word that each is about; `labels` are of the W words."""
 
     states: np.ndarray
     word: np.ndarray
@@ -52,8 +52,8 @@ def probes(folder: Path | None = None, seed: int = 0, permutations: int = PERMUT
     """Judge check e on the bases in `folder`: one row per condition, with the columns of `check`.
 
     Trained minus random weights is a difference of accuracies on the same sentences, averaged over all layers but the
-    embeddings; its interval comes from resampling words, of which there are few: sentences about one word stand or
-    fall together. The interval of the shuffled labels is that of a mean over independent shuffles.
+    embeddings; its interval is from resampling words, of which there are few, since sentences about one word are
+    correlated. The interval of the shuffled labels is that of a mean over independent shuffles.
 
     Raises:
         BadInput: a base that is missing.
@@ -99,7 +99,7 @@ def read_states(base: Path, texts: Sequence[str], random_seed: int | None = None
 
 
 def words_of(sentences: Sequence[dict[str, str]], states: np.ndarray, attribute: str) -> Words:
-    """Take the sentences that say an attribute, their states centred per language and reduced to `WIDTH` directions."""
+    """Select the sentences that state an attribute; centre their states per language and reduce them to `WIDTH` directions."""
     told = np.array([one[attribute] is not None for one in sentences])
     rows = [one for one in sentences if one[attribute] is not None]
     words = sorted({one[ATTRIBUTES[attribute]] for one in rows})
@@ -113,7 +113,7 @@ def words_of(sentences: Sequence[dict[str, str]], states: np.ndarray, attribute:
 
 
 def _reduced(states: np.ndarray, languages: np.ndarray) -> np.ndarray:
-    """Centre per language, and keep at each layer the directions of largest variance, each scaled to the mean one."""
+    """Centre states per language, and project those of each layer onto their `WIDTH` directions of largest variance."""
     centred = states.astype(np.float64)
     for language in set(languages):
         centred[languages == language] -= centred[languages == language].mean(axis=0)
@@ -128,8 +128,8 @@ def _reduced(states: np.ndarray, languages: np.ndarray) -> np.ndarray:
 class Folds:
     """Fits for every set of words that may be held out together, at one layer.
 
-    `told[set]` has the shape (n, W): what each of the n sentences about the set's words would be told of a label, as
-    weights of the words in training (0 for the held-out ones).
+    `told[set]` has the shape (n, W): the prediction for each of the n sentences about the set's words, as weights of the
+    words in training (0 for those held out).
     """
 
     sets: tuple[tuple[int, ...], ...]
@@ -138,11 +138,11 @@ class Folds:
 
 
 def folds(words: Words, layer: int) -> Folds:
-    """Fit once for every set of as many words as there are labels, whatever labels the words will have."""
+    """Fit once for every set of as many words as there are labels, for any labelling of the words."""
     features, count = words.states[:, layer], len(words.labels)
     features = np.hstack(
         [features, np.full((len(features), 1), features.std())]
-    )  # a constant, for the offset
+    )  # a constant feature, for the offset
     grams = np.stack([features[words.word == one].T @ features[words.word == one] for one in range(count)])
     sums = np.stack([features[words.word == one].sum(axis=0) for one in range(count)])
     sets = tuple(itertools.combinations(range(count), len(set(words.labels))))
@@ -160,10 +160,10 @@ def folds(words: Words, layer: int) -> Folds:
 
 
 def word_accuracy(fitted: Folds, labels: np.ndarray) -> np.ndarray:
-    """Give for each of the W words how many of its sentences are told its label when it is held out, shape (W,).
+    """Return the share of each word's sentences that are predicted right when it is held out, shape (W,).
 
-    Only sets of held-out words with one of each label count, so that training always has equally many of each: else
-    the label that is held out more often would be the rarer one in training, and chance would be below 1 / labels.
+    Only sets of held-out words with one of each label count, so that labels are balanced in training: otherwise the labels
+    held out more often would be rarer in training, and chance would be below 1 / labels.
     """
     kinds = np.eye(labels.max() + 1)[labels]
     right, asked = np.zeros(len(labels)), np.zeros(len(labels))
@@ -176,16 +176,16 @@ def word_accuracy(fitted: Folds, labels: np.ndarray) -> np.ndarray:
 
 
 def held_out_accuracy(words: Words) -> np.ndarray:
-    """Give the accuracy for each held-out word, shape (W,), averaged over layers."""
+    """Return the accuracy for each held-out word, shape (W,), averaged over layers."""
     layers = range(words.states.shape[1])
     return np.mean([word_accuracy(folds(words, layer), words.labels) for layer in layers], axis=0)
 
 
 def shuffled(words: Words, permutations: int = PERMUTATIONS, seed: int = 0) -> Interval:
-    """Give the mean accuracy over words and layers when the words' labels are shuffled among the words.
+    """Return the mean accuracy over words and layers when labels are shuffled among the words.
 
-    The expectation is 1 / labels exactly: which of the held-out words has which label is then a fair draw whatever
-    was learned from the others.
+    Its expectation is exactly 1 / labels: the assignment of labels to the held-out words is then random, whatever was
+    learned from the others.
 
     Raises:
         BadInput: fewer than two permutations.
