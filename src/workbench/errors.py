@@ -21,7 +21,7 @@ class WorkbenchError(Exception):
 
 
 class UnknownName(WorkbenchError, ValueError):
-    """A checkpoint, task, language, template or protocol that does not exist."""
+    """The name of a checkpoint, task, language, template, protocol, engine or dtype that does not exist."""
 
 
 class BadInput(WorkbenchError, ValueError):

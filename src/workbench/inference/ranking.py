@@ -38,22 +38,24 @@ def rank(
     """Score every choice of every item and predict the likeliest.
 
     Under `xmtf` the score is the sum over the choice's tokens, not normalised: for BLOOM of " " + choice without the end token,
-    for mT5 of the choice with it; the prompt gets no special tokens and is truncated to 2048 / 512 tokens (flagged in the column
-    `truncated`). The other protocols do not truncate: `per-token` is the mean; `pmi` subtracts the score of the choice alone
-    (after the end token, which separated documents in BLOOM's training; with only the end token in mT5's encoder); `lm-eval`
-    scores as lm-evaluation-harness 0.4 does, for comparison only. If a decoder's tokenizer puts a special token before a prompt
-    (Llama's `<s>`; BLOOM's has none), all protocols but `xmtf` include it, as `generate` and `score` do.
+    for mT5 of the choice with it; the prompt gets no special tokens and is truncated to 2048 / 512 tokens, or to the model's
+    context if that is shorter (flagged in the column `truncated`). The other protocols do not truncate: `per-token` is the mean;
+    `pmi` subtracts the score of the choice alone (after the end token, which separated documents in BLOOM's training; with only
+    the end token in mT5's encoder); `lm-eval` scores as lm-evaluation-harness 0.4 does, for comparison only. If a decoder's
+    tokenizer puts a special token before a prompt (Llama's `<s>`; BLOOM's has none), the `-bloom` variants of all protocols but
+    `xmtf` include it, as `generate` and `score` do.
 
     Of choices with equal scores the first is predicted, as in the published evaluation.
 
-    A small sample of newly computed items is scored again, each item in its own batch: `table.attrs["audit"]` and the run's
-    manifest hold the number of items, the largest difference between scores in nats, and the items whose prediction would change.
+    Unless `exact` is set, a small sample of the newly computed items is scored again, each in its own batch; `table.attrs["audit"]`
+    and the run's manifest hold their number, the largest difference between scores in nats, and the items whose prediction
+    would change.
 
     Args:
         exact: score one sequence at a time on one thread, sharing no computation: slow, but with identical bits at every call on
             one machine with the same library versions; stored separately.
-        batch_tokens: maximum tokens computed at a time, which bounds memory; None: 1,024 on a CPU, 16,384 on a GPU, or more if
-            the largest prompt needs it. Halved when memory runs out.
+        batch_tokens: maximum tokens computed at a time, which bounds memory; None: 1,024 (with CUDA 16,384), or more if the
+            largest prompt needs it. Halved when memory runs out.
 
     Returns:
         One row per item, in order: id, task, template, language, cluster, prompt, choices, gold, prediction, correct,

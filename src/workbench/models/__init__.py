@@ -109,7 +109,7 @@ class Model:
 
     @contextmanager
     def at_work(self) -> Iterator[Engine]:
-        """Lock the engine for this thread, after checking that it is still the unmodified checkpoint.
+        """Yield the engine, locked for this thread, if it still is the unmodified checkpoint.
 
         Raises:
             BadInput: the model was modified through `hf`.

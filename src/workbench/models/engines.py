@@ -60,7 +60,7 @@ class EngineSpec:
 
 
 class EngineFactory(Protocol):
-    """Resolves the name of a checkpoint to its identity, and opens it. Only `open` reads weights."""
+    """A kind of engine: resolves the name of a checkpoint to an identity, and opens it. Only `open` loads weights."""
 
     spec: EngineSpec
 
@@ -83,7 +83,7 @@ class EngineFactory(Protocol):
 
 
 class Engine(Protocol):
-    """Holds the weights and computes answers; called by one thread at a time.
+    """A loaded model that computes answers; called by one thread at a time.
 
     Attributes:
         device_family: "cpu", "cuda", …; stored with the answers.

@@ -139,8 +139,8 @@ def identify(name: str, revision: str | None, store: Store, *, need_weights: boo
 def expect_unchanged(identity: Identity, store: Store) -> None:
     """Check that the digested files have not changed; a file that was deleted counts as unchanged.
 
-    Call it after reading weights and before storing answers: memory-mapped weights follow a file that is overwritten in place,
-    and two checks that find the same state show that it did not change in between.
+    Call it after reading weights, and again before storing answers, since memory-mapped weights follow a file that is
+    overwritten in place.
 
     Raises:
         BadInput: a file's content has changed.
@@ -175,7 +175,7 @@ def folder_or_hub(name: str) -> tuple[Path | None, str | None]:
         checkpoint = family.find(name)
     except UnknownName as error:
         path = expanded(name)
-        if name and os.path.isdir(path):  # (pathlib's version raises if the name is too long)
+        if name and os.path.isdir(path):  # pathlib's version raises if the name is too long
             return _checkpoint_folder(path.absolute()), None
         if name and os.path.isfile(path):
             raise BadInput(f"{path} is a file; name the folder that holds the checkpoint") from error

@@ -221,14 +221,14 @@ def _make(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        if not schema_of(connection):  # nobody was quicker
+        if not schema_of(connection):  # no other process was faster
             create_tables(connection)
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        if "origins" not in schema_of(connection):  # nobody was quicker
+        if "origins" not in schema_of(connection):  # no other process was faster
             _renew_memories(connection, "main")
             connection.execute(f"PRAGMA user_version = {FORMAT}")
 

@@ -48,7 +48,8 @@ def _by_language(
     benchmark: Benchmark, files: Sequence[Path], data: Path, asked: Sequence[str]
 ) -> dict[str, list[Row]]:
     marks = {file: path_languages(file, data, benchmark.languages) for file in files}
-    alone = benchmark.languages if len(benchmark.languages) == 1 else asked  # needs no code
+    # a single language needs no code in the path
+    alone = benchmark.languages if len(benchmark.languages) == 1 else asked
     if any(marks.values()) and len(benchmark.languages) > 1:
         marks = {file: codes for file, codes in marks.items() if codes}  # ignore other files in the folder
     found: dict[str, list[Row]] = {}

@@ -25,7 +25,7 @@ _OVERFLOWS = ("t5", "mt5", "umt5")  # activations beyond 65,504: transformers is
 
 
 class Factory:
-    """Opens checkpoints from folders and from the hub; see `workbench.models.engines.EngineFactory`."""
+    """The factory for checkpoints in folders and on the hub; see `workbench.models.engines.EngineFactory`."""
 
     spec = SPEC
 

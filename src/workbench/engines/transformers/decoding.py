@@ -65,7 +65,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class Writer:
-    """Generates answers to prompts with a model; `ends` are its end tokens, `pad` its padding token."""
+    """A model that generates answers to prompts; `ends` are its end tokens, `pad` its padding token."""
 
     model: Any
     ends: frozenset[int]

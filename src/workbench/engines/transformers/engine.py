@@ -166,7 +166,7 @@ class TransformersEngine:
         """Yield (positions, states) batch by batch, each float32 of shape (L+1, D): embeddings, then every layer.
 
         Raises:
-            BadInput: a text without tokens, or one beyond the context.
+            BadInput: a text without tokens, or one beyond the context; or as `states.read_states`.
         """
         encoded = self._encoder.ids(texts, special_tokens=False)
         for text, ids in zip(texts, encoded, strict=True):

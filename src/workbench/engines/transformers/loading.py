@@ -103,7 +103,7 @@ def stays_in_place(model: Any) -> bool:
 
 def _shapes_in_files(identity: Identity) -> dict[str, tuple[int, ...]]:
     """Return the names and shapes of the tensors; safetensors checks the length of each file against its header."""
-    assert identity.folder is not None  # `fresh_engine` has seen to it
+    assert identity.folder is not None  # ensured by `fresh_engine`
     shapes: dict[str, tuple[int, ...]] = {}
     for path in weight_files(identity.folder):
         if path.suffix == ".safetensors":

@@ -33,7 +33,7 @@ Manner = Literal["trees", "rows", "exact"]
 
 @dataclass(frozen=True)
 class Scorer:
-    """Scores encoded requests with a model.
+    """A model that scores encoded requests.
 
     `manner`: "trees" share common prefixes; "rows" hold one sequence each, for architectures without trees here; "exact"
     computes one row at a time.

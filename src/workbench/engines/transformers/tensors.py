@@ -74,7 +74,7 @@ def expect_own_head(model: Any, names: Collection[str], identity: Identity) -> N
     heads = [name for name, _ in model.named_parameters(remove_duplicate=False) if name == "lm_head.weight"]
     if not heads or "lm_head.weight" in names:
         return
-    assert identity.folder is not None  # `fresh_engine` has seen to it
+    assert identity.folder is not None  # ensured by `fresh_engine`
     stated = settings(identity.folder / "config.json").get("tie_word_embeddings")
     if identity.architecture in _OWN_HEADS or stated is False:
         raise BadInput(
