@@ -47,8 +47,8 @@ def rank(
 
     Of choices with equal scores the first is predicted, as in the published evaluation.
 
-    Unless `exact` is set, a small sample of the newly computed items is scored again, each in its own batch; `table.attrs["audit"]`
-    and the run's manifest hold their number, the largest difference between scores in nats, and the items whose prediction
+    Unless `exact` is set, a small sample of the newly computed items is scored again, each in its own batch: the run's manifest
+    and `table.attrs["audit"]` hold their number, the largest difference between scores in nats, and the items whose prediction
     would change.
 
     Args:
