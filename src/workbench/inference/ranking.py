@@ -107,7 +107,8 @@ def score(
     as for `rank`.
 
     Raises:
-        BadInput: an empty text, different numbers of prompts and texts, a text beyond the context, or batch_tokens too small.
+        BadInput: an empty text, different numbers of prompts and texts, a prompt or text beyond the context, batch_tokens too
+            small, or scores that are not finite.
         NotReachable, StoreFailed: as for `generate`.
     """
     expect_model(model)

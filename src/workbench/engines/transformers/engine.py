@@ -139,7 +139,7 @@ class TransformersEngine:
         """Yield (positions, token scores) batch by batch.
 
         Raises:
-            BadInput: a text without tokens, one beyond the context, a token budget that is too small, or too little memory.
+            BadInput: as `Encoder.encode` and `Scorer.score`.
         """
         encoded = self._encoder.encode(requests, rule)
         manner: Manner = "trees" if self._has_trees else "rows"
