@@ -1,4 +1,4 @@
-"""A task, its wordings and a model become tables: planned, forecast, ranked, measured, and set beside the published scores."""
+"""Evaluation of a model on a task: planned, forecast, ranked, measured, and compared with the published scores."""
 
 from workbench.studies.evaluation.beside import beside_published
 from workbench.studies.evaluation.measuring import by_language, by_template, compare

@@ -1,9 +1,9 @@
-"""Measured beside published, cell by cell, with a verdict that fits the question.
+"""Measured scores beside published ones, cell by cell, each with a verdict.
 
-The published run asked the same weights the same items in the same wordings, so sampling error is no excuse: either the
-same number of items is right, or the difference is within the items that rounding can turn (near-ties), or something in
-the protocol differs. Published single-template scores exist for ten models and English prompts; for the others the median
-and the maximum over the five are compared.
+The published run asked the same weights the same items in the same wordings, so sampling error explains no difference:
+either the same number of items is right, or the difference is within the items whose outcome rounding can change
+(near-ties), or something in the protocol differs. Published single-template scores exist for ten models and English
+prompts; for the others the median and the maximum over the five are compared.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,10 @@ _COLUMNS = [
 
 
 def published_precision(name: str) -> str:
-    """What the published run computed in: mT0 float32, BLOOMZ float16, the largest bfloat16 (bigscience's scripts)."""
+    """Return the precision of the published run: float32 for mT0, float16 for BLOOMZ, bfloat16 for the largest.
+
+    Source: bigscience's scripts.
+    """
     checkpoint = family.find(name)
     if checkpoint.is_encoder_decoder:
         return "float32"
@@ -37,8 +40,8 @@ def beside_published(ranked: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """Compare each model's counts of right items with the published ones.
 
     Columns: model, language, statistic (template, median or max), template, n, n_published (items), right, published
-    (items right), difference (measured - published), near_ties (items that rounding can turn), verdict, why. Models that the
-    published table does not have, or tasks, give no rows.
+    (items right), difference (measured - published), near_ties (items whose outcome rounding can change), verdict, why. There
+    are no rows for models or tasks without published scores.
     """
     rows: list[dict[str, object]] = []
     for (name, language), part in ranked.groupby(["model", "language"], sort=False):
@@ -88,7 +91,7 @@ def _cells(part: pd.DataFrame, scores: pd.DataFrame, name: str, plan: Plan) -> l
 
 
 def _counts(group: pd.DataFrame, tolerance: float) -> tuple[int, int, int]:
-    """Items right; right ones that rounding could turn wrong; wrong ones that it could turn right."""
+    """Return the numbers of right items, of right ones that rounding could turn wrong, and of wrong ones that it could turn right."""
     right = lost = won = 0
     for scores, gold, correct in zip(group["scores"], group["gold"], group["correct"], strict=True):
         others = np.delete(np.asarray(scores, dtype=float), gold)
@@ -102,7 +105,7 @@ def _counts(group: pd.DataFrame, tolerance: float) -> tuple[int, int, int]:
 def _like(
     ours: Mapping[str, tuple[int, int, int]], statistic: str, template: str
 ) -> tuple[int, int, int] | None:
-    """Our count for a published score: of that template, or at the median or maximum of all."""
+    """Return our count for a published score: of that template, or at the median or maximum of all."""
     if statistic == "template":
         return ours.get(template)
     ranks = sorted(ours.values())
@@ -118,7 +121,7 @@ def _verdict(right: int, lost: int, won: int, published: int) -> Verdict:
 def _obstacles(
     part: pd.DataFrame, plan: Plan, n: int, n_published: int, templates: int, statistic: str
 ) -> list[str]:
-    """What makes a comparison with the published number meaningless."""
+    """Return the reasons for which a comparison with the published number is meaningless."""
     found = []
     if n != n_published:
         found.append(f"{n} of the {n_published} published items")
@@ -134,7 +137,7 @@ def _obstacles(
 
 
 def suspects(part: pd.DataFrame, name: str) -> list[str]:
-    """Protocol differences that could explain a count that differs, most likely first."""
+    """Return the protocol differences that could explain a difference in counts, most likely first."""
     theirs, ours = published_precision(name), str(part["dtype"].iloc[0])
     found = [f"published in {theirs}, here {ours}"] if theirs != ours else []
     if part["truncated"].any():

@@ -1,4 +1,4 @@
-"""Tables of an evaluation: accuracy by language and wording, and models beside each other, with honest intervals.
+"""Tables of an evaluation: accuracy by language and wording, and comparisons of models, with intervals.
 
 An item asked in several languages or wordings is one cluster; clusters are resampled. Fractions, not percent.
 """
@@ -12,13 +12,14 @@ from workbench import stats
 from workbench.errors import UnknownName
 from workbench.studies import sensitivity, transfer
 
-ALL = "all"  # in the column `language`: the mean over languages, each weighing the same
+ALL = "all"  # in the column `language`: the mean over languages, with equal weights
 
 
 def by_template(ranked: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy of each model, language and wording; columns as `sensitivity.accuracies`, and ties and truncated.
+    """Return the accuracy of each model, language and wording: the columns of `sensitivity.accuracies`, ties and truncated.
 
-    `ties` counts items whose margin is within what a batch or a machine may change, `truncated` prompts that were cut.
+    `ties` counts items whose margin is within the numerical differences between batches or machines, `truncated` the
+    truncated prompts.
     """
     keys = ["model", "task", "language", "template"]
     table = sensitivity.accuracies(ranked, by=keys)
@@ -32,12 +33,12 @@ def by_template(ranked: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_language(ranked: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy of each model and language over all wordings, what the wordings make of it, and chance.
+    """Return the accuracy of each model and language over all wordings, its spread over wordings, and chance.
 
     Columns: model, task, language ("all": mean over languages), templates, n (prompts), mean with its interval low, high
-    (95 %, clusters resampled), median, best, worst (of the wordings), spread (best minus worst, of the wordings that skip no row), null (what shuffling
-    wordings within each item gives), p_spread (after Holm, over a model's languages), chance, ties, truncated. The row
-    "all" has no spread.
+    (95 %, clusters resampled), median, best, worst (of the wordings), spread (best minus worst, of the wordings that skip no
+    row), null (its mean when wordings are permuted within each item), p_spread (after Holm, over a model's languages), chance,
+    ties, truncated. The row "all" has no spread.
     """
     rows = []
     for (model, task), group in ranked.groupby(["model", "task"], sort=False):
@@ -52,10 +53,10 @@ def by_language(ranked: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare(ranked: pd.DataFrame, first: str, second: str, *, margin: float = 0.05) -> pd.DataFrame:
-    """Compare two models on the same prompts, language by language.
+    """Compare two models on the same prompts, by language.
 
     Columns: language ("all" for all prompts together), first, second (accuracies), difference (second - first), low, high
-    (95 %, over clusters), p_value (exact McNemar where every item was asked once, else signs of clusters flipped),
+    (95 %, over clusters), p_value (exact McNemar if every item was asked once, else sign flips of clusters),
     p_holm (over the languages), p_equivalent (small: closer than `margin`; it takes many clusters,
     see `stats.equivalence`), n.
 
@@ -94,7 +95,7 @@ def _language_row(part: pd.DataFrame, language: object) -> dict[str, Any]:
 
 
 def _of_all_items(part: pd.DataFrame) -> pd.DataFrame:
-    """The answers in the wordings that were asked on every item; others skip the rows that they do not fit."""
+    """Return the answers in the wordings that were asked on every item; other wordings skip rows that they do not fit."""
     counts = part.groupby(["template", "cluster"]).size().unstack(fill_value=0)
     complete = counts.index[(counts == counts.max()).all(axis=1)]
     return part[part["template"].isin(complete)]
@@ -104,7 +105,7 @@ def _all_row(group: pd.DataFrame, found: list[dict[str, Any]]) -> dict[str, Any]
     size = group["language"].map(group["language"].value_counts())
     weighted = (
         group["correct"].astype(float) * len(group) / (len(found) * size)
-    )  # each language weighs the same
+    )  # languages have equal weights
     interval = stats.mean_interval(weighted, group["cluster"])
     means = {
         name: float(np.mean([float(row[name]) for row in found]))

@@ -1,7 +1,7 @@
-"""What an evaluation asks: which items, in which wordings, from which data; and what that will take.
+"""The plan of an evaluation: its items, wordings and data; and a forecast of its cost.
 
-Three kinds of task pass through one door: those that ship with a family, the published ones (from the hub or from
-files), and rows of your own with your own wordings.
+There are three kinds of task: those that ship with a family, the published ones (from the hub or from files), and rows of
+your own with your own wordings.
 """
 
 import os
@@ -34,11 +34,11 @@ from workbench.tasks import (
 
 @dataclass(frozen=True)
 class Plan:
-    """Items to be ranked and where they come from.
+    """The items to be ranked and their origin.
 
     `wordings` are "published" (the five published prompts from promptsource), "ours", or "given". `contaminated` says why
-    scores on these data tell little about finetuned models; empty if nothing is known. `untested` is set for a path of
-    the hub that nobody has tried. `skipped` says of how many rows a template gives no item, since it renders nothing.
+    scores on these data are not informative for finetuned models; empty if nothing is known. `untested` is set for paths on
+    the hub that have not been tried. `skipped` is the number of rows for which a template renders nothing, by template.
     """
 
     task: str
@@ -61,15 +61,15 @@ class Plan:
 
 
 def characters(items: Iterable[Item]) -> int:
-    """Count what the time to score items grows with: of their choices, and of the prompt with each."""
+    """Return the number of characters to be scored, to which the time is roughly proportional: each choice with its prompt."""
     return sum(len(item.prompt) + len(choice) for item in items for choice in item.choices)
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What an evaluation will take: choices to score (requests), bytes of the weights alone (0: unknown), this machine's memory.
+    """The cost of an evaluation: choices to score (requests), bytes of the weights alone (0: unknown), this machine's memory.
 
-    `seconds` is None until the first prompts were timed. GPUs have memory of their own, which is not asked for.
+    `seconds` is None until the first prompts have been timed. The memory of GPUs is not considered.
     """
 
     prompts: int
@@ -97,16 +97,18 @@ def make_plan(
     """Read data and wordings and make the items.
 
     Args:
-        task: one that ships with a family, a published one, or with `data` and `templates` any name of yours.
+        task: One that ships with a family, a published one, or, with `data` and `templates`, any name.
         prompt_language: "en" English wordings for all data; "native" our wordings in the data's language; "mt" and
             "ht" promptsource's translated ones.
-        templates: a checkout of promptsource (or a folder of its files), or a TOML file like ours.
-        names: of templates; by default the published five, or all of ours.
-        data: a file or folder; else what ships, or the hub.
-        limit: meanings per language. shots: exemplars before each question.
+        templates: A checkout of promptsource (or a folder of its files), or a TOML file like ours.
+        names: Names of templates; by default the published five, or all of ours.
+        data: A file or folder; by default what ships, or the hub.
+        limit: Meanings per language.
+        shots: Exemplars before each question.
+        shots_language: The language of the exemplars; by default that of the question.
 
     Raises:
-        UnknownName, BadInput, NotReachable: a task, language, file or wording that cannot be had; the message says which.
+        UnknownName, BadInput, NotReachable: a task, language, file or wording is not available; the message says which.
     """
     if shots_language and prompt_language != "en":
         raise BadInput(
@@ -123,10 +125,10 @@ def make_plan(
     }
     if templates is None and benchmark is not None and benchmark.order:
         rows = [{**row, "label": benchmark.order[row["label"]]} for row in rows]
-    digest = fingerprint(rows)  # first, since it says what is wrong with rows that templates cannot be sent
+    digest = fingerprint(rows)  # first, since it reports rows that cannot be sent to the templates' process
     try:
         made = _items(task, rows, wordings, shots, shots_language, seed)
-    except BadInput as error:  # the rows are known by their ids; the file is not
+    except BadInput as error:  # the message names the row but not the file
         raise BadInput(f"{data}: {error}" if data else str(error)) from error
     items = [item for item in made.items if not languages or item.language in languages]
     if not items:
@@ -151,7 +153,7 @@ def make_plan(
 
 
 def _known(task: str, data: Path | None, templates: Path | None) -> Benchmark | None:
-    """The published task of that name; None for one that ships with a family, or of your own."""
+    """Return the published task of that name; None for one that ships with a family, or for the user's own."""
     benchmark = benchmarks().get(task)
     if benchmark is None and task not in tasks() and not (data and templates):
         raise UnknownName(
@@ -162,7 +164,7 @@ def _known(task: str, data: Path | None, templates: Path | None) -> Benchmark | 
 
 
 def forecast(model: Model, plan: Plan) -> Forecast:
-    """Say what an evaluation will take, but for the time, which is measured on its first prompts."""
+    """Return the cost of an evaluation except for its time, which is measured on the first prompts."""
     try:
         weights = family.memory_needed(family.find(model.name), model.dtype)
     except UnknownName:
@@ -202,7 +204,7 @@ def _items(
     shots_language: str | None,
     seed: int,
 ) -> Asked:
-    """Languages with the same wordings go together, so that exemplars can be of another language."""
+    """Make the items; languages with the same wordings are grouped, so that exemplars can be in another language."""
     groups: dict[tuple[Template, ...], list[str]] = {}
     for code, templates in wordings.items():
         groups.setdefault(tuple(templates), []).append(code)
@@ -225,9 +227,9 @@ def _expect_unique(items: Sequence[Item]) -> None:
 
 
 def _expect_both_answers(rows: Sequence[dict[str, Any]], items: Sequence[Item]) -> None:
-    """Refuse a template that gives one and the same choice as right, whatever the label of the row.
+    """Raise if a template gives the same choice as right for more than 20 rows whose labels differ.
 
-    It happens where a template compares a label with a number that is published as a text.
+    It happens if a template compares a label with a number, and the label is published as text.
     """
     if len({row["label"] for row in rows}) < 2:
         return

@@ -1,4 +1,4 @@
-"""Rank a plan's items with one model: loaded once, told how long it takes, stopped and started again at will.
+"""Rank a plan's items with one model, which is loaded once; the duration is forecast, and the run can be interrupted.
 
 Every finished batch is in the store, so a second start asks only what is missing.
 """
@@ -19,7 +19,7 @@ from workbench.models import Model
 from workbench.studies.evaluation.planning import Forecast, Plan, characters, forecast
 from workbench.tasks import Item
 
-SAMPLE = 32  # prompts that are timed before the rest
+SAMPLE = 32  # prompts that are timed first
 _CHUNK = 512  # prompts between two reports
 
 
@@ -34,11 +34,11 @@ def evaluate(
     """Rank all items of a plan.
 
     Args:
-        report: told the forecast before the bulk starts, then the progress, a line each.
+        report: Called with lines of text: a forecast before most of the work, then the progress.
 
     Returns:
-        The table of `workbench.inference.ranking.rank`, in the order of the plan, with the columns prompt_language, wordings, digest
-        (of the template), shots, dtype and contaminated.
+        The table of `workbench.inference.ranking.rank`, in the order of the plan, with the columns prompt_language, wordings,
+        digest (of the template), shots, dtype and contaminated.
 
     Raises:
         NotReachable: no weights, and answers are missing; the message says of which languages and wordings.
@@ -71,7 +71,7 @@ def evaluate(
 
 
 def describe(expected: Forecast) -> str:
-    """A forecast in a sentence."""
+    """Return a forecast as one line of text."""
     size = f"{expected.weights / 1e9:.3g} GB of weights" if expected.weights else "weights of unknown size"
     here = f"{expected.memory / 1e9:.3g} GB in this machine{' (too little)' * (expected.weights > expected.memory)}"
     text = f"{expected.prompts:,} prompts, {expected.requests:,} choices, {expected.characters:,} characters; {size}, {here}"
@@ -81,7 +81,7 @@ def describe(expected: Forecast) -> str:
 
 
 def _from_store(model: Model, plan: Plan, protocol: str | None) -> pd.DataFrame:
-    """Weights are not here: everything at once, so that all that is missing is told at once."""
+    """Rank without weights: all items in one call, so that the error lists everything that is missing."""
     try:
         return rank(model, plan.items, protocol=protocol)
     except NotReachable as error:
@@ -103,14 +103,14 @@ def _in_chunks(
     say(describe(expected))
     left, asked, computed, seconds = expected.characters, 0, 0, 0.0
     first, *chunks = _chunks(plan.items)
-    yield ask(first)  # reads the weights, which is not to be timed
+    yield ask(first)  # not timed, since it also reads the weights
     left, asked = left - characters(first), len(first)
     for number, chunk in enumerate(chunks):
         before, started = model.misses, time.monotonic()
         yield ask(chunk)
         size = characters(chunk)
         left, asked = left - size, asked + len(chunk)
-        if model.misses > before:  # answers from the store tell nothing of the pace
+        if model.misses > before:  # answers from the store are not timed
             computed, seconds = computed + size, seconds + time.monotonic() - started
         pace = seconds / computed if computed else None
         if number == 0:
@@ -121,14 +121,14 @@ def _in_chunks(
 
 
 def _rest(left: int, pace: float | None) -> str:
-    """What is left, at so many seconds a character; answers that the store has make it less."""
+    """Return the time left at this pace (seconds per character), an upper bound since the store may have answers."""
     if not left:
         return "done"
     return "all from the store so far" if pace is None else f"at most {_spoken(pace * left)} left"
 
 
 def _chunks(items: tuple[Item, ...]) -> Iterator[list[Item]]:
-    """One item, a small sample, then larger chunks; meanings shuffled, so that each chunk is like the whole."""
+    """Yield one item, a small sample, then larger chunks; meanings are shuffled, so that chunks are alike."""
     clusters = sorted({item.cluster for item in items})
     random.Random(0).shuffle(clusters)
     place = {cluster: number for number, cluster in enumerate(clusters)}

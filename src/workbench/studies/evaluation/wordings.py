@@ -1,4 +1,4 @@
-"""Which wordings a task is asked in: ours, the published ones of promptsource, or yours."""
+"""The wordings in which a task is asked: ours, the published ones of promptsource, or the user's."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,11 +22,11 @@ def find_wordings(
     """Find the wordings for data of one language.
 
     Args:
-        folder: a checkout of promptsource or a TOML file; None for ours.
-        names: of templates; None for the published five, or all.
+        folder: A checkout of promptsource or a TOML file; None for ours.
+        names: Names of templates; None for the published five, or all.
 
     Raises:
-        UnknownName, BadInput: no such prompt language, template, file; or templates without choices.
+        UnknownName, BadInput: no such prompt language, template or file, or a template without choices.
     """
     if prompt_language not in PROMPT_LANGUAGES:
         raise UnknownName(
@@ -102,7 +102,7 @@ def _named(templates: Sequence[Template], names: Sequence[str] | None, what: str
 
 
 def provenance(benchmark: Benchmark | None, folder: Path | None, used: Iterable[Template]) -> str:
-    """Say whose wordings these are: "ours", "published" (the five, or their translations), or "given"."""
+    """Return the origin of wordings: "ours", "published" (the five, or their translations), or "given"."""
     if folder is None:
         return "ours"
     five = set(benchmark.five) if benchmark is not None and folder.suffix != ".toml" else set()

@@ -1,4 +1,4 @@
-"""An evaluation on disk: every item, the tables in three formats, and what it rests on."""
+"""An evaluation on disk: every item, the tables in three formats, and the metadata."""
 
 import json
 from collections.abc import Mapping
@@ -27,10 +27,10 @@ def write(
 ) -> list[Path]:
     """Write `items.parquet`, each table as CSV, Markdown and LaTeX, and `evaluation.json`, which comes last.
 
-    What an earlier evaluation left in the folder under the same names is replaced.
+    Files of the same names from an earlier evaluation are replaced.
 
     Raises:
-        StoreFailed: the disk did not take it.
+        StoreFailed: a file could not be written.
     """
     written = []
     try:
@@ -93,7 +93,7 @@ def _facts(ranked: pd.DataFrame, plan: Plan, models: Mapping[str, Model], badge:
 
 
 def _inert(table: pd.DataFrame) -> pd.DataFrame:
-    """Texts that a spreadsheet would run as formulas (names of templates are other people's) begin with an apostrophe."""
+    """Prefix texts that a spreadsheet would run as formulas (template names may come from others) with an apostrophe."""
     return table.map(
         lambda v: f"'{v}" if isinstance(v, str) and v.startswith(("=", "+", "-", "@", "\t", "\r")) else v
     )
@@ -104,13 +104,13 @@ def _comment(text: str) -> str:
 
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:
-    """For people: three digits, and nothing where there is no value."""
+    """Return the table for display: three digits, and empty cells for missing values."""
     shown = table.round(3).astype(object)
     return shown.where(table.notna(), "")
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table as Markdown, numbers to the right."""
+    """Return a table as Markdown, with numbers aligned right."""
     right = {name for name in table if pd.api.types.is_numeric_dtype(table[name])}
     rounds = rounded(table)
     lines = [list(map(str, table.columns)), ["--:" if name in right else "---" for name in table]]
@@ -119,7 +119,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def latex(table: pd.DataFrame) -> str:
-    """A table as LaTeX with booktabs' rules; special characters are escaped."""
+    """Return a table as LaTeX with booktabs' rules; special characters are escaped."""
     columns = "".join("r" if pd.api.types.is_numeric_dtype(table[name]) else "l" for name in table)
     styler = (
         rounded(table)

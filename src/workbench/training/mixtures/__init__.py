@@ -1,7 +1,8 @@
-"""Mixtures of prompted data in the published xP3 format: written, read from a folder or the hub, and drawn from.
+"""Mixtures of prompted data in the published xP3 format: written, read from a folder or the hub, and sampled.
 
-A mixture is a folder per language with files of JSON lines (`files`). Local files are read anywhere (`local`), those
-of the hub in one direction (`streamed`); what a training step draws is a pure function of seed and step (`drawing`).
+A mixture is a folder per language with files of JSON lines (`files`). Local files have random access (`local`), those
+of the hub are read sequentially (`streamed`); the pairs of a training step are a pure function of seed and step
+(`drawing`).
 """
 
 from workbench.training.mixtures.drawing import Pool

@@ -1,8 +1,8 @@
-"""Which pairs a training step draws: a pure function of seed and step, so that a training can be taken up anywhere.
+"""The pairs that a training step draws: a pure function of seed and step, so that a training can be resumed at any step.
 
-Languages are dealt from decks: every run of `DECK` draws holds each language as often as its weight says, in an order
-of its own. Within a language every line comes once before any comes again. How often a language was dealt before a
-step is therefore arithmetic, not memory.
+Languages are dealt from decks: every block of `DECK` draws contains each language in its proportion, in a different order.
+Within a language every line occurs once before any is repeated. How often a language was drawn before a step is therefore
+computed, not stored.
 """
 
 import random
@@ -17,11 +17,11 @@ import numpy as np
 from workbench.errors import BadInput, UnknownName
 from workbench.training.mixtures.files import Pair
 
-DECK = 65_536  # draws in which the shares are exact; a language has at least one of them
+DECK = 65_536  # draws within which the shares are exact; every language has at least one
 
 
 class Source(Protocol):
-    """What a pool draws from: the n-th pair of a language, for n = 0, 1, 2, … without end."""
+    """The data of a pool: the n-th pair of a language, for n = 0, 1, 2, … without end."""
 
     def pair(self, language: str, number: int) -> Pair: ...  # noqa: D102
 
@@ -41,7 +41,7 @@ class Pool:
     seed: int
 
     def draw(self, step: int, count: int) -> list[Pair]:
-        """Draw the pairs of a training step; other steps may be drawn before, after or never."""
+        """Draw the pairs of a training step; steps may be drawn in any order."""
         languages = sorted(self.shares)
         cards = tuple(deal(self.shares).values())
         drawn = []
@@ -53,20 +53,20 @@ class Pool:
         return drawn
 
     def fingerprint(self) -> str:
-        """A digest of everything that decides what is drawn: the files' contents, the shares, the seed."""
+        """Return a digest of everything that determines the draws: the files' digests, the shares and the seed."""
         parts = [repr(sorted(self.source.digests())), repr(deal(self.shares)), str(self.seed)]
         return blake2b("\n".join(parts).encode(), digest_size=20).hexdigest()
 
     def check(self) -> int:
-        """Read every line of local files once, so that a broken one is named now; gives how many there are.
+        """Validate every line of local files and return their number, so that a malformed line is reported before training.
 
-        About 100 MB a second. Lines of the hub are checked when they are drawn.
+        About 100 MB a second. Lines of the hub are validated when they are drawn.
         """
         return sum(1 for _ in self.source.check())
 
 
 def make_pool(source: Source, weights: Mapping[str, float] | None, seed: int) -> Pool:
-    """Make a pool of a source; without weights, languages count by their size.
+    """Return a pool of a source; without weights, languages are drawn in proportion to their size.
 
     Raises:
         UnknownName: a weight for a language that is not there.
@@ -74,7 +74,7 @@ def make_pool(source: Source, weights: Mapping[str, float] | None, seed: int) ->
     """
     sizes = source.sizes()
     for language, size in sizes.items():
-        if not size:  # a stream would look for its first line for ever
+        if not size:  # a stream would search for its first line forever
             raise BadInput(
                 f"all files of {language!r} are empty; write their lines, or leave the language out"
             )
@@ -98,7 +98,7 @@ def make_pool(source: Source, weights: Mapping[str, float] | None, seed: int) ->
 
 
 def deal(shares: Mapping[str, float]) -> dict[str, int]:
-    """How many cards of a deck each language has: its share of `DECK`, rounded, at least one; they sum to `DECK`."""
+    """Return the number of cards of each language in a deck: its share of `DECK`, rounded, at least one; they sum to `DECK`."""
     cards = {name: max(1, int(share * DECK)) for name, share in sorted(shares.items())}
     rests = sorted(cards, key=lambda name: (int(shares[name] * DECK) - shares[name] * DECK, name))
     left = DECK - sum(cards.values())
@@ -111,7 +111,7 @@ def deal(shares: Mapping[str, float]) -> dict[str, int]:
 
 @lru_cache(maxsize=4)
 def _deck(cards: tuple[int, ...], seed: str) -> tuple[np.ndarray, np.ndarray]:
-    """A shuffled deck: the language of every card, and how many of the same language lie before it; both (DECK,)."""
+    """Return a shuffled deck: the language of every card, and the number of earlier cards of that language; both (DECK,)."""
     key = int.from_bytes(blake2b(seed.encode(), digest_size=16).digest(), "big")
     deck = np.random.Generator(np.random.PCG64(key)).permutation(np.repeat(np.arange(len(cards)), cards))
     before = np.empty(DECK, dtype=np.int64)
@@ -122,9 +122,9 @@ def _deck(cards: tuple[int, ...], seed: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def shuffled(number: int, size: int, key: str) -> int:
-    """Where the n-th of `size` things stands in an order that the key decides, in constant memory.
+    """Return the position of the n-th of `size` things in an order determined by the key, in constant memory.
 
-    A Feistel network over the next power of 4, walked until it lands within the size (Black and Rogaway 2002).
+    A Feistel network over the next power of 4, iterated until the result is below the size (Black and Rogaway 2002).
     """
     half = max(1, (max(1, size - 1).bit_length() + 1) // 2)
     mask = (1 << half) - 1
@@ -142,7 +142,7 @@ def _mix(key: str, turn: int, value: int) -> int:
 
 
 def shuffled_window(key: str, lines: Iterator[Pair], held: int) -> Iterator[Pair]:
-    """Mix a stream with a window of `held` pairs, in an order that the key decides."""
+    """Shuffle a stream within a window of `held` pairs, in an order determined by the key."""
     rng = random.Random(key)
     window: list[Pair] = []
     for line in lines:

@@ -1,10 +1,10 @@
-"""The xP3 file format: where the files of a mixture lie, what a line holds, and how such files are written.
+"""The xP3 file format: the layout of a mixture's files, the content of a line, and how such files are written.
 
 `<language>/xp3_<dataset>_<subset>_<split>_<template>.jsonl`, with "/" and " " written "_", "None" for no subset, and
 the language that of the target; every line holds `inputs` and `targets` and nothing else (data set and template are
-in the name alone). So writes bigscience-workshop/bigscience, data/xp3/prepare_xp3_train.py. On the hub a language may
-also have `merged_<language>.jsonl` (the one file that bigscience/xP3's own loader reads), which holds the same lines
-again. Further keys, as in xP3x, are ignored when read.
+in the name alone). This is the format of bigscience-workshop/bigscience, data/xp3/prepare_xp3_train.py. On the hub a
+language may also have `merged_<language>.jsonl` (the one file that bigscience/xP3's own loader reads), which holds the same
+lines again. Further keys, as in xP3x, are ignored when read.
 """
 
 import json
@@ -32,7 +32,7 @@ _PACKED = tuple(f".jsonl.{kind}" for kind in ("gz", "zst", "xz", "bz2", "zip"))
 
 @dataclass(frozen=True)
 class Pair:
-    """A prompt and the text that answers it, both not empty."""
+    """A prompt and its target text, neither of them empty."""
 
     inputs: str
     targets: str
@@ -49,17 +49,17 @@ class DataFile:
 
 
 def parse(line: str | bytes, path: str, number: int) -> Pair:
-    """Read one line of a file.
+    """Parse one line of a file.
 
     Raises:
-        BadInput: no JSON object in UTF-8, a key that is missing or no string, an empty text; names file and line.
+        BadInput: not a JSON object in UTF-8, a key that is missing or not a string, an empty text; names file and line.
     """
     where = f"{path}, line {number}"
     try:
         row = json.loads(
             line.removeprefix("\ufeff") if isinstance(line, str) else line
-        )  # bytes may have the mark
-    except (ValueError, RecursionError) as error:  # broken JSON, broken UTF-8, or nested too deep
+        )  # json handles a byte order mark in bytes only
+    except (ValueError, RecursionError) as error:  # malformed JSON or UTF-8, or nested too deeply
         raise BadInput(f"{where} is not JSON in UTF-8: {error}; repair or remove the line") from error
     if not isinstance(row, dict):
         raise BadInput(f"{where} holds a {type(row).__name__}; an object with inputs and targets is needed")
@@ -75,10 +75,10 @@ def parse(line: str | bytes, path: str, number: int) -> Pair:
 
 @contextmanager
 def reading(path: str) -> Iterator[None]:
-    """Within the block a file that cannot be read is one sentence.
+    """Convert errors of reading a file within the block.
 
     Raises:
-        BadInput: of this machine. NotReachable: of the hub.
+        BadInput: a file on this machine cannot be read. NotReachable: one on the hub cannot.
     """
     try:
         yield
@@ -91,7 +91,7 @@ def reading(path: str) -> Iterator[None]:
 
 
 def parse_all(lines: Iterable[str | bytes], path: str) -> Iterator[Pair]:
-    """The pairs of a file's lines; blank lines at its end count for nothing.
+    """Yield the pairs of a file's lines; blank lines at its end are ignored.
 
     Raises:
         BadInput: as `parse`, or a blank line before others.
@@ -107,16 +107,16 @@ def parse_all(lines: Iterable[str | bytes], path: str) -> Iterator[Pair]:
 
 
 def file_name(dataset: str, subset: str | None, split: str, template: str) -> str:
-    """Name a file as xP3 does: `xp3_<dataset>_<subset>_<split>_<template>.jsonl`, without "/" and " "."""
+    """Return the name of a file as in xP3: `xp3_<dataset>_<subset>_<split>_<template>.jsonl`, without "/" and " "."""
     return f"xp3_{dataset}_{subset}_{split}_{template}.jsonl".replace("/", "_").replace(" ", "_")
 
 
 def write(folder: Path, language: str, name: str, pairs: Iterable[Pair]) -> Path:
-    """Write a file of a mixture as a whole or not at all; the same pairs give the same bytes.
+    """Write a file of a mixture atomically; the same pairs give the same bytes.
 
     Raises:
         BadInput: an empty text, or no pair at all.
-        StoreFailed: the disk did not take it; nothing is left behind.
+        StoreFailed: the file could not be written; nothing is left behind.
     """
     path = folder / language / name
     aside = path.with_name(f".{name}.{os.getpid()}")
@@ -144,15 +144,15 @@ def find_files(root: str, languages: Sequence[str] | None = None, names: str = "
     """List a mixture's files under a folder or an address such as `hf://datasets/bigscience/xP3`, sorted.
 
     Args:
-        languages: folders to take, all by default.
-        names: a pattern for the files' names, such as `xp3_xquad_*`.
+        languages: Folders to include, all by default.
+        names: A pattern for the files' names, such as `xp3_xquad_*`.
 
     Returns:
-        Of a language with single files and a merged one, the single ones alone (the lines are the same).
+        The files; for a language with single files and a merged one, only the single ones (the lines are the same).
 
     Raises:
         UnknownName: a language that has no folder; the message lists those there are.
-        BadInput: nothing there in this layout, or nothing that the pattern takes.
+        BadInput: no files in this layout, a compressed file, or a language in which the pattern matches no file.
     """
     system, base = url_to_fs(root)
     languages = list(languages or ())
@@ -184,7 +184,7 @@ def find_files(root: str, languages: Sequence[str] | None = None, names: str = "
 
 
 def _listed(system: AbstractFileSystem, base: str) -> list[tuple[str, dict[str, Any]]]:
-    """Files two levels down, sorted; a link to a folder is listed as if it were a file, and followed here."""
+    """List files two levels down, sorted; links to folders, which the file system lists as files, are followed."""
     found = system.find(base, maxdepth=2, detail=True)
     links = [path for path, facts in found.items() if facts.get("islink") and system.isdir(path)]
     for link in links:

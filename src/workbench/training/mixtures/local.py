@@ -1,4 +1,4 @@
-"""Local files of a mixture, read anywhere: an index of where their lines begin (8 bytes a line), and no texts."""
+"""Local files of a mixture with random access: an index of line offsets (8 bytes a line) is kept in memory, but no texts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from workbench.errors import BadInput
 from workbench.training.mixtures.drawing import shuffled
 from workbench.training.mixtures.files import DataFile, Pair, parse, parse_all, reading
 
-CHUNK = 1 << 24  # bytes read at once when lines are counted
+CHUNK = 1 << 24  # bytes read at a time when lines are counted
 
 
 @dataclass(frozen=True)
 class Local:
-    """Files on this machine; any line can be read at once."""
+    """Files on this machine, with random access to lines."""
 
     files: list[DataFile]
     seed: int
@@ -34,7 +34,7 @@ class Local:
         return {name: (held, np.cumsum([one.lines for one in held])) for name, held in parts.items()}
 
     def pair(self, language: str, number: int) -> Pair:
-        """The n-th pair of a language: every line once in an order of the seed's, then all again in another."""
+        """Return the n-th pair of a language: every line once in an order set by the seed, then all again in another order."""
         held, ends = self._by_language[language]
         epoch, place = divmod(number, int(ends[-1]))
         line = shuffled(place, int(ends[-1]), f"{self.seed} {language} {epoch}")
@@ -42,15 +42,15 @@ class Local:
         return held[which].pair(line - (int(ends[which - 1]) if which else 0))
 
     def sizes(self) -> dict[str, int]:
-        """Lines of each language."""
+        """Return the number of lines of each language."""
         return {name: int(ends[-1]) for name, (_, ends) in self._by_language.items()}
 
     def digests(self) -> list[tuple[str, str]]:
-        """The SHA-256 of every file."""
+        """Return the SHA-256 of every file."""
         return [(f"{one.file.language}/{one.file.name}", one.digest) for one in self._indexed]
 
     def check(self) -> Iterator[Pair]:
-        """Every line of every file, in order."""
+        """Yield every line of every file, in order."""
         for file in self.files:
             with reading(file.path), Path(file.path).open("rb") as lines:
                 yield from parse_all(lines, file.path)
@@ -58,7 +58,7 @@ class Local:
 
 @dataclass(frozen=True)
 class Indexed:
-    """A local file and where its lines begin: byte offsets of shape (lines + 1,)."""
+    """A local file and the byte offsets of its lines, shape (lines + 1,)."""
 
     file: DataFile
     starts: np.ndarray
@@ -66,7 +66,7 @@ class Indexed:
 
     @property
     def lines(self) -> int:
-        """How many lines the file has."""
+        """The number of lines."""
         return len(self.starts) - 1
 
     def pair(self, line: int) -> Pair:
@@ -78,10 +78,10 @@ class Indexed:
 
 
 def _index(file: DataFile) -> Indexed:
-    """Read a file once: where its lines begin, and its digest.
+    """Read a file once, and return the offsets of its lines and its digest.
 
     Raises:
-        BadInput: an empty file.
+        BadInput: a file without lines.
     """
     found, digest, at = [np.zeros(1, dtype=np.int64)], sha256(), 0
     with reading(file.path), Path(file.path).open("rb") as lines:

@@ -1,4 +1,4 @@
-"""The door to a mixture: a local folder, or a data set of the hub, becomes a pool to draw from."""
+"""Reading of a mixture: a local folder, or a data set of the hub, becomes a pool to draw from."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -32,16 +32,16 @@ def read(
     """Read a mixture from a local folder in xP3's layout, or from a data set of the hub such as "bigscience/xP3".
 
     Args:
-        languages: which to draw from; all by default.
-        names: a pattern for the files' names.
-        weights: how often each language is drawn, in any unit; by default in proportion to its lines (streamed: to
+        languages: Languages to draw from; all by default.
+        names: A pattern for the files' names.
+        weights: How often each language is drawn, in any unit; by default in proportion to its lines (streamed: to
             its bytes; in xP3 English has 39.9 % of the samples and 39.3 % of the bytes).
-        seed: of what is drawn.
+        seed: Of the draws.
 
     Raises:
         UnknownName: a language that is not there.
-        BadInput: neither a folder nor `owner/name`, or nothing in this layout.
-        NotReachable: the hub cannot be asked, or has no such data set.
+        BadInput: neither a folder nor `owner/name`, or no files in this layout.
+        NotReachable: the hub cannot be reached, or has no such data set.
     """
     if expanded(data).is_dir():
         files = find_files(str(expanded(data).resolve()), languages, names)
@@ -61,9 +61,9 @@ def read_streamed(
     weights: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> Pool:
-    """Read a mixture in one direction, from an address (`hf://datasets/<owner>/<name>@<commit>`) or a folder.
+    """Read a mixture sequentially, from an address (`hf://datasets/<owner>/<name>@<commit>`) or a folder.
 
-    Broken lines are named when they come. A resumed training reads again what was drawn before (see `streamed`).
+    Malformed lines are reported when they are drawn. A resumed training rereads what was drawn before (see `streamed`).
     """
     files = find_files(root, languages, names)
     for file in files:
@@ -75,7 +75,7 @@ def read_streamed(
 
 
 def _pinned(hub_id: str) -> str:
-    """The address of a data set at the commit that is its head now, after a quick sign of life."""
+    """Return the address of a data set at its current head commit, after checking that the hub responds."""
     try:
         facts = HfApi().dataset_info(hub_id, timeout=_SECONDS_FOR_A_SIGN_OF_LIFE)
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:

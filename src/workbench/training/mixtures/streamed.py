@@ -1,7 +1,7 @@
-"""Files of a mixture read in one direction through `datasets`, so that those of the hub need no room on the disk.
+"""Files of a mixture read sequentially through `datasets`, so that those of the hub need no disk space.
 
-What a training drew before it was interrupted is read again, and dropped, when it goes on: as much traffic and time
-as the first reading. Every process of a training streams for itself.
+A resumed training rereads and discards what it drew before the interruption, which takes as much traffic and time as
+the first reading. Every process of a training streams separately.
 """
 
 import glob
@@ -16,20 +16,20 @@ from workbench.errors import BadInput
 from workbench.training.mixtures.drawing import shuffled, shuffled_window
 from workbench.training.mixtures.files import DataFile, Pair, parse_all, reading
 
-OPEN_FILES = 16  # of a language, read in turn
-WINDOW = 2_000  # pairs of a language held to mix its stream
+OPEN_FILES = 16  # of a language, read in rotation
+WINDOW = 2_000  # pairs of a language held to shuffle its stream
 
 
 @dataclass(frozen=True)
 class Streamed:
-    """Files read in one direction through `datasets`, a few at a time; what was passed by is read again."""
+    """Files read sequentially through `datasets`, a few at a time; earlier pairs are reread."""
 
     files: list[DataFile]
     seed: int
     _at: dict[str, tuple[int, Iterator[Pair]]] = field(default_factory=dict)
 
     def pair(self, language: str, number: int) -> Pair:
-        """The n-th pair of a language; quick for the one after the last, else the stream begins anew."""
+        """Return the n-th pair of a language; fast in ascending order, while a number before the last restarts the stream."""
         at, stream = self._at.get(language, (0, None))
         if stream is None or number < at:
             at, stream = 0, self._endless(language)
@@ -38,16 +38,16 @@ class Streamed:
         return found
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of each language."""
+        """Return the bytes of each language."""
         languages = sorted({file.language for file in self.files})
         return {name: sum(f.size for f in self.files if f.language == name) for name in languages}
 
     def digests(self) -> list[tuple[str, str]]:
-        """Address (with the hub's commit) and size of every file: their content is not read for it."""
+        """Return address (with the hub's commit) and size of every file; the contents are not read."""
         return [(file.path, str(file.size)) for file in self.files]
 
     def check(self) -> Iterator[Pair]:
-        """Nothing: what is not at hand is checked as it comes."""
+        """Yield nothing: streamed lines are validated when they are drawn."""
         return iter(())
 
     def _endless(self, language: str) -> Iterator[Pair]:
@@ -68,7 +68,7 @@ class Streamed:
 
 
 def _in_turn(files: list[DataFile]) -> Iterator[Pair]:
-    """The lines of files, a few files at a time in turn (a file is one template, and sorted by length)."""
+    """Yield the lines of files, from a few files in rotation (a file is one template, and sorted by length)."""
     waiting = iter(files)
     streams = [_stream(file) for file in islice(waiting, OPEN_FILES)]
     while streams:
@@ -82,10 +82,10 @@ def _in_turn(files: list[DataFile]) -> Iterator[Pair]:
 
 
 def _stream(file: DataFile) -> Iterator[Pair]:
-    """The pairs of one file, as `datasets` streams its lines (and asks the hub again where it breaks off).
+    """Yield the pairs of one file; `datasets` streams its lines and reconnects to the hub if interrupted.
 
-    As text, so that a broken line can be named: bytes that are no UTF-8 become backslashes, which no JSON has there. And not by
-    `load_dataset`, which would report every file to the hub.
+    Lines are read as text, so that a malformed one can be named: bytes that are not UTF-8 become backslash escapes, which are
+    not valid JSON there. `load_dataset` is not used because it would report every file to the hub.
     """
     disable_progress_bar()
     lines = IterableDataset.from_text(glob.escape(file.path), encoding_errors="backslashreplace")
