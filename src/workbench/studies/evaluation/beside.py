@@ -91,7 +91,7 @@ def _cells(part: pd.DataFrame, scores: pd.DataFrame, name: str, plan: Plan) -> l
 
 
 def _counts(group: pd.DataFrame, tolerance: float) -> tuple[int, int, int]:
-    """Return the numbers of right items, of right ones that rounding could turn wrong, and of wrong ones that it could turn right."""
+    """Return how many items are right, how many of these rounding could turn wrong, and how many others it could turn right."""
     right = lost = won = 0
     for scores, gold, correct in zip(group["scores"], group["gold"], group["correct"], strict=True):
         others = np.delete(np.asarray(scores, dtype=float), gold)
