@@ -21,7 +21,7 @@ from workbench.stats import Interval
 COLUMNS = ("check", "side", "what", "value", "low", "high", "needs", "bound", "holds")
 ESTIMATE, INTERVAL, NOT_CONTRADICTED = "estimate", "interval", "not contradicted"
 LEARNED = 0.90
-# The largest chance-corrected accuracy of a base. A member right on 0.90 of two-way choices has 0.80, so that at least
+# Bound on a base's chance-corrected accuracy. A member right on 0.90 of two-way choices has 0.80, so that at least
 # three quarters of its ability came with finetuning.
 BASE_AT_MOST = 0.20
 UNSEEN_FAMILIES = 0.80

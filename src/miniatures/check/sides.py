@@ -17,11 +17,11 @@ class Side:
     p3: str
 
     def finetuned(self) -> dict[str, tuple[str, ...]]:
-        """The finetuned members, each with the languages of its finetuning."""
+        """Return the finetuned members, each with its finetuning languages."""
         return {self.xp3: FINETUNED, self.xp3mt: FINETUNED, self.p3: (PIVOT,)}
 
     def members(self) -> tuple[str, ...]:
-        """All four, the base first."""
+        """Return all four members, the base first."""
         return (self.base, self.xp3, self.xp3mt, self.p3)
 
 
