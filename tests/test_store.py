@@ -340,26 +340,6 @@ def test_a_store_of_format_1_is_upgraded_in_place(tmp_path):
     assert version == (2,)
 
 
-def test_a_store_from_before_origins_were_recorded_gets_their_table(tmp_path, as_reader):
-    folder = tmp_path / "given"
-    store = Store(folder / "store.sqlite")
-    store.put(CONTEXT, [(question("a"), said("a"))], device="cpu", libraries="torch 2.13.0")
-    store.remember_identity("m@main", MODEL)
-    with store.transaction(write=True) as connection:
-        connection.execute("DROP TABLE origins")
-    store.close()
-    del store
-    path = folder / "store.sqlite"
-    code = "print(store.identity('m@main')['weights'], list(store.origins([context])))"
-    assert as_reader(path, code).stdout == "aa []\n"
-    folder.chmod(0o755)
-    path.chmod(0o644)
-    again = Store(path)
-    again.put(CONTEXT, [(question("b"), said("b"))], device="cpu", libraries="torch 2.13.0")
-    assert (again.identity("m@main"), len(list(again.origins([CONTEXT])))) == (MODEL, 1)
-    assert (again.info()["answers"], check_store(again)) == (2, [])
-
-
 @pytest.mark.parametrize(
     "statement", ["DROP TABLE main.files", "INSERT INTO main.identities", "PRAGMA user_version = 2"]
 )

@@ -178,7 +178,7 @@ def _connection(address: str) -> sqlite3.Connection:
 
 
 def _format_of(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the format of a store: 0 if it is empty, 1 also if it lacks the table `origins`.
+    """Return the format of a store, 0 if it is empty.
 
     All is read in one transaction, since another process may be creating the file.
     """
@@ -191,16 +191,11 @@ def _format_of(connection: sqlite3.Connection, path: Path) -> int:
         raise StoreFailed(f"{path} is a database but not a store of the workbench; {_ELSEWHERE}")
     if version > FORMAT:
         raise StoreFailed(f"{path} has format {version}, this workbench reads up to {FORMAT}; update it")
-    expected = dict(TABLES.get(version, {}))
-    if "origins" not in tables:  # added last during the development of format 2
-        expected.pop("origins", None)
-    if tables and not (expected and expected.items() <= tables.items()):
+    if tables and (version not in TABLES or not TABLES[version].items() <= tables.items()):
         raise StoreFailed(f"the tables of {path} are not those of a store of format {version}; {RECOVER}")
     if any(statement.upper().startswith("CREATE TRIGGER") for statement in tables.values()):
         raise StoreFailed(f"{path} has triggers, which a store has not; drop them, or {_ELSEWHERE}")
-    if not tables:
-        return 0
-    return version if "origins" in tables else 1
+    return version if tables else 0
 
 
 def _in_turn(change: Callable[[], None]) -> None:
@@ -228,7 +223,7 @@ def _make(connection: sqlite3.Connection) -> None:
 def _upgrade(connection: sqlite3.Connection) -> None:
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        if "origins" not in schema_of(connection):  # no other process was faster
+        if connection.execute("PRAGMA user_version").fetchone()[0] < FORMAT:
             _renew_memories(connection, "main")
             connection.execute(f"PRAGMA user_version = {FORMAT}")
 
