@@ -11,6 +11,7 @@ from miniatures.questions import HELD_OUT, RANKED
 from miniatures.world import EVALUATION_SHARE, EVALUATION_SHARE_ELSE, PIVOT, read_world, sentence
 from workbench import family
 from workbench.paths import data_path
+from workbench.studies import published
 from workbench.tasks import read_rows, read_sentences
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +22,7 @@ MINI = "data/mini/README.md"
 LANGUAGES = len(WORLD.languages)
 WORDINGS = sum(map(len, read_wordings().values()))
 PIVOTS = [f"{100 * phase.dials.pivot:.0f}" for phase in recipe.MEMBERS[0].phases]
+SCORES = f"{len(published.results()):,}".split(",")
 KEPT = [f"{100 * one.shared:.0f}" for one in clones.CLONES]
 SECOND = {
     (row.side, row.what): row
@@ -52,6 +54,8 @@ CLAIMS = [  # file, what it says, the numbers counted in the data
     ("README.md", "one of {} tiny checkpoints that ship", len(family.shipped())),
     ("README.md", "load any of the {} checkpoints", str(len(family.checkpoints()))),
     ("README.md", "the catalogue: {} checkpoints", str(len(family.checkpoints()))),
+    ("docs/python.md", "authors' {},{} scores", *SCORES),
+    ("CHANGELOG.md", "{},{} published zero-shot scores", *SCORES),
     ("CHANGELOG.md", "{} checkpoints (BLOOM and mT5 side", len(family.shipped())),
     ("CHANGELOG.md", "{} languages in two scripts, {} tasks, {} templates", LANGUAGES, len(RANKED + HELD_OUT), WORDINGS),
 ]  # fmt: skip
