@@ -115,7 +115,7 @@ def test_wordings_need_names_of_their_own_and_no_more(model, tmp_path):
     assert ranked["digest"].nunique() == 1
     with pytest.raises(BadInput, match=r"2 items are called 'mine-0.*every template a name"):
         own_plan(tmp_path, ["one", "one"], rows=1)
-    with pytest.raises(BadInput, match="mine.jsonl holds no row"):
+    with pytest.raises(BadInput, match=r"mine\.jsonl holds no row"):
         own_plan(tmp_path, ["one"], rows=0)
 
 
