@@ -268,7 +268,7 @@ class Merging:
 
 def test_where_a_token_spans_the_cut_the_text_begins_after_the_last_common_one(checkpoints, store):
     """lm-evaluation-harness 0.4.13 stops with an assertion here."""
-    encoder = Encoder(load(str(checkpoints["bloom"]), store=store).identity, Merging(), 1)
+    encoder = Encoder(load(str(checkpoints["bloom"]), store=store).identity, Merging(), end=1, rows=1000)
     rule = ScoringRule(special_tokens=False, joined=True)
     [encoded, plain] = encoder.encode([ToScore("xa", "b"), ToScore("xa", "c")], rule)
     assert (encoded.prompt.tolist(), encoded.text.tolist()) == ([ord("x")], [ord("Z")])
