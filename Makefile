@@ -1,10 +1,11 @@
 # make run    the main job: the notebooks over the miniature family, and a page that shows them
-# make test   the tests
+# make test   the tests, two files at a time (JOBS=4: four)
 # make bench  speed and memory beside lm-evaluation-harness, transformers and papermill (25 minutes, 8 GB; QUICK=1: 5 minutes)
 # make docs   the documentation site: build/docs/index.html
 # Each sets up .venv by itself when it is missing or stale.
 
 PYTHON ?= python3
+JOBS ?= 2
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
@@ -23,7 +24,7 @@ run: $(READY)
 	$(BIN)/workbench run --all --keep-going
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak
