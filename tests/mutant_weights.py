@@ -119,14 +119,14 @@ class Checkpoints:
             found, again = asked(handle), lab.load(side, store)
             if not alike(asked(fresh), found):
                 raise Silent("the store's answer is not what its files give")
-            if not alike(asked(again), found) or again.misses:
+            if not alike(asked(again), found) or again.tally.misses:
                 raise Silent("a second time another answer, or none in the store")
             now = handle.identity
             is_known = (now.weights, now.tokenizer) == (before.weights, before.tokenizer)
             same = alike(found, lab.right[side])
             if is_known and not same:
                 raise Silent("another answer under the old digest")
-            if not is_known and handle.hits:
+            if not is_known and handle.tally.hits:
                 raise Silent("an old answer under a new digest")
         return same
 

@@ -120,6 +120,6 @@ def test_numbers_of_numpy_are_numbers_and_have_the_key_of_pythons(model):
     generate(model, TEXTS, max_new_tokens=3, do_sample=True, seed=1, temperature=2)
     same = {"max_new_tokens": np.int64(3), "seed": np.int32(1), "temperature": np.float64(2)}
     generate(model, np.array(TEXTS), do_sample=True, **same)
-    assert (model.hits, model.misses) == (2, 2)
+    assert (model.tally.hits, model.tally.misses) == (2, 2)
     gold = rank(model, [Item("x", "Le chat", ("a", "b"), np.int64(1))])["gold"][0]
     assert type(gold.item() if hasattr(gold, "item") else gold) is int

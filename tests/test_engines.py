@@ -53,7 +53,7 @@ class Toy:
         asked.extend(requests)
         yield list(range(len(requests))), [Decoded(r.prompt[::-1], len(r.prompt), True) for r in requests]
 
-    def score(self, requests, rule, effort):
+    def score(self, requests, rule, options):
         asked.extend(requests)
         yield list(range(len(requests))), [TokenScores(tuple(r.text), (-1.0,) * len(r.text)) for r in requests]
 
@@ -77,13 +77,13 @@ USE = """
     assert first == [["cba", "ed"], [0], [[-1.0, -3.0]], [False]], first
     computed = len(toy_engine.asked)
     *second, again = ask()
-    assert second == first and len(toy_engine.asked) == computed and again.misses == 0
+    assert second == first and len(toy_engine.asked) == computed and again.tally.misses == 0
     assert all('"engine":"toy"' in context and '"mirror":"whole"' in context for context in model.store.contexts())
     assert algorithms()["toy"] == {"generate": 1, "score": 1}
     try:
         hidden_states(model, ["abc"])
     except BadInput as error:
-        assert "the engine 'toy' gives no states" in str(error), error
+        assert "the engine 'toy' cannot compute states" in str(error), error
     else:
         raise SystemExit("states were given")
     import sys
@@ -120,9 +120,9 @@ def test_what_an_engine_is_belongs_to_the_key(model, monkeypatch):
     assert model.fingerprint("generate") == {**before, "quantization": "8bit"}
     again = load(model.name, device="cpu", store=model.store)
     generate(again, ["The cat"], max_new_tokens=2)
-    assert (again.hits, again.misses) == (0, 1)
+    assert (again.tally.hits, again.tally.misses) == (0, 1)
 
 
 def test_a_kind_of_answer_that_an_engine_lacks_is_refused():
-    with pytest.raises(BadInput, match="gives no states; it gives: generate"):
+    with pytest.raises(BadInput, match="cannot compute states; it computes: generate"):
         EngineSpec("toy", {"generate": 1}).key("states")

@@ -203,7 +203,10 @@ def test_a_forecast_counts_and_the_run_tells_progress(model):
     assert ranked["id"].tolist() == [item.id for item in plan.items]
     assert "at the pace of the first prompts" in said[1]
     assert said[-1].endswith("done")
-    assert (model.hits, model.misses) == (0, expected.requests)  # it once asked the first item twice
+    assert (model.tally.hits, model.tally.misses) == (
+        0,
+        expected.requests,
+    )  # it once asked the first item twice
     again = []
     evaluate(model, plan, report=again.append)
     assert again[0] == again[1]  # nothing was computed, so there is no pace to tell
@@ -226,11 +229,11 @@ def test_what_was_scored_stays_when_an_evaluation_breaks_off(model, monkeypatch)
         evaluate(model, plan, batch_tokens=256)
     monkeypatch.setattr(type(model.engine), "score", real)
     assert model.store.info()["answers"] > 0
-    before = model.misses
+    before = model.tally.misses
     evaluate(model, plan, batch_tokens=256)
     fresh = load(model.name, device="cpu", store=Store(model.store.path.with_name("other.sqlite")))
     evaluate(fresh, plan)
-    assert model.misses - before < fresh.misses
+    assert model.tally.misses - before < fresh.tally.misses
 
 
 def outcomes(right, *, model="a", language="x", template="t", scores=(-1.0, -2.0)):
@@ -433,7 +436,7 @@ def test_a_pack_answers_elsewhere_without_weights_and_a_miss_names_what_lacks(
         NotReachable, match=r"no answers of bloomz-560m to xcopa in zh, 'what_was_it': 4;.*40 of 80 answers"
     ):
         evaluate(elsewhere, plan_of())
-    assert elsewhere.misses == 40
+    assert elsewhere.tally.misses == 40
 
 
 @REAL

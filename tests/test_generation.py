@@ -182,7 +182,7 @@ def test_cached_equals_fresh_and_asks_no_engine(model):
     fresh = generate(model, PROMPTS, max_new_tokens=10)
     again = load(model.name, device="cpu", store=model.store)
     assert generate(again, PROMPTS[::-1] + PROMPTS, max_new_tokens=10) == fresh[::-1] + fresh
-    assert (again.hits, again.misses) == (len(PROMPTS), 0)
+    assert (again.tally.hits, again.tally.misses) == (len(PROMPTS), 0)
     assert "engine" not in vars(again)
 
 
@@ -206,7 +206,7 @@ def test_a_hit_imports_no_torch(model):
 def test_every_setting_is_a_miss(model, change):
     generate(model, PROMPTS[:1], max_new_tokens=5)
     generate(model, PROMPTS[:1], **{"max_new_tokens": 5, **change})
-    assert (model.hits, model.misses) == (0, 2)
+    assert (model.tally.hits, model.tally.misses) == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -216,17 +216,17 @@ def test_every_setting_is_a_miss(model, change):
 def test_every_setting_of_sampling_is_a_miss(model, first):
     generate(model, PROMPTS[:1], max_new_tokens=3, do_sample=True, **first)
     generate(model, PROMPTS[:1], max_new_tokens=3, do_sample=True, seed=1)
-    assert (model.hits, model.misses) == (0, 2)
+    assert (model.tally.hits, model.tally.misses) == (0, 2)
 
 
 def test_another_dtype_or_one_more_byte_is_a_miss_and_another_batch_size_is_not(model):
     generate(model, PROMPTS[:1], max_new_tokens=5)
     generate(model, PROMPTS[:1], max_new_tokens=5, batch_size=1)
     generate(model, [PROMPTS[0] + " "], max_new_tokens=5)
-    assert (model.hits, model.misses) == (1, 2)
+    assert (model.tally.hits, model.tally.misses) == (1, 2)
     other = load(model.name, dtype="bfloat16", device="cpu", store=model.store)
     generate(other, PROMPTS[:1], max_new_tokens=5)
-    assert (other.hits, other.misses) == (0, 1)
+    assert (other.tally.hits, other.tally.misses) == (0, 1)
 
 
 def test_samples_do_not_depend_on_the_batch_and_differ_among_themselves(model, tmp_path):
@@ -313,8 +313,8 @@ def test_a_failure_in_a_later_batch_keeps_the_earlier_ones(model, monkeypatch):
         generate(model, PROMPTS, max_new_tokens=5, batch_size=2)
     again = load(model.name, device="cpu", store=model.store)
     generate(again, PROMPTS, max_new_tokens=5, batch_size=2)
-    assert again.hits > 0
-    assert again.hits + again.misses == len(PROMPTS)
+    assert again.tally.hits > 0
+    assert again.tally.hits + again.tally.misses == len(PROMPTS)
 
 
 KILLED = """
@@ -343,7 +343,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(model):
     kept = model.store.info()["answers"]
     assert 5 <= kept < 80
     generate(model, [f"prompt number {n}" for n in range(80)], max_new_tokens=20)
-    assert (model.hits, model.misses) == (kept, 80 - kept)
+    assert (model.tally.hits, model.tally.misses) == (kept, 80 - kept)
 
 
 def test_an_interrupt_says_what_is_kept(model, monkeypatch):
@@ -357,7 +357,9 @@ def test_an_interrupt_says_what_is_kept(model, monkeypatch):
         return begin(*args)
 
     monkeypatch.setattr(decoder, "begin", stop_second)
-    with pytest.raises(KeyboardInterrupt, match=r"interrupted after [12] of 4 answers.*ask again"):
+    with pytest.raises(
+        KeyboardInterrupt, match=r"interrupted after [12] of 4 answers.*the same call goes on"
+    ):
         generate(model, PROMPTS, max_new_tokens=5, batch_size=2)
     assert model.store.info()["answers"] > 0
 
@@ -384,18 +386,17 @@ def test_answers_of_another_device_are_counted_and_can_be_refused(model):
     model.store.put(context, given, device="cuda")
     taking = load(model.name, device="cpu", store=model.store)
     generate(taking, PROMPTS, max_new_tokens=4)
-    assert taking.hits_by_device == {"cuda": len(PROMPTS)}
+    assert taking.tally.hits_by_device == {"cuda": len(PROMPTS)}
     refusing = load(model.name, device="cpu", store=model.store, same_device=True)
     generate(refusing, PROMPTS, max_new_tokens=4)
-    assert (refusing.hits, refusing.misses) == (0, len(PROMPTS))
+    assert (refusing.tally.hits, refusing.tally.misses) == (0, len(PROMPTS))
     generate(refusing, PROMPTS, max_new_tokens=4)  # once it recomputed for ever
-    assert (refusing.hits, refusing.hits_by_device) == (len(PROMPTS), {"cpu": len(PROMPTS)})
+    assert (refusing.tally.hits, refusing.tally.hits_by_device) == (len(PROMPTS), {"cpu": len(PROMPTS)})
 
 
 def test_a_run_notes_the_hits_and_misses_of_all_handles_of_a_model(model, tmp_path, monkeypatch):
     """The manifest once showed only the last handle's."""
     monkeypatch.setenv("WORKBENCH_RUN", str(tmp_path))
-    monkeypatch.setattr("workbench.models._TALLIES", {})
     for prompts in (PROMPTS[:2], PROMPTS[:3]):
         generate(load(model.name, device="cpu", store=model.store), prompts, max_new_tokens=3)
     [facts] = json.loads((tmp_path / "facts.json").read_text())["models"].values()

@@ -11,22 +11,22 @@ from workbench.models import load
 TEXTS = ["The cat sat on the mat.", "Le chat", "猫坐在垫子上。" * 3]
 
 
-def own_states(model, text, side):
+def own_states(model, text, stack):
     engine = model.engine
     ids = engine.tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
     with torch.inference_mode():
         if not engine.is_encoder_decoder:
             return engine.model(input_ids=ids, output_hidden_states=True).hidden_states
         out = engine.model(input_ids=ids, decoder_input_ids=torch.tensor([[0]]), output_hidden_states=True)
-        return out.encoder_hidden_states if side == "encoder" else out.decoder_hidden_states
+        return out.encoder_hidden_states if stack == "encoder" else out.decoder_hidden_states
 
 
 @pytest.mark.parametrize("pooling", ["mean", "weighted", "last"])
-@pytest.mark.parametrize("side", [None, "decoder"])
-def test_they_equal_transformers_own_one_text_at_a_time(model, pooling, side):
-    states = hidden_states(model, TEXTS, side=side, pooling=pooling)
+@pytest.mark.parametrize("stack", [None, "decoder"])
+def test_they_equal_transformers_own_one_text_at_a_time(model, pooling, stack):
+    states = hidden_states(model, TEXTS, stack=stack, pooling=pooling)
     for text, found in zip(TEXTS, states.array, strict=True):
-        layers = own_states(model, text, states.side)
+        layers = own_states(model, text, states.stack)
         assert states.layers == len(layers) == 3
         for layer, vector in zip(layers, found, strict=True):
             weights = {
@@ -37,7 +37,7 @@ def test_they_equal_transformers_own_one_text_at_a_time(model, pooling, side):
             np.testing.assert_allclose(vector, expected.numpy(), rtol=1e-4, atol=1e-4)
 
 
-def test_pooling_and_side_are_in_the_key_and_a_second_call_asks_no_engine(model):
+def test_pooling_and_stack_are_in_the_key_and_a_second_call_asks_no_engine(model):
     first = hidden_states(model, TEXTS)
     assert not np.allclose(first.array, hidden_states(model, TEXTS, pooling="last").array)
     again = load(model.name, device="cpu", store=model.store)
@@ -48,10 +48,10 @@ def test_pooling_and_side_are_in_the_key_and_a_second_call_asks_no_engine(model)
 def test_encoder_and_decoder_are_apart(checkpoints, store):
     model = load(str(checkpoints["mt5"]), device="cpu", store=store)
     assert not np.allclose(
-        hidden_states(model, TEXTS).array, hidden_states(model, TEXTS, side="decoder").array
+        hidden_states(model, TEXTS).array, hidden_states(model, TEXTS, stack="decoder").array
     )
     with pytest.raises(BadInput, match="has no encoder"):
-        hidden_states(load(str(checkpoints["bloom"]), store=store), TEXTS, side="encoder")
+        hidden_states(load(str(checkpoints["bloom"]), store=store), TEXTS, stack="encoder")
 
 
 def test_random_weights_give_other_states(model):
@@ -66,10 +66,10 @@ def test_bad_texts_are_refused(model, texts):
         hidden_states(model, texts)
 
 
-def test_an_unknown_pooling_side_or_a_bare_string_is_refused(model):
+def test_an_unknown_pooling_stack_or_a_bare_string_is_refused(model):
     with pytest.raises(BadInput, match="pooling is one of"):
         hidden_states(model, TEXTS, pooling="max")
-    with pytest.raises(BadInput, match="side one of"):
-        hidden_states(model, TEXTS, side="middle")
+    with pytest.raises(BadInput, match="stack one of"):
+        hidden_states(model, TEXTS, stack="middle")
     with pytest.raises(BadInput, match="list of texts"):
         hidden_states(model, TEXTS[0])

@@ -34,7 +34,7 @@ def test_another_algorithm_answers_anew_and_the_old_answers_stay(model, monkeypa
     monkeypatch.setitem(SPEC.algorithms, kind, SPEC.algorithms[kind] + 1)
     again = load(model.name, device="cpu", store=model.store)
     CALLS[kind](again)
-    assert (again.hits, again.misses) == (0, 2)
+    assert (again.tally.hits, again.tally.misses) == (0, 2)
     assert model.store.info()["answers"] == 4
 
 
@@ -48,7 +48,7 @@ def test_answers_from_before_there_were_versions_are_kept_and_not_used(model, ki
     old.put(canonical(without), entries, device="cpu")
     asking = load(model.name, device="cpu", store=old)
     CALLS[kind](asking)
-    assert (asking.hits, asking.misses, old.info()["answers"]) == (0, 2, 4)
+    assert (asking.tally.hits, asking.tally.misses, old.info()["answers"]) == (0, 2, 4)
 
 
 def half(model, **options):
@@ -70,7 +70,7 @@ def test_scores_computed_in_float32_of_half_precision_have_a_key_of_their_own(mo
     arithmetic(monkeypatch, wide=False)
     longer = half(model)
     native = score(longer, [*TEXTS, "More."])[:2]
-    assert (longer.hits, longer.misses) == (0, 3)
+    assert (longer.tally.hits, longer.tally.misses) == (0, 3)
     assert sorted(context["arithmetic"] for context in contexts(model)) == ["native", "native", "wide"]
     assert native != wide
 
@@ -83,7 +83,7 @@ def test_answers_of_the_other_arithmetic_serve_where_the_store_has_all_of_them(m
     arithmetic(monkeypatch, wide=not elsewhere)
     reading = half(model)
     assert score(reading, TEXTS) == expected
-    assert (reading.hits, reading.misses, "engine" in vars(reading)) == (2, 0, False)
+    assert (reading.tally.hits, reading.tally.misses, "engine" in vars(reading)) == (2, 0, False)
 
 
 def test_without_weights_only_what_the_store_lacks_is_named(model, monkeypatch):
@@ -107,7 +107,6 @@ def test_float32_looks_under_one_key(model):
 def test_a_run_notes_two_dtypes_of_one_model_apart(model, tmp_path, monkeypatch):
     """Of two precisions in one notebook the manifest once had the last."""
     monkeypatch.setenv("WORKBENCH_RUN", str(tmp_path))
-    monkeypatch.setattr("workbench.models._TALLIES", {})
     score(model, TEXTS)
     score(half(model), TEXTS)
     facts = json.loads((tmp_path / "facts.json").read_text())["models"]
@@ -123,7 +122,7 @@ def test_the_versions_that_answered_are_recorded_and_not_keyed(model, monkeypatc
     CALLS[kind](model)
     monkeypatch.setattr(model.engine, "libraries", "torch 99.0")
     CALLS[kind](model)
-    assert (model.hits, model.misses) == (2, 2)
+    assert (model.tally.hits, model.tally.misses) == (2, 2)
     monkeypatch.undo()
     used = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "tokenizers"))
     assert [libraries for _, libraries, *_ in model.store.origins(model.store.contexts())] == [used]
@@ -151,4 +150,4 @@ def test_where_nothing_can_be_stored_missing_answers_are_named_before_the_weight
         StoreFailed, match=r"2 of 4 answers \(\w+\) .* WORKBENCH_STORE .*`workbench store import"
     ) as told:
         CALLS[kind](asking)
-    assert (told.value.exit_code, asking.misses) == (7, 0)
+    assert (told.value.exit_code, asking.tally.misses) == (7, 0)

@@ -78,7 +78,7 @@ def test_the_hubs_cache_is_used_without_a_network_and_equals_the_folder(
     assert cached.identity.commit == "c" * 40
     assert cached.identity.weights == local.identity.weights
     assert generate(cached, PROMPTS, max_new_tokens=5) == generate(local, PROMPTS, max_new_tokens=5)
-    assert local.hits == 1
+    assert local.tally.hits == 1
 
 
 def test_answers_are_found_when_the_weights_are_gone(checkpoints, store, hub_cache, fill_hub_cache):

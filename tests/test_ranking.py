@@ -13,7 +13,7 @@ from workbench.errors import BadInput, UnknownName
 from workbench.inference.protocols import PROTOCOLS, protocol_for
 from workbench.inference.ranking import rank, score
 from workbench.models import load
-from workbench.models.requests import Effort, ScoringRule, ToScore
+from workbench.models.requests import ComputeOptions, ScoringRule, ToScore
 from workbench.store import Store
 from workbench.tasks import Item
 
@@ -76,7 +76,7 @@ def test_an_engine_that_sees_a_few_requests_at_a_time_gives_the_same_answers(mod
     )
 
     def scores(at_once, name):
-        monkeypatch.setattr("workbench.inference.cached._AT_ONCE", at_once)
+        monkeypatch.setattr("workbench.inference.cached._PER_ENGINE_CALL", at_once)
         handle = load(model.name, device="cpu", store=Store(tmp_path / name))
         return [score for row in rank(handle, ITEMS)["scores"] for score in row]
 
@@ -91,13 +91,13 @@ def test_without_the_mask_padding_would_change_the_scores(checkpoints, store, mo
     """The twin, where the mask matters: an encoder looks at padding unless it is masked."""
     engine = load(str(checkpoints["mt5"]), device="cpu", store=store).engine
     requests = [ToScore(item.prompt, "yes") for item in ITEMS]
-    right = collect(engine.score(requests, ScoringRule(), Effort()))
+    right = collect(engine.score(requests, ScoringRule(), ComputeOptions()))
     source_bias = mt5._source_bias
     monkeypatch.setattr(mt5, "_source_bias", lambda m, heard: source_bias(m, torch.ones_like(heard)))
     monkeypatch.setattr(mt5, "real", lambda rows, device: torch.ones_like(real(rows, device)))
     assert any(
         abs(sum(a.logprobs) - sum(b.logprobs)) > 0.01
-        for a, b in zip(right, collect(engine.score(requests, ScoringRule(), Effort())), strict=True)
+        for a, b in zip(right, collect(engine.score(requests, ScoringRule(), ComputeOptions())), strict=True)
     )
 
 
@@ -123,7 +123,7 @@ def test_a_planted_favourite_wins(model):
         ]
         texts = [engine.tokenizer.decode([tokens[0]]), engine.tokenizer.decode([tokens[9]])]
         rule = ScoringRule(special_tokens=False)
-        favourite, other = collect(engine.score([ToScore(prompt, t) for t in texts], rule, Effort()))
+        favourite, other = collect(engine.score([ToScore(prompt, t) for t in texts], rule, ComputeOptions()))
         assert sum(favourite.logprobs) > sum(other.logprobs)
 
 
@@ -234,9 +234,9 @@ texts = st.text(alphabet="abc déф猫。 ?", min_size=1, max_size=25).filter(st
 def test_any_batch_of_any_texts_scores_like_one_by_one(model, pairs):
     requests = [ToScore(prompt, text) for prompt, text in pairs]
     for rule in (PROTOCOLS["xmtf-bloom"].rule, PROTOCOLS["xmtf-mt5"].rule):
-        together = collect(model.engine.score(requests, rule, Effort()))
+        together = collect(model.engine.score(requests, rule, ComputeOptions()))
         for request, batched in zip(requests, together, strict=True):
-            [alone] = collect(model.engine.score([request], rule, Effort(exact=True)))
+            [alone] = collect(model.engine.score([request], rule, ComputeOptions(exact=True)))
             assert batched.tokens == alone.tokens
             assert batched.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
 
@@ -249,7 +249,7 @@ def collect(batches):
 
 
 def test_what_is_no_list_item_or_model_is_refused_in_a_sentence(model):
-    with pytest.raises(BadInput, match="no Item"):
+    with pytest.raises(BadInput, match="expected an Item"):
         rank(model, ["hello"])
     with pytest.raises(BadInput, match="a list of texts"):
         score(model, "Anna")

@@ -16,7 +16,7 @@ from workbench.errors import BadInput
 from workbench.inference.protocols import PROTOCOLS
 from workbench.inference.ranking import rank, score
 from workbench.models import load
-from workbench.models.requests import Effort, ScoringRule, ToScore
+from workbench.models.requests import ComputeOptions, ScoringRule, ToScore
 from workbench.store import Store
 from workbench.tasks import Item
 
@@ -29,9 +29,9 @@ REQUESTS = [ToScore(item.prompt, choice) for item in ITEMS for choice in item.ch
 OWN = {"bloom": PROTOCOLS["xmtf-bloom"].rule, "mt5": PROTOCOLS["xmtf-mt5"].rule}
 
 
-def scores(model, requests=REQUESTS, effort=Effort(), rule=None):  # noqa: B008
+def scores(model, requests=REQUESTS, options=ComputeOptions(), rule=None):  # noqa: B008
     found = {}
-    for positions, answers in model.engine.score(requests, rule or OWN[model.architecture], effort):
+    for positions, answers in model.engine.score(requests, rule or OWN[model.architecture], options):
         found |= dict(zip(positions, answers, strict=True))
     return [found[position].logprobs for position in range(len(requests))]
 
@@ -52,7 +52,12 @@ def rows_of(*sequences, price=0.0, budget=1000, first=1):
 
 @pytest.mark.parametrize("budget", [None, 130, 400])
 def test_trees_score_like_every_sequence_alone(model, budget):
-    assert differs(scores(model, effort=Effort(budget)), scores(model, effort=Effort(exact=True))) < 1e-4
+    assert (
+        differs(
+            scores(model, options=ComputeOptions(budget)), scores(model, options=ComputeOptions(exact=True))
+        )
+        < 1e-4
+    )
 
 
 def test_branches_that_saw_each_other_would_score_otherwise(model, monkeypatch):
@@ -181,8 +186,8 @@ def test_another_runtime_error_is_not_taken_for_memory(model, monkeypatch):
 
 def test_exact_scores_have_the_same_bits_in_any_company_and_the_fast_ones_need_not(model):
     """The twin is in the last line: trees and batches move some last bits."""
-    exact = Effort(exact=True)
-    together, fast = scores(model, effort=exact), scores(model)
+    exact = ComputeOptions(exact=True)
+    together, fast = scores(model, options=exact), scores(model)
     assert together == [scores(model, [request], exact)[0] for request in REQUESTS]
     assert together == scores(model, REQUESTS[::-1], exact)[::-1]
     assert 0 < differs(together, fast) < 1e-4
@@ -191,10 +196,10 @@ def test_exact_scores_have_the_same_bits_in_any_company_and_the_fast_ones_need_n
 def test_exact_answers_have_a_key_of_their_own(model):
     first = rank(model, ITEMS)
     assert rank(model, ITEMS, exact=True)["prediction"].tolist() == first["prediction"].tolist()
-    assert model.hits == 0
-    misses = model.misses
+    assert model.tally.hits == 0
+    misses = model.tally.misses
     rank(model, ITEMS, exact=True, batch_tokens=300)
-    assert model.misses == misses
+    assert model.tally.misses == misses
 
 
 def test_a_run_checks_itself_and_says_what_differs(model, monkeypatch):
@@ -223,7 +228,6 @@ def test_a_batch_that_disturbed_its_scores_would_be_seen(model, monkeypatch):
 
 def test_a_run_of_a_notebook_notes_its_audits(model, tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_RUN", str(tmp_path))
-    monkeypatch.setattr("workbench.inference.ranking._AUDITS", {})
     rank(model, ITEMS[:2])
     rank(model, ITEMS[2:])
     text = (tmp_path / "facts.json").read_text()
@@ -306,9 +310,9 @@ def test_pmi_takes_off_what_a_choice_has_alone_and_computes_that_once(model):
         [row, place] = next((r, r.choices.index(choice)) for r in pmi.itertuples() if choice in r.choices)
         total = plain.loc[plain["prompt"] == row.prompt, "scores"].iloc[0][place] * row.tokens[place]
         rule = ScoringRule(special_tokens=False, score_end=model.is_encoder_decoder)
-        [base] = scores(model, [ToScore(end, space + choice)], Effort(), rule)
+        [base] = scores(model, [ToScore(end, space + choice)], ComputeOptions(), rule)
         assert row.scores[place] == pytest.approx(total - sum(base), abs=1e-4)
-    assert model.misses == len(set(REQUESTS)) * (1 if model.is_encoder_decoder else 2) + len(alone)
+    assert model.tally.misses == len(set(REQUESTS)) * (1 if model.is_encoder_decoder else 2) + len(alone)
 
 
 KILLED = """
@@ -339,7 +343,7 @@ def test_killed_in_the_middle_it_repeats_no_scored_batch(model):
     kept = model.store.info()["answers"]
     assert 0 < kept < 240
     again = rank(model, items)
-    assert (model.hits, model.misses) == (kept, 240 - kept)
+    assert (model.tally.hits, model.tally.misses) == (kept, 240 - kept)
     other = load(model.name, device="cpu", store=Store(model.store.path.with_name("other")))
     for one, two in zip(again["scores"], rank(other, items)["scores"], strict=True):
         assert one == pytest.approx(two, abs=1e-4)

@@ -66,6 +66,12 @@ def note(**facts: Any) -> None:
         _write_json(path, _merged(read_json(path), facts))
 
 
+def noted() -> dict[str, Any]:
+    """Return the facts that were noted in this run so far; empty in an interactive session."""
+    folder = run_folder()
+    return read_json(folder / "facts.json") if folder is not None else {}
+
+
 def _merged(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     merged = dict(known)
     for key, value in new.items():

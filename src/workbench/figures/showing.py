@@ -74,8 +74,8 @@ def show(figure: Figure, table: pd.DataFrame, *, name: str, badge: Badge, alt: s
     width = round(int.from_bytes(png[16:20], "big") * 100 / DPI)  # IHDR begins with the width in pixels
     folder = run_folder()
     if folder is not None:
-        told = json.dumps({**facts, "width": width}, indent=1, ensure_ascii=False)
-        files = {"png": png, "csv": table.to_csv(index=False).encode(), "json": told.encode()}
+        text = json.dumps({**facts, "width": width}, indent=1, ensure_ascii=False)
+        files = {"png": png, "csv": table.to_csv(index=False).encode(), "json": text.encode()}
         _write(folder / "figures", name, files)
     if get_ipython() is not None:
         bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": f"[{badge}] {alt}"}
@@ -129,9 +129,9 @@ def _render(figure: Figure, badge: Badge, note: str, alt: str, kind: str = "png"
                 figure.text(0.005, -0.06 / height, lines, ha="left", va="top", color=GREY, fontsize=7.5)
             )
         buffer = io.BytesIO()
-        told = f"{badge}: {alt}"
+        text = f"{badge}: {alt}"
         tags = (
-            {"Creator": None, "Producer": None, "CreationDate": None, "Subject": told}
+            {"Creator": None, "Producer": None, "CreationDate": None, "Subject": text}
             if kind == "pdf"
             else {}
         )
@@ -140,13 +140,13 @@ def _render(figure: Figure, badge: Badge, note: str, alt: str, kind: str = "png"
         figure.savefig(buffer, format=kind, dpi=DPI, bbox_inches=around, metadata=tags, **quick)
         for mark in marks:  # so that showing a figure twice draws one badge
             mark.remove()
-    return _opaque(buffer, told) if kind == "png" else buffer.getvalue()
+    return _opaque(buffer, text) if kind == "png" else buffer.getvalue()
 
 
-def _opaque(png: io.BytesIO, told: str) -> bytes:
+def _opaque(png: io.BytesIO, text: str) -> bytes:
     """Return the PNG without its alpha channel, which is opaque everywhere; the file is an eighth of the size."""
     tags, smaller = PngInfo(), io.BytesIO()
-    tags.add_text("Description", told) if told.isascii() else tags.add_itxt("Description", told)
+    tags.add_text("Description", text) if text.isascii() else tags.add_itxt("Description", text)
     # level 9 takes three times as long and saves 3 %
     Image.open(png).convert("RGB").save(smaller, "PNG", pnginfo=tags, compress_level=7)
     return smaller.getvalue()

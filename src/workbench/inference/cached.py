@@ -6,7 +6,8 @@ store, and what is returned has been converted to the store's form and back.
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,20 +19,24 @@ from tqdm.auto import tqdm as tqdm_widget
 from workbench.errors import NotReachable, StoreFailed
 from workbench.models import Model
 from workbench.models.engines import Capability
+from workbench.models.tally import Tally
+from workbench.run_log import note, noted
 from workbench.store import Answer, Store, canonical
 
-_AT_ONCE = 2000  # requests per call of the engine: enough to find equal lengths and common prefixes
+_PER_ENGINE_CALL = (
+    2000  # requests: enough to find equal lengths and common prefixes, and bounds the memory for layouts
+)
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One kind of question.
+class RequestType:
+    """What the requests of one call have in common: how they are keyed, computed and stored.
 
     `settings` are added to the model's fingerprint in the key; `encode` and `decode` convert an answer to and from the store's
     form; `compute` calls the engine. `may_be_wide`: an engine may compute it in float32 although the weights are not.
     """
 
-    name: Capability
+    capability: Capability
     settings: dict[str, Any]
     encode: Callable[[Any], Any]
     decode: Callable[[Any], Any]
@@ -40,17 +45,26 @@ class Kind:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """The answers to the requests of a call, in order, and for each whether this call computed it."""
+
+    values: list[Any]
+    is_new: list[bool]
+    tally: Tally
+
+
+@dataclass(frozen=True)
 class _Stored:
-    """The stored answers of a context, by question."""
+    """The stored answers of one context, by request."""
 
     context: str
-    answers: dict[str, Answer]
+    answers: Mapping[str, Answer]
 
 
-def ask(
-    model: Model, kind: Kind, requests: Sequence[Any], *, batch: int = 0, progress: bool
-) -> tuple[list[Any], list[bool]]:
-    """Answer every request (each a dataclass), in order; equal requests are computed once.
+def answer(
+    model: Model, kind: RequestType, requests: Sequence[Any], *, batch: int = 0, progress: bool
+) -> Answers:
+    """Answer every request (each a dataclass); equal requests are computed once.
 
     All answers of a call use one arithmetic: that of the weights, or float32 if the engine prefers it for weights in half
     precision. The arithmetic is part of the key. If the store has all answers in one of the two, these are used; otherwise the
@@ -59,76 +73,83 @@ def ask(
     Args:
         batch: the batch size or token budget, recorded with the answers.
 
-    Returns:
-        The answers, and for each whether it was computed by this call.
-
     Raises:
         BadInput, NotReachable, StoreFailed: as in the callers' docstrings; finished batches are kept. If the weights are
             unavailable, NotReachable lists the missing answers.
     """
-    wanted = [canonical(vars(request)) for request in requests]
-    asked = dict(zip(wanted, requests, strict=True))
-    stored = _look(model, kind, list(asked))
-    known = {question: kind.decode(answer.value) for question, answer in stored.answers.items()}
-    missing = [question for question in asked if question not in known]
-    model.count([answer.device for answer in stored.answers.values()], len(missing))
+    texts = [canonical(vars(request)) for request in requests]
+    unique = dict(zip(texts, requests, strict=True))
+    stored = _look_up(model, kind, list(unique))
+    values = {text: kind.decode(found.value) for text, found in stored.answers.items()}
+    missing = {text: request for text, request in unique.items() if text not in values}
+    tally = Tally(Counter(found.device for found in stored.answers.values()), len(missing))
+    _record(model, tally)
     if missing:
-        todo = {question: asked[question] for question in missing}
-        _expect_engine(model, kind.name, list(todo.values()), len(asked))
-        for pairs in _computed(model, kind, todo, stored.context, batch, progress):
-            known.update((question, kind.decode(value)) for question, value in pairs)
-    fresh = set(missing)
-    return [known[question] for question in wanted], [question in fresh for question in wanted]
+        _expect_engine(model, kind, list(missing.values()), len(unique))
+        for pairs in _computed(model, kind, missing, stored.context, batch, progress):
+            values.update((text, kind.decode(value)) for text, value in pairs)
+    return Answers([values[text] for text in texts], [text in missing for text in texts], tally)
 
 
-def _look(model: Model, kind: Kind, questions: list[str]) -> _Stored:
-    """Look the questions up under each arithmetic that may have been used."""
-    about = {"kind": kind.name, **kind.settings, **model.fingerprint(kind.name)}
-    ways = ["native", "wide"] if kind.may_be_wide and model.dtype != "float32" else ["native"]
-    contexts = [canonical({**about, "arithmetic": way}) for way in ways]
-    found = [_stored(model.store, context, questions) for context in contexts]
-    best = _most(model, kind, found, len(questions))
+def _record(model: Model, tally: Tally) -> None:
+    """Add a call's tally to the handle's, and to that of all handles of the model in the run's manifest."""
+    model.tally += tally
+    known = noted().get("models", {}).get(model.label, {})
+    total = Tally.from_facts(known) + tally
+    note(models={model.label: {**model.provenance, **total.facts()}})
+
+
+def _look_up(model: Model, kind: RequestType, texts: list[str]) -> _Stored:
+    """Return the stored answers under the arithmetic to be used.
+
+    Raises:
+        StoreFailed: some are missing and cannot be stored; raised before weights are read.
+    """
+    about = {"kind": kind.capability, **kind.settings, **model.fingerprint(kind.capability)}
+    arithmetics = ["native", "wide"] if kind.may_be_wide and model.dtype != "float32" else ["native"]
+    contexts = [canonical({**about, "arithmetic": arithmetic}) for arithmetic in arithmetics]
+    stored = [_stored(model.store, context, texts) for context in contexts]
+    best = _most_complete(model, kind, stored, len(texts))
     if model.same_device and best.answers:  # the device is known only once the weights are loaded
         device = model.engine.device_family
-        found = [_stored(model.store, context, questions, device) for context in contexts]
-        best = _most(model, kind, found, len(questions))
-    if len(best.answers) < len(questions) and len(found) > 1:
+        stored = [_stored(model.store, context, texts, device) for context in contexts]
+        best = _most_complete(model, kind, stored, len(texts))
+    if len(best.answers) < len(texts) and len(stored) > 1:
         with suppress(NotReachable):  # the caller reports what is missing from the best context
-            return found[model.engine.scores_wide]
+            return stored[model.engine.scores_wide]
     return best
 
 
-def _most(model: Model, kind: Kind, found: list[_Stored], asked: int) -> _Stored:
-    """Return the context with the most answers; raise before weights are read if some are missing and cannot be stored."""
-    best = max(found, key=lambda each: len(each.answers))
-    missing = asked - len(best.answers)
+def _most_complete(model: Model, kind: RequestType, stored: list[_Stored], total: int) -> _Stored:
+    best = max(stored, key=lambda each: len(each.answers))
+    missing = total - len(best.answers)
     if missing and model.store.is_read_only:
         raise StoreFailed(
-            f"{missing} of {asked} answers ({kind.name}) are not in the store {model.store.path}, which is read-only here, and "
-            "an answer is stored before it is returned: set WORKBENCH_STORE to a writable file "
+            f"{missing} of {total} answers ({kind.capability}) are not in the store {model.store.path}, which is read-only here, "
+            "and an answer is stored before it is returned: set WORKBENCH_STORE to a writable file "
             f"(`workbench store import {model.store.path}` takes in what is stored)"
         )
     return best
 
 
-def _stored(store: Store, context: str, questions: list[str], device: str | None = None) -> _Stored:
-    """Look the questions up in one context."""
-    answers = zip(questions, store.get(context, questions, device=device), strict=True)
-    return _Stored(context, {question: answer for question, answer in answers if answer is not None})
+def _stored(store: Store, context: str, texts: list[str], device: str | None = None) -> _Stored:
+    answers = zip(texts, store.get(context, texts, device=device), strict=True)
+    return _Stored(context, {text: found for text, found in answers if found is not None})
 
 
 def _computed(
-    model: Model, kind: Kind, todo: dict[str, Any], context: str, batch: int, progress: bool
+    model: Model, kind: RequestType, missing: dict[str, Any], context: str, batch: int, progress: bool
 ) -> Iterator[list[tuple[str, Any]]]:
-    """Yield batches of (question, answer in the store's form) after each is committed."""
-    questions, done = list(todo), 0
-    with model.at_work() as engine, _bar(len(todo), f"{kind.name} {Path(model.name).name}", progress) as bar:
+    """Yield batches of (request, answer in the store's form) after each is committed."""
+    texts, done = list(missing), 0
+    label = f"{kind.capability} {Path(model.name).name}"
+    with model.at_work() as engine, _bar(len(texts), label, progress) as bar:
         try:
-            for start in range(0, len(todo), _AT_ONCE):  # bounds the engine's memory for layouts
-                part = questions[start : start + _AT_ONCE]
-                for positions, answers in kind.compute([todo[question] for question in part]):
+            for start in range(0, len(texts), _PER_ENGINE_CALL):
+                part = texts[start : start + _PER_ENGINE_CALL]
+                for positions, answers in kind.compute([missing[text] for text in part]):
                     pairs = [
-                        (part[p], kind.encode(answer)) for p, answer in zip(positions, answers, strict=True)
+                        (part[p], kind.encode(found)) for p, found in zip(positions, answers, strict=True)
                     ]
                     model.expect_unchanged()
                     model.store.put(
@@ -143,20 +164,20 @@ def _computed(
                     yield pairs
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"interrupted after {done} of {len(todo)} answers, which are in the store: ask again to go on"
+                f"interrupted after {done} of {len(texts)} answers, which are in the store: the same call goes on from there"
             ) from None
 
 
-def _expect_engine(model: Model, kind: str, todo: Sequence[Any], asked: int) -> None:
+def _expect_engine(model: Model, kind: RequestType, missing: Sequence[Any], total: int) -> None:
     """Load the weights; if they are unavailable, raise an error that names the missing answers."""
     try:
         _ = model.engine
     except NotReachable as error:
-        asks = map(vars, todo)
-        prompts = tuple(str(request.get("prompt") or request.get("text", "")) for request in asks)
+        fields = map(vars, missing)
+        prompts = tuple(str(each.get("prompt") or each.get("text", "")) for each in fields)
         raise NotReachable(
-            f"{len(todo)} of {asked} answers ({kind}) are not in the store {model.store.path}, the first to {prompts[0][:80]!r}; "
-            f"{error}",
+            f"{len(missing)} of {total} answers ({kind.capability}) are not in the store {model.store.path}, the first to "
+            f"{prompts[0][:80]!r}; {error}",
             prompts,
         ) from error
 

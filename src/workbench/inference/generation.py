@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
 from workbench.errors import BadInput
-from workbench.inference.cached import Kind, ask
+from workbench.inference import cached
+from workbench.inference.cached import RequestType
 from workbench.models import Model, expect_model
 from workbench.models.arguments import flag, number, texts, whole
 from workbench.models.requests import Decoded, Decoding, ToGenerate
@@ -81,17 +82,17 @@ def generate(
     _check(decoding, samples)
     model.check_prompts(prompts)
     requests = [ToGenerate(prompt, sample) for prompt in prompts for sample in range(samples)]
-    kind = Kind(
-        name="generate",
+    kind = RequestType(
+        capability="generate",
         settings=asdict(decoding),
         encode=vars,
         decode=lambda value: Decoded(**value),
         compute=lambda missing: model.engine.generate(missing, decoding, batch_size),
     )
-    answers, fresh = ask(model, kind, requests, batch=batch_size, progress=progress)
+    found = cached.answer(model, kind, requests, batch=batch_size, progress=progress)
     return [
         Generation(request.prompt, answer.text, answer.token_count, answer.finished, request.sample, not new)
-        for request, answer, new in zip(requests, answers, fresh, strict=True)
+        for request, answer, new in zip(requests, found.values, found.is_new, strict=True)
     ]
 
 

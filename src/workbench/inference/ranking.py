@@ -7,23 +7,23 @@ it is part of it, whether the end token counts, which special tokens the prompt 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from workbench.errors import BadInput
-from workbench.inference.cached import Kind, ask
+from workbench.inference import cached
+from workbench.inference.cached import Answers, RequestType
 from workbench.inference.protocols import Protocol, protocol_for
 from workbench.models import Model, expect_model
-from workbench.models.arguments import as_list, flag, text, whole
+from workbench.models.arguments import as_list, flag, shown, text, whole
 from workbench.models.arguments import texts as read_texts
-from workbench.models.requests import Effort, ScoringRule, TokenScores, ToScore
-from workbench.run_log import note
+from workbench.models.requests import ComputeOptions, ScoringRule, TokenScores, ToScore
+from workbench.models.tally import Audit
+from workbench.run_log import note, noted
 from workbench.tasks import Item
 
 _AUDITED_AT_MOST = 8
-_AUDITS: dict[tuple[str, str, str], dict[str, Any]] = {}  # in this process, by weights, dtype and protocol
 
 
 def rank(
@@ -74,8 +74,9 @@ def rank(
     model.check_prompts([item.prompt for item in items])
     requests = [ToScore(item.prompt, choice) for item in items for choice in item.choices]
     alone = [ToScore("", request.text) for request in requests] if chosen.normalisation == "pmi" else []
-    effort = _effort(batch_tokens, exact)
-    answers, fresh = _ask_scores(model, [*requests, *alone], chosen.rule, effort, progress)
+    options = _options(batch_tokens, exact)
+    found = _token_scores(model, [*requests, *alone], chosen.rule, options, progress)
+    answers = found.values
     scores = _choice_scores(chosen, answers[: len(requests)], answers[len(requests) :])
     groups = _groups(items)
     near = model.tolerance
@@ -84,8 +85,11 @@ def rank(
     ]
     table = pd.DataFrame(rows, columns=_COLUMNS).assign(protocol=chosen.name, model=model.name)
     if not exact:
-        computed = [place for place, group in enumerate(groups) if all(fresh[group])]
-        table.attrs["audit"] = _audit(model, items, table, computed, chosen)
+        computed = [place for place, group in enumerate(groups) if all(found.is_new[group])]
+        audit = _audit(model, items, table, computed, chosen)
+        table.attrs["audit"] = audit.facts()
+        if computed:
+            _record(model, chosen, audit)
     return table
 
 
@@ -122,7 +126,7 @@ def score(
         raise BadInput(f"text {asked.index('')} is empty and has no tokens to score; give some text")
     requests = [ToScore(prompt, text) for prompt, text in zip(after, asked, strict=True)]
     rule = ScoringRule(special_tokens=prompts is not None or not model.is_encoder_decoder)
-    return _ask_scores(model, requests, rule, _effort(batch_tokens, exact), progress)[0]
+    return _token_scores(model, requests, rule, _options(batch_tokens, exact), progress).values
 
 
 _COLUMNS = [
@@ -131,26 +135,26 @@ _COLUMNS = [
 ]  # fmt: skip
 
 
-def _effort(batch_tokens: int | None, exact: bool) -> Effort:
+def _options(batch_tokens: int | None, exact: bool) -> ComputeOptions:
     tokens = None if batch_tokens is None else whole("batch_tokens", batch_tokens)
-    return Effort(tokens, flag("exact", exact))
+    return ComputeOptions(tokens, flag("exact", exact))
 
 
-def _ask_scores(
-    model: Model, requests: list[ToScore], rule: ScoringRule, effort: Effort, progress: bool
-) -> tuple[list[TokenScores], list[bool]]:
+def _token_scores(
+    model: Model, requests: list[ToScore], rule: ScoringRule, options: ComputeOptions, progress: bool
+) -> Answers:
     settings = asdict(rule)
-    if effort.exact:  # identical bits are guaranteed for these versions only
+    if options.exact:  # identical bits are guaranteed for these versions only
         settings["exact"] = {name: version(name) for name in ("torch", "transformers")}
-    kind = Kind(
-        name="score",
+    kind = RequestType(
+        capability="score",
         settings=settings,
         encode=vars,
         decode=_decode,
-        compute=lambda missing: model.engine.score(missing, rule, effort),
-        may_be_wide=not effort.exact,
+        compute=lambda missing: model.engine.score(missing, rule, options),
+        may_be_wide=not options.exact,
     )
-    return ask(model, kind, requests, batch=effort.batch_tokens or 0, progress=progress)
+    return cached.answer(model, kind, requests, batch=options.batch_tokens or 0, progress=progress)
 
 
 def _decode(value: dict[str, list[str] | list[float | None] | bool]) -> TokenScores:
@@ -192,45 +196,36 @@ def _row(item: Item, scores: list[float], answers: Sequence[TokenScores], near: 
 
 def _audit(
     model: Model, items: Sequence[Item], table: pd.DataFrame, computed: Sequence[int], protocol: Protocol
-) -> dict[str, Any]:
-    """Score one in a hundred of the new items again (at most 8), each in its own batch; record the differences of all calls."""
+) -> Audit:
+    """Score one in a hundred of the new items again (at most 8), each in its own batch."""
     size = min(_AUDITED_AT_MOST, -(-len(computed) // 100))
-    sample = [computed[place * len(computed) // size] for place in range(size)]
     differences, flips = [0.0], []
-    for place in sample:
-        item, stored = items[place], table["scores"][place]
+    for place in (computed[number * len(computed) // size] for number in range(size)):
+        item = items[place]
         requests = [ToScore(item.prompt, choice) for choice in item.choices]
         alone = [ToScore("", choice) for choice in item.choices] if protocol.normalisation == "pmi" else []
         found = _compute(model, [*requests, *alone], protocol.rule)
         again = _choice_scores(protocol, found[: len(requests)], found[len(requests) :])
-        differences += [abs(a - b) for a, b in zip(again, stored, strict=True)]
+        differences += [abs(a - b) for a, b in zip(again, table["scores"][place], strict=True)]
         if int(np.argmax(again)) != table["prediction"][place]:
             flips.append(item.id)
-    audit = {"items": size, "largest_difference": max(differences), "flips": flips}
-    if size:
-        model.audits[protocol.name] = _added(model.audits.get(protocol.name), audit)
-        key = (model.identity.weights, model.dtype, protocol.name)
-        _AUDITS[key] = _added(_AUDITS.get(key), audit)
-        note(audits={model.identity.name: {f"{protocol.name} {model.dtype}": _AUDITS[key]}})
-    return audit
+    return Audit(size, max(differences), tuple(flips))
 
 
-def _added(known: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
-    """Merge the results of two audits."""
-    if known is None:
-        return new
-    return {
-        "items": known["items"] + new["items"],
-        "largest_difference": max(known["largest_difference"], new["largest_difference"]),
-        "flips": [*known["flips"], *new["flips"]],
-    }
+def _record(model: Model, protocol: Protocol, audit: Audit) -> None:
+    """Add an audit to those of the handle, and to those of all handles of the model in the run's manifest."""
+    model.audits[protocol.name] = model.audits.get(protocol.name, Audit()) + audit
+    name, label = model.identity.name, f"{protocol.name} {model.dtype}"
+    known = noted().get("audits", {}).get(name, {}).get(label)
+    total = Audit(**known) + audit if known else audit
+    note(audits={name: {label: total.facts()}})
 
 
 def _compute(model: Model, requests: Sequence[ToScore], rule: ScoringRule) -> list[TokenScores]:
     """Score requests with the engine, bypassing the store."""
     found: dict[int, TokenScores] = {}
     with model.at_work() as engine:
-        for positions, answers in engine.score(requests, rule, Effort()):
+        for positions, answers in engine.score(requests, rule, ComputeOptions()):
             found |= dict(zip(positions, answers, strict=True))
     return [found[position] for position in range(len(requests))]
 
@@ -239,7 +234,7 @@ def _checked(item: Item) -> Item:
     """Return the item with its choices as a tuple and its gold as an int."""
     if not isinstance(item, Item):
         raise BadInput(
-            f"{item!r} is no Item; `from workbench import Item` and give Item(id, prompt, choices)"
+            f"expected an Item(id, prompt, choices), got {shown(item)}; `from workbench import Item`"
         )
     name = f"item {item.id!r}"
     prompt = text(f"{name}: prompt", item.prompt)

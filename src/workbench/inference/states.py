@@ -7,27 +7,28 @@ the decoder at its start token with the text in the encoder.
 
 import io
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
 
 from workbench.errors import BadInput
-from workbench.inference.cached import Kind, ask
+from workbench.inference import cached
+from workbench.inference.cached import RequestType
 from workbench.models import Model, expect_model
 from workbench.models.arguments import texts as read_texts
 from workbench.models.arguments import whole
-from workbench.models.requests import Pooling, Side, ToRead
+from workbench.models.requests import Pooling, Stack, ToRead
 
-POOLINGS, SIDES = get_args(Pooling), get_args(Side)
+POOLINGS, STACKS = get_args(Pooling), get_args(Stack)
 
 
 @dataclass(frozen=True)
 class States:
-    """Hidden states of N texts: `array` is float32 of shape (N, L+1, D); `side` names the stack."""
+    """Hidden states of N texts: `array` is float32 of shape (N, L+1, D); `stack` is the one that was read."""
 
     array: np.ndarray
-    side: Side
+    stack: Stack
     pooling: Pooling
 
     @property
@@ -45,7 +46,7 @@ def hidden_states(
     model: Model,
     texts: Iterable[str],
     *,
-    side: Side | None = None,
+    stack: Stack | None = None,
     pooling: Pooling = "mean",
     batch_size: int = 32,
     progress: bool = True,
@@ -53,7 +54,7 @@ def hidden_states(
     """Return the states of each text at every layer, pooled over its tokens; no special tokens are added.
 
     Args:
-        side: "encoder" or "decoder"; by default the stack that reads the text.
+        stack: "encoder" or "decoder"; by default the stack that reads the text.
         pooling: "mean" over tokens, "weighted" by position (later tokens of a decoder have seen more context), or "last".
             The decoder of an encoder-decoder has a single token here, so all three are equal.
 
@@ -64,24 +65,26 @@ def hidden_states(
     """
     expect_model(model)
     reads = "encoder" if model.is_encoder_decoder else "decoder"
-    reading = ToRead(side or reads, pooling)  # type: ignore[arg-type]
-    if reading.side == "encoder" and not model.is_encoder_decoder:
-        raise BadInput(f"{model.name} is decoder-only and has no encoder; use side='decoder'")
-    if pooling not in POOLINGS or reading.side not in SIDES:
-        raise BadInput(f"pooling is one of {', '.join(POOLINGS)}, side one of {', '.join(SIDES)}")
+    reading = ToRead(stack or reads, pooling)  # type: ignore[arg-type]
+    if reading.stack == "encoder" and not model.is_encoder_decoder:
+        raise BadInput(f"{model.name} is decoder-only and has no encoder; use stack='decoder'")
+    if pooling not in POOLINGS or reading.stack not in STACKS:
+        raise BadInput(
+            f"pooling={pooling!r}, stack={stack!r}; pooling is one of {', '.join(POOLINGS)}, stack one of {', '.join(STACKS)}"
+        )
     asked = [_Text(text) for text in read_texts("texts", texts, one="text")]
     batch_size = whole("batch_size", batch_size)
     if not asked:
         raise BadInput("texts has no text; give at least one")
-    kind = Kind(
-        name="states",
-        settings=asdict(reading),
+    kind = RequestType(
+        capability="states",
+        settings={"side": reading.stack, "pooling": reading.pooling},  # keys of stored answers,
         encode=_to_npy,
         decode=_from_npy,
         compute=lambda missing: model.engine.read_states([m.text for m in missing], reading, batch_size),
     )
-    answers, _ = ask(model, kind, asked, batch=batch_size, progress=progress)
-    return States(np.stack(answers), reading.side, pooling)
+    found = cached.answer(model, kind, asked, batch=batch_size, progress=progress)
+    return States(np.stack(found.values), reading.stack, pooling)
 
 
 def _to_npy(array: np.ndarray) -> bytes:

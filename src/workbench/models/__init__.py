@@ -7,7 +7,6 @@ not import torch: engines are found through the registry and imported when they 
 import os
 import re
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from typing import Any, Literal
 
 from workbench.errors import BadInput
 from workbench.family import Badge, badge_of, family_of
-from workbench.models.arguments import whole
+from workbench.models.arguments import shown, whole
 from workbench.models.engines import (
     DEFAULT,
     Capability,
@@ -30,12 +29,11 @@ from workbench.models.engines import (
     engines,
 )
 from workbench.models.identity import Identity, expect_unchanged, randomized
-from workbench.run_log import note
+from workbench.models.tally import Audit, Tally
 from workbench.store import Store, canonical
 
 DTYPES = ("float32", "bfloat16", "float16")
 Dtype = Literal["float32", "bfloat16", "float16"]
-_TALLIES: dict[tuple[str, str], Counter[str]] = {}  # in this process, by weights and dtype
 _KEPT: dict[str, Engine] = {}  # engines shared by all handles of this process and of its forks
 _READING = RLock()  # one thread reads weights at a time
 _NAMES_A_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
@@ -51,7 +49,7 @@ class Model:
         device: "auto" (all available GPUs, else the CPU), "cpu", "cuda", "cuda:1", "mps".
         store: where its answers are kept.
         kind: the name of its engine in the registry.
-        hits, misses: numbers of answers taken from the store and computed through this handle.
+        tally: numbers of answers taken from the store and computed through this handle.
         audits: by protocol, the results of the check in which `rank` scores some items again.
     """
 
@@ -63,10 +61,8 @@ class Model:
     same_device: bool = False
     random_seed: int | None = None
     kind: str = DEFAULT
-    hits: int = 0
-    misses: int = 0
-    hits_by_device: dict[str, int] = field(default_factory=dict)
-    audits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+    audits: dict[str, Audit] = field(default_factory=dict)
 
     @cached_property
     def identity(self) -> Identity:
@@ -118,8 +114,8 @@ class Model:
         with engine.lock:
             if (part := engine.changed()) is not None:
                 raise BadInput(
-                    f"{part} of {self.name} was changed through model.hf, so what it computes is no answer of the checkpoint "
-                    f"and is not stored; undo the change, use model.hf.model itself, or ask a new handle: load({self.name!r})"
+                    f"{part} of {self.name} was changed through model.hf, so what it computes is not an answer of the checkpoint "
+                    f"and is not stored; undo the change, compute with model.hf.model itself, or load a new handle: load({self.name!r})"
                 )
             yield engine
 
@@ -196,27 +192,17 @@ class Model:
     def _factory(self) -> EngineFactory:
         return engine_called(self.kind)
 
-    def count(self, device_of_hits: list[str], misses: int) -> None:
-        """Add to the counts of hits and misses, and note the totals over all handles of this model in the run's manifest."""
-        self.hits += len(device_of_hits)
-        self.misses += misses
-        for device in device_of_hits:
-            self.hits_by_device[device] = self.hits_by_device.get(device, 0) + 1
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What a manifest says of the model: its digests, its source on the hub, and its dtype."""
         identity = self.identity
-        tally = _TALLIES.setdefault((identity.weights, self.dtype), Counter())
-        tally.update(hits=len(device_of_hits), misses=misses)
-        tally.update(f"from {device}" for device in device_of_hits)
-        facts = {
+        return {
             "weights_digest": identity.weights,
             "tokenizer_digest": identity.tokenizer,
             "hub_id": identity.hub_id,
             "commit": identity.commit,
             "dtype": self.dtype,
-            "store_hits": tally["hits"],
-            "store_misses": tally["misses"],
-            "hits_by_device": {k[5:]: n for k, n in tally.items() if k.startswith("from ")},
         }
-        note(models={self.label: facts})
 
     def check_prompts(self, prompts: list[str]) -> None:
         """Warn about prompts that the model's family declares unsuitable."""
@@ -280,7 +266,7 @@ def expect_model(model: object) -> None:
         BadInput: it was not returned by `load`.
     """
     if not isinstance(model, Model):
-        raise BadInput(f"{model!r} is no model; ask the handle that `load(name)` gives")
+        raise BadInput(f"expected a model returned by load(name), got {shown(model)}")
 
 
 def digest_of(name: str, store: Store | None = None) -> str | None:

@@ -24,7 +24,7 @@ def as_list(name: str, given: Iterable[Any], of: str = "texts") -> list[Any]:
     if isinstance(given, Mapping) or hasattr(given, "columns"):
         raise BadInput(f"{name} is a {type(given).__name__}; give a list of {of}, or one column of it")
     if not isinstance(given, Iterable):
-        raise BadInput(f"{name} is {given!r}; give a list of {of}")
+        raise BadInput(f"{name} is {shown(given)}; give a list of {of}")
     return list(given)
 
 
@@ -46,7 +46,7 @@ def text(name: str, given: object, *, empty: bool = False) -> str:
         BadInput: not a string, blank, or with a lone surrogate, which UTF-8 cannot encode.
     """
     if not isinstance(given, str):
-        raise BadInput(f"{name} is {_shown(given)}, a {type(given).__name__}; give a text (str)")
+        raise BadInput(f"{name} is {shown(given)}, a {type(given).__name__}; give a text (str)")
     if not empty and not given.strip():
         raise BadInput(f"{name} is {given!r}; give some text")
     try:
@@ -69,9 +69,9 @@ def whole(name: str, given: object, least: int | None = 1) -> int:
     try:
         number = index(given)  # type: ignore[arg-type]
     except TypeError:
-        raise BadInput(f"{name}={_shown(given)}; give {allowed}") from None
+        raise BadInput(f"{name}={shown(given)}; give {allowed}") from None
     if isinstance(given, bool) or (least is not None and number < least):
-        raise BadInput(f"{name}={_shown(given)}; give {allowed}")
+        raise BadInput(f"{name}={shown(given)}; give {allowed}")
     return number
 
 
@@ -83,7 +83,7 @@ def number(name: str, given: object, *, above: float = 0.0, most: float = math.i
     """
     allowed = f"a number above {above:g}" + (f" and at most {most:g}" if most < math.inf else "")
     if isinstance(given, bool) or not isinstance(given, Real):
-        raise BadInput(f"{name}={_shown(given)}; give {allowed}")
+        raise BadInput(f"{name}={shown(given)}; give {allowed}")
     found = float(given)
     if not (math.isfinite(found) and above < found <= most):
         raise BadInput(f"{name}={found!r}; give {allowed}")
@@ -97,10 +97,11 @@ def flag(name: str, given: object) -> bool:
         BadInput: anything else, such as "no".
     """
     if not isinstance(given, bool):
-        raise BadInput(f"{name}={_shown(given)}; give True or False")
+        raise BadInput(f"{name}={shown(given)}; give True or False")
     return given
 
 
-def _shown(given: object) -> str:
-    shown = repr(given)
-    return shown if len(shown) <= 60 else f"{shown[:57]}…"
+def shown(given: object) -> str:
+    """Return the representation of a value for a message; one of more than 60 characters is cut."""
+    text = repr(given)
+    return text if len(text) <= 60 else f"{text[:57]}…"

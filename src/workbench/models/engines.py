@@ -17,9 +17,9 @@ from workbench.errors import BadInput, UnknownName
 from workbench.family import plugged
 from workbench.models.identity import Identity
 from workbench.models.requests import (
+    ComputeOptions,
     Decoded,
     Decoding,
-    Effort,
     ScoringRule,
     ToGenerate,
     TokenScores,
@@ -55,7 +55,7 @@ class EngineSpec:
         """
         if capability not in self.algorithms:
             able = ", ".join(self.algorithms) or "nothing"
-            raise BadInput(f"the engine {self.kind!r} gives no {capability}; it gives: {able}")
+            raise BadInput(f"the engine {self.kind!r} cannot compute {capability}; it computes: {able}")
         return {"engine": self.kind, "algorithm": self.algorithms[capability], **self.options}
 
 
@@ -113,7 +113,7 @@ class Engine(Protocol):
         """Yield batches of generated texts."""
 
     def score(
-        self, requests: Sequence[ToScore], rule: ScoringRule, effort: Effort
+        self, requests: Sequence[ToScore], rule: ScoringRule, options: ComputeOptions
     ) -> Iterator[tuple[list[int], list[TokenScores]]]:
         """Yield batches of scored texts."""
 

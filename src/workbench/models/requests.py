@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Pooling = Literal["mean", "weighted", "last"]
-Side = Literal["encoder", "decoder"]
+Stack = Literal["encoder", "decoder"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class TokenScores:
 
 
 @dataclass(frozen=True)
-class Effort:
+class ComputeOptions:
     """How scores are computed, with no effect beyond rounding.
 
     `batch_tokens`: maximum tokens per batch (None: the default for the device). `exact`: one sequence at a time on one thread,
@@ -91,5 +91,5 @@ class Effort:
 class ToRead:
     """How hidden states are read: from which stack, and how token states are pooled into one vector."""
 
-    side: Side
+    stack: Stack
     pooling: Pooling

@@ -81,25 +81,25 @@ def finetune(
     if model.dtype != "float32":
         raise BadInput(f"{model.name} was loaded in {model.dtype}; finetuning needs load(name), in float32")
     work = Work(out, _facts(model.identity, mixture, settings))
-    crew = gather()
+    accelerator = gather()
     if _is_done(work):
         shutil.rmtree(work.training, ignore_errors=True)  # left behind if the process ended after the rename
         return out
     if not (work.training / "training.pt").exists():
         mixture.check()
-        if crew.is_main_process:
+        if accelerator.is_main_process:
             _begin(work)
-    crew.wait_for_everyone()
+    accelerator.wait_for_everyone()
     engine: Any = model.fresh_engine()
     reader = Reader(engine.tokenizer, model.is_encoder_decoder, settings.max_input, settings.max_target)
-    batches = Batches(mixture, reader, settings.batch, settings.parts(crew.num_processes))
+    batches = Batches(mixture, reader, settings.batch, settings.parts(accelerator.num_processes))
     options = Options(settings.dtype == "bfloat16", settings.seed, work.digest, batches.tally, every_seconds)
-    with _progress(model.name, settings.plan.steps, show and crew.is_main_process) as report:
+    with _progress(model.name, settings.plan.steps, show and accelerator.is_main_process) as report:
         losses = train(engine.model, batches, settings.plan, work.training, report=report, options=options)
-    if crew.is_main_process:
-        cut = {"accumulate": settings.accumulate, "processes": crew.num_processes}
+    if accelerator.is_main_process:
+        cut = {"accumulate": settings.accumulate, "processes": accelerator.num_processes}
         _write(work, engine, {"losses": losses, "tally": dict(batches.tally), **cut})
-    crew.wait_for_everyone()
+    accelerator.wait_for_everyone()
     return out
 
 

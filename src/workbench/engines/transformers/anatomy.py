@@ -3,11 +3,12 @@
 A stack is "decoder" or, for mT5, "encoder". An architecture with the same parts needs only new rows in the table.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-Stack = Literal["encoder", "decoder"]
+from workbench.models.requests import Stack
+
 _PARTS = {  # (architecture, stack): paths of the embedding, the blocks and the final norm
     ("bloom", "decoder"): ("transformer.word_embeddings", "transformer.h", "transformer.ln_f"),
     ("mt5", "encoder"): ("encoder.embed_tokens", "encoder.block", "encoder.final_layer_norm"),

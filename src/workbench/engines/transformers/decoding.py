@@ -64,7 +64,7 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class Writer:
+class TextGenerator:
     """A model that generates answers to prompts; `ends` are its end tokens, `pad` its padding token."""
 
     model: Any
@@ -72,7 +72,7 @@ class Writer:
     pad: int
     is_encoder_decoder: bool
 
-    def write(
+    def generate(
         self, prompts: Sequence[Prompt], decoding: Decoding, rows: int
     ) -> Iterator[dict[int, list[int]]]:
         """Yield generated token ids by prompt number, including an end token, as prompts finish.

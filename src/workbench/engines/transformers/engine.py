@@ -13,19 +13,19 @@ from threading import RLock
 import numpy as np
 import torch
 
-from workbench.engines.transformers.decoding import Prompt, Writer
+from workbench.engines.transformers.decoding import Prompt, TextGenerator
 from workbench.engines.transformers.encoding import Encoded, Encoder, short
 from workbench.engines.transformers.handed_out import Snapshot, snapshot
 from workbench.engines.transformers.loading import read_weights, stays_in_place
 from workbench.engines.transformers.precision import better_wide
-from workbench.engines.transformers.scoring import TREES, Manner, Scorer
+from workbench.engines.transformers.scoring import TREES, Scorer, Strategy
 from workbench.engines.transformers.states import read_states
 from workbench.errors import BadInput
 from workbench.models.identity import Identity
 from workbench.models.requests import (
+    ComputeOptions,
     Decoded,
     Decoding,
-    Effort,
     ScoringRule,
     ToGenerate,
     TokenScores,
@@ -102,7 +102,7 @@ class TransformersEngine:
         """Yield (positions, generated texts) as rows finish; the longest prompts start first.
 
         Raises:
-            BadInput: a prompt that does not fit into the context (for a decoder, together with its answer), or as `Writer.write`.
+            BadInput: a prompt that does not fit into the context (for a decoder, together with its answer), or as `TextGenerator.generate`.
         """
         encoded = self._encoder.ids([request.prompt for request in requests], special_tokens=True)
         room = self.identity.context_length - (0 if self.is_encoder_decoder else decoding.max_new_tokens)
@@ -116,8 +116,8 @@ class TransformersEngine:
             Prompt(ids.tolist(), f"{decoding.seed}|{request.sample}|{request.prompt}")
             for request, ids in zip(requests, encoded, strict=True)
         ]
-        writer = Writer(self.model, self._ends, self._pad, self.is_encoder_decoder)
-        for finished in writer.write(prompts, decoding, batch_size):
+        generator = TextGenerator(self.model, self._ends, self._pad, self.is_encoder_decoder)
+        for finished in generator.generate(prompts, decoding, batch_size):
             yield list(finished), [self._decoded(ids) for ids in finished.values()]
 
     def _decoded(self, ids: list[int]) -> Decoded:
@@ -134,7 +134,7 @@ class TransformersEngine:
         return Decoded(str(text), len(kept), end is not None)
 
     def score(
-        self, requests: Sequence[ToScore], rule: ScoringRule, effort: Effort
+        self, requests: Sequence[ToScore], rule: ScoringRule, options: ComputeOptions
     ) -> Iterator[tuple[list[int], list[TokenScores]]]:
         """Yield (positions, token scores) batch by batch.
 
@@ -142,14 +142,14 @@ class TransformersEngine:
             BadInput: as `Encoder.encode` and `Scorer.score`.
         """
         encoded = self._encoder.encode(requests, rule)
-        manner: Manner = "trees" if self._has_trees else "rows"
+        strategy: Strategy = "trees" if self._has_trees else "rows"
         threads = torch.get_num_threads()
-        if effort.exact:
-            manner = "exact"
+        if options.exact:
+            strategy = "exact"
             torch.set_num_threads(1)
         try:
-            scorer = Scorer(self.model, self.is_encoder_decoder, manner)
-            for found in scorer.score(encoded, effort.batch_tokens):
+            scorer = Scorer(self.model, self.is_encoder_decoder, strategy)
+            for found in scorer.score(encoded, options.batch_tokens):
                 yield list(found), [self._scores(encoded[number], found[number]) for number in found]
         finally:
             torch.set_num_threads(threads)

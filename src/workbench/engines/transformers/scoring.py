@@ -28,20 +28,20 @@ _BATCHES_PER_SOFTMAX = 4
 _WORDS = 2048  # vocabulary entries per piece of the softmax
 _NOTHING = -80.0  # nats; smaller exponentials approach denormal numbers: slow and negligible
 _PRICE_OF_A_PAIR = 0.7  # of attention, relative to a node's product with one column of a weight matrix
-Manner = Literal["trees", "rows", "exact"]
+Strategy = Literal["trees", "rows", "exact"]
 
 
 @dataclass(frozen=True)
 class Scorer:
     """A model that scores encoded requests.
 
-    `manner`: "trees" share common prefixes; "rows" hold one sequence each, for architectures without trees here; "exact"
+    `strategy`: "trees" share common prefixes; "rows" hold one sequence each, for architectures without trees here; "exact"
     computes one row at a time.
     """
 
     model: Any
     is_encoder_decoder: bool
-    manner: Manner
+    strategy: Strategy
 
     def score(self, requests: Sequence[Encoded], budget: int | None) -> Iterator[dict[int, list[float]]]:
         """Yield log-probabilities by request number, batch by batch, longest first.
@@ -84,9 +84,9 @@ class Scorer:
     ) -> Iterator[dict[int, list[float]]]:
         """Yield log-probabilities by number; `at_work` holds the current batch."""
         waiting: list[_States] = []
-        for batch in in_batches(rows, 1 if self.manner == "exact" else limit, _PAIRS):
+        for batch in in_batches(rows, 1 if self.strategy == "exact" else limit, _PAIRS):
             at_work[:] = batch
-            if self.manner != "trees":
+            if self.strategy != "trees":
                 yield self._plainly(batch, paths)
                 continue
             waiting.append(self._read(batch, paths))
@@ -105,7 +105,7 @@ class Scorer:
         return Path(nothing, np.concatenate([request.prompt, request.text]), max(len(request.prompt), 1))
 
     def _rows(self, paths: Sequence[Path], numbers: Sequence[int], limit: int) -> list[Row]:
-        if self.manner != "trees":
+        if self.strategy != "trees":
             rows = [Row(paths[number].source) for number in numbers]
             for row, number in zip(rows, numbers, strict=True):
                 row.add(number, paths[number], 0, np.empty(0, dtype=np.int32))

@@ -42,7 +42,7 @@ def _read_batch(model: Any, encoded: Sequence[np.ndarray], reading: ToRead) -> n
     ids, mask = padded(encoded, model.device), real(encoded, model.device)
     options = {"attention_mask": mask, "output_hidden_states": True}
     is_encoder_decoder = bool(model.config.is_encoder_decoder)
-    if is_encoder_decoder and reading.side == "decoder":
+    if is_encoder_decoder and reading.stack == "decoder":
         start = torch.full((len(encoded), 1), model.config.decoder_start_token_id, device=ids.device)
         layers = model(input_ids=ids, decoder_input_ids=start, **options).decoder_hidden_states
         mask = torch.ones_like(start)

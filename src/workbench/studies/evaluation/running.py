@@ -106,11 +106,11 @@ def _in_chunks(
     yield ask(first)  # not timed, since it also reads the weights
     left, asked = left - characters(first), len(first)
     for number, chunk in enumerate(chunks):
-        before, started = model.misses, time.monotonic()
+        before, started = model.tally.misses, time.monotonic()
         yield ask(chunk)
         size = characters(chunk)
         left, asked = left - size, asked + len(chunk)
-        if model.misses > before:  # answers from the store are not timed
+        if model.tally.misses > before:  # answers from the store are not timed
             computed, seconds = computed + size, seconds + time.monotonic() - started
         pace = seconds / computed if computed else None
         if number == 0:

@@ -62,14 +62,9 @@ def write(
 def _facts(ranked: pd.DataFrame, plan: Plan, models: Mapping[str, Model], badge: str) -> dict[str, Any]:
     about = {
         name: {
-            "weights_digest": model.identity.weights,
-            "tokenizer_digest": model.identity.tokenizer,
-            "hub_id": model.identity.hub_id,
-            "commit": model.identity.commit,
-            "dtype": model.dtype,
-            "store_hits": model.hits,
-            "store_misses": model.misses,
-            "audits": model.audits,
+            **model.provenance,
+            **model.tally.facts(),
+            "audits": {protocol: audit.facts() for protocol, audit in model.audits.items()},
         }
         for name, model in models.items()
     }
