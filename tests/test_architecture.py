@@ -27,7 +27,6 @@ TORCH = {"torch", "transformers", "accelerate"}
 MAY_TORCH = {"engines", "training"}
 LAZY = {"__init__.py"}  # imports on first use
 MINIATURES = re.compile(r"\bmini\b|mini[-_/]|miniature|\bx-[a-z]{2}")
-MAY_NAME_MINIATURES = {"runs/schemas.py"}  # defaults of the notebooks' parameters
 BROAD = {
     "engines/transformers/convert.py",  # what a hostile pickle makes torch raise
     "engines/transformers/loading.py",  # what a damaged file makes tokenizers and safetensors raise
@@ -123,7 +122,7 @@ def test_the_check_sees_a_climb_a_sidestep_torch_and_a_hidden_import(name, text)
     assert len(list(violations(name, text))) == 1
 
 
-@pytest.mark.parametrize("name", [name for name in modules() if name not in MAY_NAME_MINIATURES])
+@pytest.mark.parametrize("name", modules())
 def test_the_package_knows_nothing_of_the_miniature_world(name):
     """It plugs in as a family, as any other does."""
     assert [one for one in said((SOURCE / name).read_text(encoding="utf-8")) if MINIATURES.search(one)] == []

@@ -7,15 +7,15 @@ import sys
 import pytest
 
 from workbench import runs
-from workbench.errors import BadInput
+from workbench.errors import BadInput, UnknownName
 from workbench.family import shared_badge
 from workbench.figures import badge_for
 from workbench.models import load
-from workbench.runs import names
+from workbench.runs import types
 from workbench.runs.identity import run_id_of
 from workbench.runs.notebooks import find_notebook, read_notebook
-from workbench.runs.parameters import check
-from workbench.tasks import benchmarks, read_rows, read_sentences, task_templates
+from workbench.runs.parameters import check, models_in
+from workbench.tasks import read_rows, read_sentences, task_templates
 from workbench.tasks import tasks as shipped_tasks
 
 LONG = {"models": ["mini-bloomz"], "bases": ["mini-bloom"], "english_models": [], "native_models": []}
@@ -39,39 +39,51 @@ def checked(number, values):
 @pytest.mark.parametrize(
     ("number", "values", "said"),
     [
-        ("01", {"tasks": ["sentimnt"]}, "^tasks has 'sentimnt'; did you mean sentiment"),
-        ("01", {"tasks": ["translation"]}, "tasks has 'translation'; .*choose from: completion, copy"),
-        (
-            "01",
-            {"languages": ["x-en", "fr"]},
-            "languages, for the task how_many, has 'fr'; did you mean x-fr",
-        ),
-        ("01", {"prompt_language": "x-en30"}, "prompt_language has 'x-en30'"),
+        ("01", {"tasks": ["sentimnt"]}, "^parameter tasks.0: got 'sentimnt' – did you mean sentiment"),
+        ("01", {"tasks": ["translation"]}, "got 'translation' – .*choose from: completion, copy"),
+        ("01", {"tasks": []}, r"^give no empty list; got tasks = \[\]"),
+        ("01", {"languages": ["x-en", "fr"]}, "languages.1: got 'fr' – did you mean x-fr"),
+        ("01", {"prompt_language": "x-en30"}, "prompt_language: got 'x-en30'"),
         ("01", {"open_task": "topic"}, "open_task: got 'topic' .* 'translation'"),
-        ("01", {"open_languages": ["x-en"]}, "open_languages, .*'x-en'"),
-        ("01", {"open_wordings": ["form_to"]}, "open_wordings has 'form_to'; did you mean from_to"),
+        ("01", {"open_wordings": ["form_to"]}, "open_wordings.0: got 'form_to' – did you mean from_to"),
+        ("01", {"limit": 49}, "^limit: from 8 to 48.*; got limit = 49"),
         ("01", {"model": "bloomz-560m"}, "^mini-mt0 beside bloomz-560m: SYNTHETIC results never share"),
-        ("02", {"models": ["bloomz-560m"]}, "^models has 1 name and bases 2; give as many$"),
+        ("01", {"model": "mini-blomz"}, "no checkpoint called 'mini-blomz'; nearest: mini-bloomz"),
+        ("01", {"model": ""}, "parameter model: got '' – give a short name, a hub id or a folder"),
+        (
+            "02",
+            {"models": ["bloomz-560m"]},
+            r"^give as many bases as models, at least one; got models = \['bloomz-560m'\], bases",
+        ),
+        ("02", {"english_models": ["mini-mt0-p3"]}, "give as many english_models as models, or none"),
+        ("02", {"left_out": ["x-fr"]}, "a language is either finetuned or left out"),
         ("02", {"limt": 3}, "no parameter 'limt' in 02_language_transfer.ipynb; did you mean limit"),
         ("02", {"tasks": ["sentiments"]}, "did you mean sentiment"),
-        ("02", {"left_out": ["x-xx"]}, "left_out, .*'x-xx'"),
-        ("02", {"wordings": ["aks"]}, "wordings has 'aks'; did you mean ask"),
-        ("02", {"wordings": ["after_numbers"]}, "wordings has 'after_numbers'"),
+        ("02", {"left_out": ["x-xx"]}, "left_out.0: got 'x-xx'"),
+        ("02", {"wordings": ["aks"]}, "wordings.0: got 'aks' – did you mean ask"),
         ("02", {"bases": ["bloom-560m", "mini-mt5"]}, "mini-mt5.* beside bloom-560m"),
-        ("03", {"languages": ["x-fr"]}, "pivot has 'x-en'; .*choose from: x-fr"),
-        ("03", {"pivot": "en"}, "pivot has 'en'"),
+        (
+            "03",
+            {"languages": ["x-fr"]},
+            "the pivot must be one of the languages; got pivot = 'x-en', languages",
+        ),
+        ("03", {"pivot": "en"}, "pivot: got 'en'"),
         ("03", {"encoder_decoder": "mt0-small"}, "mini-bloomz beside mt0-small"),
-        ("04", {"task": "xcop"}, "task has 'xcop'; did you mean xcopa"),
-        ("04", {"languages": ["en"]}, "languages has 'en'; .*choose from: et"),
         ("04", {"checkpoints": ["mini-bloomz", "bloomz-560m"]}, "mini-bloomz beside bloomz-560m"),
         ("04", {"miniatures": ["mini-bloomz", "bloomz-560m"]}, "mini-bloomz beside bloomz-560m"),
-        ("04", {"mini_tasks": ["xcopa"]}, "mini_tasks has 'xcopa'"),
-        ("04", {"mini_languages": ["fr"]}, "mini_languages, .*'fr'"),
+        ("04", {"mini_tasks": ["xcopa"]}, "mini_tasks.0: got 'xcopa'"),
+        ("04", {"mini_languages": ["fr"]}, "mini_languages.0: got 'fr'"),
+        ("05", {"model": "mini-bloomz"}, "model: got 'mini-bloomz' .*'mini-bloom'"),
+        (
+            "05",
+            {"family": "mine"},
+            "give the folder of a family and its answers, or neither; got family = 'mine'",
+        ),
     ],
 )
 def test_names_that_mean_nothing_are_refused_in_one_sentence(number, values, said):
     """They failed inside a cell, after models had been read."""
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises((BadInput, UnknownName), match=said):
         checked(number, values)
 
 
@@ -83,6 +95,8 @@ def test_names_that_mean_nothing_are_refused_in_one_sentence(number, values, sai
         ("02", {**LONG, "models": ["bloomz-560m"], "bases": ["bloom-560m"]}),
         ("03", {"languages": ["x-fr", "x-sw"], "pivot": "x-fr"}),
         ("04", {"task": "mine", "data": "rows", "templates": "t.toml", "languages": ["no"]}),
+        ("02", {"english_models": [], "native_models": []}),
+        ("05", {"family": "mine", "answers": "mine.parquet"}),
         ("04", {"task": "entailment", "checkpoints": ["bloomz-560m", "mt0-small"], "languages": ["x-fr"]}),
     ],
 )  # fmt: skip
@@ -91,16 +105,14 @@ def test_names_that_mean_something_are_taken(number, values):
 
 
 def test_the_names_are_those_that_the_rooms_read():
-    assert list(names.tasks()) == shipped_tasks()
-    assert names.published_tasks() == {name: one.languages for name, one in benchmarks().items()}
-    assert set(names.languages("sentences")) == {row["language"] for row in read_sentences()}
-    for task in names.tasks():
-        read = task_templates(task)
-        assert [(one["name"], one["language"]) for one in names.wordings(task)] == [
-            (w.name, w.language) for w in read
-        ]
-        assert set(names.languages(f"tasks/{task}")) == {row["language"] for row in read_rows(task)}
-        assert (task in names.ranked_tasks()) == all(w.answer_choices is not None for w in read)
+    read = {task: task_templates(task) for task in shipped_tasks()}
+    ranked = [task for task, found in read.items() if all(w.answer_choices is not None for w in found)]
+    assert types.tasks() == ranked
+    assert {"translation", "continuation"}.isdisjoint(ranked)
+    rows = [row for task in shipped_tasks() for row in (*read_rows(task), *read_sentences())]
+    assert set(types.languages()) == {row["language"] for row in rows}
+    assert {w.name for found in read.values() for w in found} <= set(types.template_names())
+    assert {w.language for found in read.values() for w in found} == set(types.template_languages())
 
 
 def is_refused(ask, models):
@@ -133,8 +145,11 @@ def test_a_sweep_with_a_name_that_means_nothing_starts_no_run(tmp_path):
 def test_checking_names_waits_for_no_torch_and_no_pandas():
     code = (
         "import sys\n"
-        "from workbench.runs.schemas import SCHEMAS\n"
-        "for schema in SCHEMAS.values(): schema()\n"
+        "from workbench.runs.notebooks import find_notebook, read_notebook\n"
+        "from workbench.runs.parameters import check\n"
+        "for number in range(1, 6):\n"
+        "    (path,) = find_notebook('03_probing').parent.glob(f'0{number}_*.ipynb')\n"
+        "    check(read_notebook(path), {})\n"
         "assert not {'torch', 'transformers', 'pandas', 'jinja2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -226,3 +241,84 @@ def test_a_seed_is_a_whole_number(seed):
 def test_a_value_that_no_manifest_can_hold_is_refused(tmp_path, value):
     with pytest.raises(BadInput, match="written in UTF-8"):
         check(notebook(tmp_path, "anything: Any = ''"), {"anything": value})
+
+
+# What a cell may declare -------------------------------------------------------------------------------------------
+
+DECLARING = """'What it takes.'
+from typing import Literal
+from workbench.runs import Model, OtherModel, Task
+kind: Literal["a", "b", 3, None] = "a"  # closed
+models: list[Model] = ["one/two"]
+either: Model | None = None
+others: dict[str, list[OtherModel]] = {}
+told: Model = "bloom-560m"
+plain: str = "mini-bloomz"
+count: int = 3
+assert count > -1
+assert plain not in ("x", "y") and not set(models) & set(["z"]) or count, "unlikely"
+"""
+
+
+def test_models_are_found_by_declared_types_and_by_the_names_of_checkpoints(tmp_path):
+    """They were found by a pattern over the names of parameters."""
+    mine = notebook(tmp_path, DECLARING)
+    assert models_in(mine, check(mine, {})[0]) == ["one/two", "bloom-560m", "mini-bloomz"]
+    given = {
+        "plain": "three/four",
+        "either": "mt0-small",
+        "others": {"x": ["bloomz", "five/six"]},
+        "told": "mt5-small",
+    }
+    assert models_in(mine, check(mine, given)[0]) == [
+        "one/two",
+        "mt0-small",
+        "bloomz",
+        "five/six",
+        "mt5-small",
+    ]
+    by_name = notebook(tmp_path, "model = 'one/two'\nbase = 'bigscience/bloomz-560m'")
+    assert models_in(by_name, check(by_name, {})[0]) == ["bigscience/bloomz-560m"]
+
+
+def test_a_closed_choice_takes_what_it_lists(tmp_path):
+    mine = notebook(tmp_path, DECLARING)
+    for value in ("b", 3, None):
+        assert check(mine, {"kind": value})[1] == {"kind": value}
+        assert runs.parse(mine, {"kind": str(value)}) == {"kind": value}
+    for value in ("c", 4, "3"):
+        with pytest.raises(BadInput, match=f"parameter kind: got {value!r}"):
+            check(mine, {"kind": value})
+
+
+def test_a_condition_without_a_message_is_its_own(tmp_path):
+    mine = notebook(tmp_path, DECLARING)
+    with pytest.raises(BadInput, match=r"^count > -1 does not hold; got count = -2$"):
+        check(mine, {"count": -2})
+    with pytest.raises(BadInput, match="count < plain of the parameters cell cannot be computed"):
+        check(notebook(tmp_path, "count = 3\nplain = 'x'\nassert count < plain"), {})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x = open('made', 'w')", "x: int = f()", "import os", "from os import remove", "_hidden = 1", "x: int", "x += 1",
+        "assert open('made', 'w')", "assert (lambda: x)()", "assert x.real", "assert x ** x", "assert [y for y in x]",
+        "assert x, f'{x}'", "if x: y = 1", "x = y = 1", "x[0] = 1", "assert x[0]", "assert (x := 2)", "print(x)",
+    ],
+)  # fmt: skip
+def test_nothing_but_declarations_and_conditions_is_taken_and_nothing_is_executed(
+    tmp_path, monkeypatch, line
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=r"line 2 of the parameters cell, .* is neither"):
+        check(notebook(tmp_path, f"x = 1\n{line}"), {})
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("kind", ["'int'", "list['open(1)']", "np.ndarray", "f(1)", "tuple[int]", "Unknown"])
+def test_a_type_that_is_not_known_is_not_checked(tmp_path, kind):
+    mine = notebook(tmp_path, f"x: {kind} = 1\ny: int = 1")
+    assert check(mine, {"x": [1]})[1] == {"x": [1]}
+    with pytest.raises(BadInput, match="parameter y"):
+        check(mine, {"y": [1]})
