@@ -1,6 +1,7 @@
 """Small random checkpoints of the real classes, made once per session: no download, no training."""
 
 import hashlib
+import os
 import shutil
 
 import pytest
@@ -21,6 +22,9 @@ TEXTS = [
     "The cat sat on the mat. Translate to English: Je t'aime.", "Le chat est assis sur le tapis, n'est-ce pas ?",
     "猫坐在垫子上。你好吗？", "Paka ameketi juu ya mkeka.", "El gato duerme. ¿Dónde está?", "Premise and hypothesis: yes, no, maybe.",
 ]  # fmt: skip
+
+
+os.environ["WORKBENCH_SERVICE"] = "off"  # a service of the developer's answers no test
 
 
 def _tokenizer(side):

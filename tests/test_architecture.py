@@ -17,7 +17,7 @@ FLOORS = [
     {"run_log", "family", "store", "prompts", "stats"},
     {"tasks", "models", "words"},
     {"engines"},
-    {"inference", "training"},
+    {"inference", "service", "training"},
     {"studies"},
     {"figures", "runs"},
     {"cli"},

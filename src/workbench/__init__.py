@@ -21,6 +21,7 @@ _ROOMS = frozenset(
         "prompts",
         "run_log",
         "runs",
+        "service",
         "stats",
         "store",
         "studies",

@@ -53,6 +53,10 @@ class NotReachable(WorkbenchError):
         self.missing = missing
 
 
+class ServiceFailed(NotReachable):
+    """The model service ended, or the process of a model in it, or it cannot serve what was asked for."""
+
+
 class Incomplete(WorkbenchError):
     """A notebook that ended before its last cell."""
 

@@ -77,6 +77,7 @@ def answer(
         BadInput, NotReachable, StoreFailed: as in the callers' docstrings; finished batches are kept. If the weights are
             unavailable, NotReachable lists the missing answers.
     """
+    model.renew()
     texts = [canonical(vars(request)) for request in requests]
     unique = dict(zip(texts, requests, strict=True))
     stored = _look_up(model, kind, list(unique))

@@ -27,9 +27,11 @@ from workbench.models.engines import (
     EngineSpec,
     engine_called,
     engines,
+    served,
 )
 from workbench.models.identity import Identity, expect_unchanged, randomized
 from workbench.models.tally import Audit, Tally
+from workbench.run_log import note
 from workbench.store import Store, canonical
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -41,7 +43,7 @@ _NAMES_A_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 @dataclass
 class Model:
-    """A lazy handle for a model, made by `load`; weights are read only when they are needed.
+    """A lazy handle for a model, made by `load`; weights are read only when they are needed, here or in a running service.
 
     Attributes:
         name: as given to `load`.
@@ -96,12 +98,24 @@ class Model:
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine with its weights loaded; shared with other handles if `keep_engine` was called on an equal one."""
+        """The engine with its weights loaded: shared by `keep_engine`, in a running service, or else in this process."""
         with _READING:
             if "engine" in vars(self):  # another thread has just read it
                 return vars(self)["engine"]
-            kept = _KEPT.get(self._engine_key())
-            return kept if kept is not None and kept.changed() is None else self.fresh_engine()
+            engine = self._kept() or served(self) or self.fresh_engine()
+            note(models={self.label: {"computed_in": _place(engine)}})
+            return engine
+
+    @property
+    def where(self) -> str:
+        """Where it computes: "not loaded", "this process", or "the service at" an address."""
+        return _place(vars(self).get("engine"))
+
+    def renew(self) -> None:
+        """Drop an engine whose service has ended; the next call finds another service, or loads the model in this process."""
+        engine = vars(self).get("engine")
+        if engine is not None and not getattr(engine, "is_up", lambda: True)():
+            del self.__dict__["engine"]
 
     @contextmanager
     def at_work(self) -> Iterator[Engine]:
@@ -152,6 +166,10 @@ class Model:
         """Share this engine with all handles of the same weights, dtype and device in this process and its forks."""
         _KEPT[self._engine_key()] = self.engine
 
+    def _kept(self) -> Engine | None:
+        kept = _KEPT.get(self._engine_key())
+        return kept if kept is not None and kept.changed() is None else None
+
     def _engine_key(self) -> str:
         return canonical([self.kind, self.spec.options, *self._weights().values(), self.device])
 
@@ -161,8 +179,10 @@ class Model:
 
         They are the objects that this handle uses, not copies. If one is modified (a weight, a hook, a module, a setting), the
         handle refuses to compute, so that no answer of a modified model is stored. Each later call that computes checks this, at
-        about 4 GB of weights per second on a CPU.
+        about 4 GB of weights per second on a CPU. A handle that used a service loads the model in this process now.
         """
+        if self.where != "this process":
+            self.__dict__["engine"] = self._kept() or self.fresh_engine()
         self.engine.hand_out()
         return self.engine
 
@@ -252,6 +272,13 @@ def load(
     if random_seed is not None:
         random_seed = whole("random_seed", random_seed, least=0)
     return Model(name, dtype, device, revision, store or Store(), same_device, random_seed, engine)
+
+
+def _place(engine: Engine | None) -> str:
+    if engine is None:
+        return "not loaded"
+    address = getattr(engine, "address", None)
+    return f"the service at {address}" if address else "this process"
 
 
 def algorithms() -> dict[str, Mapping[Capability, int]]:

@@ -139,3 +139,10 @@ def engine_called(kind: str) -> EngineFactory:
     if kind not in engines():
         raise UnknownName(f"no engine called {kind!r}; installed are: {', '.join(engines())}")
     return engines()[kind]
+
+
+def served(model: Any) -> "Engine | None":
+    """Return an engine for a handle in the running service; None if there is none (`workbench.engines.service`)."""
+    client = import_module("workbench.engines.service")  # late: it imports `workbench.models`
+    found: Engine | None = client.find(model)
+    return found

@@ -72,3 +72,12 @@ def go_on_with_half(size: int, unit: str) -> int:
     warnings.warn(f"out of memory with {size} {unit} in a batch; going on with {half}", stacklevel=2)
     note(memory={f"ran out with a batch of {unit}": size})
     return half
+
+
+def free_on_gpu(device: str) -> int | None:
+    """Return the free bytes of the GPUs that a device name stands for; None if torch has none."""
+    if not torch.cuda.is_available():
+        return None
+    _, _, number = device.partition(":")
+    numbers = [int(number)] if number else range(torch.cuda.device_count() if device == "auto" else 1)
+    return sum(torch.cuda.mem_get_info(each)[0] for each in numbers)

@@ -1,0 +1,154 @@
+"""An engine whose model is in the process of a service; this process imports no torch."""
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from threading import RLock
+from typing import Any
+
+import httpx
+import numpy as np
+
+from workbench import errors
+from workbench.engines.service.address import TOKEN
+from workbench.engines.service.frames import answers_in, frames_in
+from workbench.engines.service.wanted import Wanted
+from workbench.errors import BadInput, ServiceFailed, WorkbenchError
+from workbench.models.requests import (
+    ComputeOptions,
+    Decoded,
+    Decoding,
+    ScoringRule,
+    ToGenerate,
+    TokenScores,
+    ToRead,
+    ToScore,
+)
+
+_SECONDS_TO_CONNECT = 5.0
+
+
+def client_of(address: str) -> httpx.Client:
+    """Return an HTTP client of the service at an address; a reply may take as long as it takes."""
+    token = os.environ.get(TOKEN)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    timeout = httpx.Timeout(None, connect=_SECONDS_TO_CONNECT)
+    if address.startswith(("http://", "https://")):
+        return httpx.Client(base_url=address, headers=headers, timeout=timeout, trust_env=False)
+    transport = httpx.HTTPTransport(uds=address.removeprefix("unix:"))
+    return httpx.Client(base_url="http://workbench", transport=transport, timeout=timeout, trust_env=False)
+
+
+def answers(address: str) -> bool:
+    """Whether a service runs at an address."""
+    try:
+        with client_of(address) as client:
+            return client.get("/", timeout=_SECONDS_TO_CONNECT).is_success
+    except httpx.TransportError:
+        return False
+
+
+def open_served(address: str, wanted: Wanted) -> "ServedEngine":
+    """Return an engine in the service at an address, which loads the model if it has not yet.
+
+    Raises:
+        ServiceFailed: no service there, or it has other weights, engines or versions, or too little memory.
+        BadInput, NotReachable: the service could not load the model, as this process could not.
+    """
+    return ServedEngine(address, wanted)
+
+
+class ServedEngine:
+    """A model in a service, as an `Engine`.
+
+    Attributes:
+        address: the place of the service.
+        device_family, libraries, scores_wide: those of the engine in the service.
+        lock: held during a call, so that one thread of this process asks at a time.
+    """
+
+    def __init__(self, address: str, wanted: Wanted) -> None:
+        self.address, self._wanted = address, asdict(wanted)
+        self._client = client_of(address)
+        self.lock = RLock()
+        *_, (facts, _) = self._frames({"do": "open"})
+        self.device_family: str = facts["device_family"]
+        self.libraries: str = facts["libraries"]
+        self.scores_wide: bool = facts["scores_wide"]
+
+    def is_up(self) -> bool:
+        """Whether the service still runs."""
+        return answers(self.address)
+
+    def hand_out(self) -> None:
+        """Do nothing: outside code cannot get at the model."""
+
+    def changed(self) -> str | None:
+        """Return None: as `hand_out`."""
+        return None
+
+    def generate(
+        self, requests: Sequence[ToGenerate], decoding: Decoding, batch_size: int
+    ) -> Iterator[tuple[list[int], list[Decoded]]]:
+        """Yield batches of generated texts."""
+        asked = [[request.prompt, request.sample] for request in requests]
+        yield from self._ask("generate", asked, asdict(decoding), batch_size=batch_size)
+
+    def score(
+        self, requests: Sequence[ToScore], rule: ScoringRule, options: ComputeOptions
+    ) -> Iterator[tuple[list[int], list[TokenScores]]]:
+        """Yield batches of scored texts."""
+        asked = [[request.prompt, request.text] for request in requests]
+        yield from self._ask("score", asked, asdict(rule), options=asdict(options))
+
+    def read_states(
+        self, texts: Sequence[str], reading: ToRead, batch_size: int
+    ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+        """Yield batches of hidden states."""
+        yield from self._ask("states", list(texts), asdict(reading), batch_size=batch_size)
+
+    def _ask(
+        self, do: str, requests: list[Any], settings: dict[str, Any], **how: Any
+    ) -> Iterator[tuple[list[int], list[Any]]]:
+        order = {"do": do, "requests": requests, "settings": settings, **how}
+        for about, raw in self._frames(order):
+            if "positions" in about:
+                yield answers_in(do, about, raw)
+
+    def _frames(self, order: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Send an order and yield the frames of its reply; leaving early stops the service after its current batch.
+
+        Raises:
+            WorkbenchError: the reply is an error of that kind.
+            ServiceFailed: the service or the model's process ended.
+        """
+        try:
+            with self._client.stream("POST", "/answer", json={**order, "wanted": self._wanted}) as reply:
+                if not reply.is_success:
+                    raise ServiceFailed(
+                        f"the model service at {self.address} refuses: {reply.read().decode()[:300]}"
+                    )
+                for last, about, raw in frames_in(reply.iter_raw()):
+                    if text := about.get("warning"):
+                        warnings.warn(text, stacklevel=2)
+                    if "error" in about:
+                        raise _error(about["error"])
+                    yield about, raw
+                    if last:
+                        return
+        except httpx.TransportError as error:
+            raise self._gone(str(error)) from error
+        raise self._gone("it ended in the middle of a reply")
+
+    def _gone(self, reason: str) -> ServiceFailed:
+        return ServiceFailed(
+            f"the model service at {self.address} cannot be reached or has ended ({reason}); answers that were finished are "
+            "stored, ask again to go on"
+        )
+
+
+def _error(about: dict[str, str]) -> WorkbenchError:
+    kind = getattr(errors, about["kind"], BadInput)
+    error: WorkbenchError = kind(about["message"])
+    return error

@@ -1,0 +1,77 @@
+"""The form of what a service sends: frames of JSON, with hidden states as raw float32 after it.
+
+A frame is a flag (whether it is the last of a reply), two lengths, a JSON object and bytes. JSON gives every float64 back
+exactly, and the float32 of the engines are float64 here.
+"""
+
+import json
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from workbench.models.requests import Decoded, TokenScores
+
+HEAD = struct.Struct("!?II")
+Frame = tuple[bool, dict[str, Any], bytes]
+
+
+def pack(about: dict[str, Any], raw: bytes = b"", *, last: bool = False) -> bytes:
+    """Return a frame."""
+    text = json.dumps(about, ensure_ascii=False, separators=(",", ":")).encode()
+    return HEAD.pack(last, len(text), len(raw)) + text + raw
+
+
+def unpack(head: bytes, body: bytes) -> Frame:
+    """Return the parts of a frame from its head and what follows it."""
+    last, length, _ = HEAD.unpack(head)
+    return last, json.loads(body[:length]), body[length:]
+
+
+def size_after(head: bytes) -> int:
+    """Return how many bytes follow a head."""
+    _, length, raw = HEAD.unpack(head)
+    return int(length + raw)
+
+
+def read(file: BinaryIO) -> Frame | None:
+    """Read a frame from a file; None at its end."""
+    head = file.read(HEAD.size)
+    if len(head) < HEAD.size:
+        return None
+    body = file.read(size_after(head))
+    return unpack(head, body) if len(body) == size_after(head) else None
+
+
+def frames_in(chunks: Iterator[bytes]) -> Iterator[Frame]:
+    """Yield the frames in a stream of bytes; one that is cut off at the end is left out."""
+    buffer = bytearray()
+    for chunk in chunks:
+        buffer += chunk
+        while len(buffer) >= HEAD.size and len(buffer) >= (
+            end := HEAD.size + size_after(bytes(buffer[: HEAD.size]))
+        ):
+            yield unpack(bytes(buffer[: HEAD.size]), bytes(buffer[HEAD.size : end]))
+            del buffer[:end]
+
+
+def pack_answers(do: str, positions: list[int], answers: Sequence[Any]) -> bytes:
+    """Return a frame with finished answers: generated texts, token scores, or states (float32, all of one shape)."""
+    if do == "states":
+        array = np.ascontiguousarray(np.stack(answers), dtype="<f4")
+        return pack({"positions": positions, "shape": array.shape}, array.tobytes())
+    return pack({"positions": positions, "answers": [[*vars(answer).values()] for answer in answers]})
+
+
+def answers_in(do: str, about: dict[str, Any], raw: bytes) -> tuple[list[int], list[Any]]:
+    """Return the positions and answers in a frame."""
+    if do == "states":
+        return about["positions"], list(np.frombuffer(raw, "<f4").reshape(about["shape"]))
+    if do == "generate":
+        return about["positions"], [Decoded(*answer) for answer in about["answers"]]
+    return about["positions"], [
+        TokenScores(tuple(map(sys.intern, tokens)), tuple(logprobs), truncated)
+        for tokens, logprobs, truncated in about["answers"]
+    ]

@@ -1,0 +1,78 @@
+"""What a client asks a service for: a checkpoint by its digests, computed by an engine with these versions."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import BadInput, UnknownName
+from workbench.family import find
+from workbench.models import Model
+from workbench.paths import expanded
+from workbench.store import canonical
+
+_LIBRARIES = ("torch", "transformers", "tokenizers")
+_DECISIVE = ("weights", "tokenizer", "algorithms", "options", "versions")  # can change an answer
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A model as `load` names it, and all that must be equal in the service for the same answers."""
+
+    name: str
+    revision: str | None
+    kind: str
+    dtype: str
+    device: str
+    random_seed: int | None
+    weights: str
+    tokenizer: str
+    algorithms: Mapping[str, int]
+    options: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+    @classmethod
+    def of(cls, model: Model) -> "Wanted":
+        """Return what a handle stands for."""
+        identity, spec = model.identity, model.spec
+        return cls(
+            _everywhere(model.name), model.revision, model.kind, model.dtype, model.device, model.random_seed,
+            identity.weights, identity.tokenizer, {str(name): number for name, number in spec.algorithms.items()}, {**spec.options},
+            {name: version(name) for name in _LIBRARIES},
+        )  # fmt: skip
+
+    @classmethod
+    def read(cls, given: Any) -> "Wanted":
+        """Return the record in a request.
+
+        Raises:
+            BadInput: other fields, as from a client of another version.
+        """
+        names = {field.name for field in fields(cls)}
+        if not isinstance(given, dict) or given.keys() != names:
+            raise BadInput(f"a request names a model by {', '.join(sorted(names))}; this one does not")
+        return cls(**given)
+
+    @property
+    def key(self) -> str:
+        """What one process of the service can answer for: clients with an equal key share it, whatever name they use."""
+        return canonical([self.kind, self.dtype, self.device, *(getattr(self, name) for name in _DECISIVE)])
+
+    def difference(self, other: "Wanted") -> str | None:
+        """Describe the first difference that could change an answer; None if there is none."""
+        for name in _DECISIVE:
+            mine, yours = getattr(self, name), getattr(other, name)
+            if mine != yours:
+                return f"{name}: {mine!r} here, {yours!r} in the service"
+        return None
+
+
+def _everywhere(name: str) -> str:
+    """Return a name that means the same in every working folder."""
+    try:
+        find(name)
+    except UnknownName:
+        return os.path.abspath(expanded(name)) if Path(expanded(name)).exists() else name
+    return name

@@ -1,0 +1,166 @@
+"""The process of one model: reads orders from its input, computes one at a time, and writes frames to its output.
+
+`python -m workbench.service.child`; the first order names the model. The process ends when its input does, whatever it is
+computing, so that none outlives the service.
+"""
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from math import prod
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, BinaryIO, cast
+
+import psutil
+
+from workbench.engines.service import Wanted, wanted
+from workbench.engines.service.frames import pack, pack_answers, read
+from workbench.errors import ServiceFailed, WorkbenchError
+from workbench.models import Dtype, Model, load
+from workbench.models.engines import DEFAULT, Engine
+from workbench.models.identity import Identity
+from workbench.models.requests import ComputeOptions, Decoding, ScoringRule, ToGenerate, ToRead, ToScore
+
+_WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}
+_BESIDE_WEIGHTS = 500_000_000  # bytes: libraries, and a batch
+
+
+class Child:
+    """Orders in, frames out."""
+
+    def __init__(self, orders: BinaryIO, replies: BinaryIO) -> None:
+        self._orders, self._replies = orders, replies
+        self._waiting: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self._stopped: set[int] = set()
+
+    def run(self) -> None:
+        """Open the model that the first order names, then answer until the input ends."""
+        Thread(target=self._listen, daemon=True).start()
+        warnings.simplefilter("always", UserWarning)  # each client is warned
+        warnings.showwarning = lambda message, *_, **__: self._send(pack({"warning": str(message)}))
+        with _reported(self._send) as opened:
+            model = self._opened(Wanted.read(self._waiting.get()["wanted"]))
+            engine = model.engine
+            opened.update(
+                device_family=engine.device_family, libraries=engine.libraries, scores_wide=engine.scores_wide
+            )
+        if not opened:
+            return
+        while True:
+            order = self._waiting.get()
+            with _reported(self._send):
+                self._answer(model, engine, order)
+
+    def _listen(self) -> None:
+        while (frame := read(self._orders)) is not None:
+            _, order, _ = frame
+            if "stop" in order:
+                self._stopped.add(order["stop"])
+            else:
+                self._waiting.put(order)
+        os._exit(0)
+
+    def _send(self, frame: bytes) -> None:
+        self._replies.write(frame)
+        self._replies.flush()
+
+    def _opened(self, asked: Wanted) -> Model:
+        """Load a model, once the service has made room for it.
+
+        Raises:
+            ServiceFailed: it is another than asked for, or there is no room.
+        """
+        model = load(
+            asked.name, dtype=cast(Dtype, asked.dtype), device=asked.device, revision=asked.revision, random_seed=asked.random_seed,
+            engine=asked.kind,
+        )  # fmt: skip
+        if (difference := asked.difference(wanted(model))) is not None:
+            raise ServiceFailed(f"the model service has another {asked.name} ({difference})")
+        needs = bytes_needed(model.identity, asked.dtype)
+        while True:
+            self._send(pack({"needs": needs, "free": bytes_free(asked)}))
+            answer = self._waiting.get()
+            if "refused" in answer:
+                raise ServiceFailed(answer["refused"])
+            if answer["load"]:
+                break
+        model.__dict__["engine"] = model.fresh_engine()
+        return model
+
+    def _answer(self, model: Model, engine: Engine, order: dict[str, Any]) -> None:
+        for frame in _frames(engine, order):
+            model.expect_unchanged()
+            self._send(frame)
+            if order["number"] in self._stopped:  # its client has gone
+                self._stopped.discard(order["number"])
+                return
+
+
+@contextmanager
+def _reported(send: Callable[[bytes], None]) -> Iterator[dict[str, Any]]:
+    """End the reply to an order: with the facts collected in the block, or with the error that it raised."""
+    facts: dict[str, Any] = {}
+    try:
+        yield facts
+    except WorkbenchError as error:
+        send(pack({"error": {"kind": type(error).__name__, "message": str(error)}}, last=True))
+    else:
+        send(pack(facts, last=True))
+
+
+def _frames(engine: Engine, order: dict[str, Any]) -> Iterator[bytes]:
+    do = order["do"]
+    for positions, answers in _batches(engine, do, order["requests"], order["settings"], order):
+        yield pack_answers(do, positions, answers)
+
+
+def _batches(engine: Engine, do: str, requests: Any, settings: Any, how: Any) -> Iterator[Any]:
+    if do == "generate":
+        asked = [ToGenerate(*request) for request in requests]
+        return engine.generate(asked, Decoding(**settings), how["batch_size"])
+    if do == "score":
+        return engine.score(
+            [ToScore(*r) for r in requests], ScoringRule(**settings), ComputeOptions(**how["options"])
+        )
+    return engine.read_states(requests, ToRead(**settings), how["batch_size"])
+
+
+def bytes_needed(identity: Identity, dtype: str) -> int:
+    """Forecast the memory of a model from the headers or sizes of its files."""
+    files = [Path(path) for path, _ in identity.states]
+    return sum(_bytes_in(path, _WIDTHS[dtype]) for path in files) + _BESIDE_WEIGHTS
+
+
+def _bytes_in(path: Path, width: int) -> int:
+    if path.suffix != ".safetensors":
+        return path.stat().st_size
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return sum(width * prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+
+
+def bytes_free(asked: Wanted) -> int:
+    """Return the free memory of the device that a model is for."""
+    if asked.kind == DEFAULT and asked.device != "cpu":
+        room = import_module("workbench.engines.transformers.memory")  # late: it imports torch
+        free: int | None = room.free_on_gpu(asked.device)
+        if free is not None:
+            return free
+    return int(psutil.virtual_memory().available)
+
+
+def main() -> None:
+    """Answer on the standard streams; what libraries print goes to the log."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    Child(sys.stdin.buffer, replies).run()
+
+
+if __name__ == "__main__":
+    main()

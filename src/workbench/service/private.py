@@ -1,0 +1,74 @@
+"""A service for one block of code, such as the runs of a sweep on one GPU."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from workbench.errors import ServiceFailed
+
+_SECONDS_TO_END = 10.0
+
+
+@contextmanager
+def private_service(
+    *,
+    environment: Mapping[str, str] | None = None,
+    threads: int | None = None,
+    memory: int | None = None,
+    idle: float = 3600.0,
+    log: IO[str] | int | None = subprocess.DEVNULL,
+) -> Iterator[str]:
+    """Run a model service of this process alone, and yield its address, to be set as WORKBENCH_SERVICE for those who ask it.
+
+    It listens on a socket in a new folder that only this user can enter, and ends with the block, or when this process dies in
+    whatever way; its models end with it. It imports no torch until a model is asked for, and loads each model once.
+
+    Args:
+        environment: variables to add to this process's own, such as CUDA_VISIBLE_DEVICES.
+        threads: of each model; by default all cores that this process may use.
+        memory: the most bytes that its models may take together; by default what is free.
+        idle: seconds after which a model that nobody asks is ended.
+        log: where its log lines and those of its models go: an open file, or a constant of `subprocess`.
+
+    Raises:
+        ServiceFailed: it did not start.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="workbench-"))  # mode 0700
+    settings = {
+        "socket": str(folder / "service.sock"), "threads": threads, "memory": memory, "idle": idle, "until_input_ends": True,
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "workbench.service.server", json.dumps(settings)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **(environment or {})},
+        start_new_session=True,  # an interrupt in a terminal is for the owner, who ends it
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise ServiceFailed(
+                f"the model service did not start (status {process.wait()}); its log says why"
+            )
+        yield str(folder / "service.sock")
+    finally:
+        _end(process)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """Close the input of the service, which ends it and its models; kill it if it does not end."""
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(_SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()  # its models end when their input does
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()

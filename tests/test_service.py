@@ -1,0 +1,142 @@
+"""A model in a service answers as one in the process does, and none of the clients imports torch."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from workbench import Item, generate, hidden_states, load, rank, score
+from workbench.engines.service import wanted
+from workbench.engines.service.engine import ServedEngine
+from workbench.errors import BadInput, ServiceFailed
+from workbench.service import private_service
+from workbench.store import Store
+
+PROMPTS = ["Translate to English: Je t'aime.", "猫坐在垫子上。", "Paka ameketi"]
+ITEMS = [Item(str(n), prompt, ("yes", "no, never"), gold=0) for n, prompt in enumerate(PROMPTS)]
+SAMPLED = {"max_new_tokens": 5, "do_sample": True, "seed": 3, "samples": 2, "temperature": 0.7}
+
+
+@pytest.fixture(scope="module")
+def service():
+    with private_service(threads=1) as address:
+        yield address
+
+
+@pytest.fixture
+def served(service, monkeypatch):
+    """A function that opens the same model in the service, with a store of its own."""
+    monkeypatch.setenv("WORKBENCH_SERVICE", service)
+
+    def twin(model, folder, **options):
+        return load(model.name, device="cpu", store=Store(folder / "served.sqlite"), **options)
+
+    return twin
+
+
+@pytest.mark.parametrize("random_seed", [None, 7])
+def test_answers_of_the_service_are_those_of_the_process_to_the_bit(
+    model, served, tmp_path, monkeypatch, random_seed
+):
+    there = served(model, tmp_path, random_seed=random_seed)
+    here = load(model.name, device="cpu", store=model.store, random_seed=random_seed)
+    found = []
+    for handle in (there, here):
+        tables = [rank(handle, ITEMS), rank(handle, ITEMS, exact=True)]
+        found.append((
+            generate(handle, PROMPTS, max_new_tokens=9), generate(handle, PROMPTS, **SAMPLED), score(handle, PROMPTS),
+            [table["scores"].tolist() for table in tables], tables[0].attrs["audit"],
+            hidden_states(handle, PROMPTS).array.tolist(),
+        ))  # fmt: skip
+        monkeypatch.setenv("WORKBENCH_SERVICE", "off")
+    assert there.where.startswith("the service at")
+    assert here.where == "this process"
+    assert found[0] == found[1]
+    assert sorted(there.store.contexts()) == sorted(here.store.contexts())  # the same keys
+
+
+CLIENT = """
+    import sys
+    from workbench import Item, generate, hidden_states, load, rank, score
+    model = load(sys.argv[1], device="cpu")
+    generate(model, ["The cat"], max_new_tokens=3)
+    rank(model, [Item("1", "The cat?", ("yes", "no"))])
+    score(model, ["The cat sat"])
+    hidden_states(model, ["The cat sat"])
+    assert model.tally.misses == 5 and "torch" not in sys.modules and "transformers" not in sys.modules
+    if sys.argv[2] == "hf":
+        model.hf
+        assert "torch" in sys.modules and model.where == "this process"
+        generate(model, ["The mat"], max_new_tokens=3)
+"""
+
+
+@pytest.mark.parametrize("also", ["", "hf"])
+def test_a_client_imports_no_torch_until_it_wants_the_model_itself(model, service, tmp_path, also):
+    environment = {
+        **os.environ,
+        "WORKBENCH_SERVICE": service,
+        "WORKBENCH_STORE": str(tmp_path / "store.sqlite"),
+    }
+    command = [sys.executable, "-c", textwrap.dedent(CLIENT), model.name, also]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_errors_and_warnings_of_the_model_reach_the_client(model, served, tmp_path):
+    there = served(model, tmp_path)
+    with pytest.raises(BadInput, match="has room for"):
+        generate(there, ["The cat"], max_new_tokens=3000) if not model.is_encoder_decoder else generate(
+            there, ["The cat" * 3000], max_new_tokens=3
+        )
+    with pytest.raises(BadInput, match="batch_tokens=1"):
+        rank(there, ITEMS, batch_tokens=1)
+    assert there.where.startswith("the service at")
+
+
+def test_a_service_with_other_weights_or_versions_is_not_used(model, served, tmp_path, service):
+    there = served(model, tmp_path)
+    asked = wanted(there)
+    ServedEngine(service, asked)
+    for other in (
+        replace(asked, weights="0" * 40),
+        replace(asked, versions={**asked.versions, "torch": "1.0"}),
+        replace(asked, algorithms={**asked.algorithms, "score": 99}),
+    ):
+        with pytest.raises(ServiceFailed, match="the model service has another"):
+            ServedEngine(service, other)
+
+
+def test_without_its_service_a_handle_computes_in_the_process_and_says_so(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_SERVICE", str(tmp_path / "nobody.sock"))
+    with pytest.warns(UserWarning, match="cannot be reached .* is loaded in this process instead"):
+        answers = generate(model, PROMPTS, max_new_tokens=3)
+    assert model.where == "this process"
+    assert len(answers) == 3
+
+
+def test_a_handle_goes_on_when_its_service_has_ended(model, tmp_path, monkeypatch):
+    with private_service(threads=1) as address:
+        monkeypatch.setenv("WORKBENCH_SERVICE", address)
+        first = generate(model, PROMPTS[:1], max_new_tokens=3)
+        assert model.where.startswith("the service at")
+    with pytest.warns(UserWarning, match="in this process instead"):
+        both = generate(model, PROMPTS[:2], max_new_tokens=3)
+    assert both[0] == first[0]
+    assert (model.tally.hits, model.tally.misses, model.where) == (1, 2, "this process")
+
+
+def test_states_cross_as_the_bits_they_are():
+    from workbench.engines.service.frames import answers_in, frames_in, pack_answers
+
+    array = np.random.default_rng(0).standard_normal((3, 2, 5)).astype(np.float32)
+    frame = pack_answers("states", [2, 0, 1], list(array))
+    ((_, about, raw),) = frames_in(frame[n : n + 1] for n in range(len(frame)))  # byte by byte
+    positions, found = answers_in("states", about, raw)
+    assert positions == [2, 0, 1]
+    assert all((one == other).all() for one, other in zip(found, array, strict=True))
+    assert list(frames_in(iter([frame[:-1]]))) == []
