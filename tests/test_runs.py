@@ -181,7 +181,7 @@ def test_the_manifest_says_what_ran_on_what_and_how_it_went(ended):
     manifest = ended["good"].manifest
     assert set(manifest) == {
         "format", "notebook", "notebook_path", "notebook_sha256", "parameters", "given", "run_id", "code_sha256",
-        "data_sha256", "python", "packages", "digests", "reads", "changed_meanwhile", "status", "exit_code", "error", "failed_before", "started", "ended",
+        "data_sha256", "python", "packages", "models", "digests", "reads", "changed_meanwhile", "status", "exit_code", "error", "failed_before", "started", "ended",
         "allowed_errors", "seconds", "peak_memory_bytes", "threads", "seeds", "dtype", "git", "platform", "hardware", "facts", "answer", "files",
     }  # fmt: skip
     assert (manifest["status"], manifest["exit_code"], manifest["error"]) == ("done", 0, None)
@@ -580,7 +580,7 @@ def test_everything_that_can_change_a_result_changes_the_run_id(tmp_path, monkey
     others = [id_of({"seed": 1}), id_of(path=write(tmp_path, "other", "y = 2", parameters=cell))]
     for place, value in (
         ("identity.package_versions", lambda: {"torch": "0"}),
-        ("plans.digest_of", lambda name: "retrained"),
+        ("plans.digest_of", lambda name, **_: "retrained"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(f"workbench.runs.{place}", value)

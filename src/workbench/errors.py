@@ -3,10 +3,10 @@
 All others are plain ValueError or TypeError. A message states what was given, what is allowed and what to do.
 
 Exit codes of the command line: 0 success; 1 a notebook raised; 2 wrong usage, name, file or parameter; 3 results differ;
-4 the environment differs (`--strict-env`); 5 weights or answers are not reachable; 6 a notebook ended early; 7 the store
-or the disk failed; 70 an internal error, with its traceback in a file; 124 time limit; 130 interrupted; 138 a kernel
-died; 141 the reader of the output closed it (`| head`). An error is one sentence on stderr, with `--json` too, and
-nothing on stdout.
+4 the environment differs (`--strict-env`), or the weights are not those of a finished run; 5 weights or answers are not
+reachable; 6 a notebook ended early; 7 the store or the disk failed; 70 an internal error, with its traceback in a file;
+124 time limit; 130 interrupted; 138 a kernel died; 141 the reader of the output closed it (`| head`). An error is one
+sentence on stderr, with `--json` too, and nothing on stdout.
 """
 
 OUR_FAULT = 70
@@ -38,6 +38,12 @@ class ResultsDiffer(WorkbenchError):
     """Results differ from the expected ones."""
 
     exit_code = 3
+
+
+class StaleRun(WorkbenchError):
+    """A finished run used other weights than those that its models' names stand for now."""
+
+    exit_code = 4
 
 
 class NotReachable(WorkbenchError):

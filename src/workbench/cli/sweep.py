@@ -78,7 +78,7 @@ def _table(progress: Any) -> Table:
     table = Table(title=_words(progress.counts()), box=None, pad_edge=False)
     for column in ("state", "run", "what happened"):
         table.add_column(column, no_wrap=True, overflow="ellipsis")
-    order = ("runs", "failed", "waits", "done", "there")
+    order = ("runs", "failed", "stale", "waits", "done", "there")
     states = sorted(
         ((progress.state(plan.run_id), plan.run_id) for plan in progress.plans),
         key=lambda each: order.index(each[0]),
@@ -96,6 +96,7 @@ def _words(counts: dict[str, int]) -> str:
         "done": "done",
         "there": "there before",
         "failed": "failed",
+        "stale": "stale",
         "runs": "running",
         "waits": "waiting",
     }

@@ -296,11 +296,11 @@ def expect_model(model: object) -> None:
         raise BadInput(f"expected a model returned by load(name), got {shown(model)}")
 
 
-def digest_of(name: str, store: Store | None = None) -> str | None:
+def digest_of(name: str, store: Store | None = None, *, revision: str | None = None) -> str | None:
     """Return the digest of a model's weights and tokenizer if it can be found without a network, else None.
 
     Raises:
         UnknownName: no such model; the message lists the nearest names.
     """
-    known = engine_called(DEFAULT).recall(name, None, store or Store())
+    known = engine_called(DEFAULT).recall(name, revision, store or Store())
     return f"{known.weights}-{known.tokenizer}" if known is not None else None

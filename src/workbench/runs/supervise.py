@@ -19,7 +19,7 @@ from typing import IO, Any, Protocol
 from workbench.atomic import read_json, write_atomically
 from workbench.errors import StoreFailed
 from workbench.paths import expanded
-from workbench.runs.folders import claimed, digests, finished, publish, set_aside
+from workbench.runs.folders import claimed, digests, publish, set_aside
 from workbench.runs.identity import surroundings
 from workbench.runs.notebooks import last_markdown, read_notebook
 from workbench.runs.plans import Plan, plan
@@ -120,6 +120,7 @@ def run(
 
     Raises:
         BadInput: before anything starts: unknown or mistyped parameters, no `parameters` cell, the same run in progress.
+        StaleRun: the same run is finished, but its models' names stand for other weights now.
         NotebookFailed: a cell raised. If it raised one of workbench's own errors, that error is raised, with its exit code.
         KernelDied, Incomplete, TimeLimit, StoreFailed: as named. The message names the folder of the failed run.
         KeyboardInterrupt: after the run's processes have been killed and its folder stored.
@@ -139,16 +140,20 @@ def run_plan(
 
     Raises:
         BadInput: the notebook or the package changed since planning; without `wait`, the same run in progress elsewhere.
+        StaleRun: without `force`, the run is finished, but used other weights than its models' names stand for now.
         WorkbenchError, KeyboardInterrupt: as `run`.
     """
-    final = planned.folder(expanded(root).absolute())
+    root = expanded(root).absolute()
+    final = planned.folder(root)
     try:
-        if not force and (manifest := finished(final)):
+        if not force and (manifest := planned.finished(root)):
             return Run(final, manifest, reused=True)
         planned.still_holds()
         final.parent.mkdir(parents=True, exist_ok=True)
         with claimed(final.parent, planned.run_id, wait=wait) as part:
-            if not force and (manifest := finished(final)):  # finished by another process while we waited
+            if not force and (
+                manifest := planned.finished(root)
+            ):  # finished by another process while we waited
                 return Run(final, manifest, reused=True)
             part.mkdir()
             return _run_in(part, final, planned, limit)
@@ -167,6 +172,7 @@ def _run_in(part: Path, final: Path, planned: Plan, limit: float | None) -> Run:
         "notebook": planned.notebook.stem,
         "notebook_path": str(planned.notebook),
         **planned.spec,
+        "digests": planned.digests(),  # now: a model may have been downloaded during the run
         "changed_meanwhile": planned.reads.changed(),
         "given": planned.given,
         "run_id": planned.run_id,

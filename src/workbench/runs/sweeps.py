@@ -20,9 +20,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workbench.atomic import expect_file_name, make_folder, write_atomically
-from workbench.errors import BadInput
+from workbench.errors import BadInput, StaleRun
 from workbench.paths import expanded
-from workbench.runs.folders import finished
 from workbench.runs.leases import visible_gpus
 from workbench.runs.local import LocalProcesses
 from workbench.runs.notebooks import find_notebook
@@ -78,14 +77,16 @@ class Progress:
 
     @property
     def failed(self) -> list[Ending]:
-        """The runs that did not succeed."""
-        return [ending for ending in self.endings.values() if ending.exit_code != 0]
+        """The runs of this sweep that did not succeed."""
+        return [ending for ending in self.endings.values() if ending.exit_code and not ending.reused]
 
     def state(self, run_id: str) -> str:
-        """Return "done", "there" (existed before this sweep), "failed", "runs" or "waits"."""
+        """Return "done", "there" (existed before this sweep), "stale" (as that, of other weights), "failed", "runs" or "waits"."""
         ending = self.endings.get(run_id)
         if ending is None:
             return "runs" if run_id in self.running else "waits"
+        if ending.exit_code == StaleRun.exit_code:
+            return "stale"
         return "failed" if ending.exit_code else "there" if ending.reused else "done"
 
     def counts(self) -> dict[str, int]:
@@ -189,10 +190,8 @@ def sweep(
     root = expanded(root).absolute()
     progress = Progress(plans)
     if not force:
-        there = (plan.run_id for plan in plans if finished(plan.folder(root)))
-        progress.endings = {
-            run_id: Ending(run_id, 0, "nothing to do: it was there", reused=True) for run_id in there
-        }
+        there = [ending for plan in plans if (ending := _there(plan, root))]
+        progress.endings = {ending.run_id: ending for ending in there}
     todo = [Task(plan, root, force, file.limit) for plan in plans if plan.run_id not in progress.endings]
     folder = root / "sweeps" / name
     make_folder(folder)
@@ -214,6 +213,16 @@ def sweep(
         done = Sweep(folder, list(progress.endings.values()), progress.counts(), seconds)
         _keep(done, name, file, progress, root)
     return done
+
+
+def _there(plan: Plan, root: Path) -> Ending | None:
+    """Return how a run ended before this sweep, if it did."""
+    try:
+        if plan.finished(root):
+            return Ending(plan.run_id, 0, "nothing to do: it was there", reused=True)
+    except StaleRun as error:
+        return Ending(plan.run_id, error.exit_code, str(error), reused=True)
+    return None
 
 
 def _carry_out(
