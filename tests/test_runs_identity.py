@@ -17,7 +17,9 @@ HUB_ID = "someone/tiny"
 
 
 def write(folder, model=HUB_ID, revision=None):
-    lines = [f"model: str = {model!r}"] + ([f"revision: str = {revision!r}"] if revision else [])
+    lines = ["from workbench.runs import Model", f"model: Model = {model!r}"] + (
+        [f"revision: str = {revision!r}"] if revision else []
+    )
     cell = new_code_cell("\n".join(lines), metadata={"tags": ["parameters"]}, id="first")
     nbformat.write(new_notebook(cells=[cell, new_code_cell("y = 1", id="second")]), folder / "mine.ipynb")
     return folder / "mine.ipynb"

@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from workbench.paths import PACKAGE, data_path
-from workbench.runs.parameters import texts_in
 
 PINS = (
     "accelerate", "datasets", "ipykernel", "jinja2", "matplotlib", "nbclient", "numpy", "pandas", "papermill",
     "pyarrow", "pydantic", "safetensors", "scikit-learn", "scipy", "tokenizers", "torch", "transformers",
 )  # fmt: skip
-_MODEL = re.compile(r"(^|_)(models?|checkpoints?|bases?|encoder|decoder)(_|$)")
 _SLUG = 60  # characters
 
 
@@ -56,12 +54,6 @@ def _files_under(root: Path, but: tuple[str, ...]) -> list[Path]:
             continue
         found += [path] if path.is_file() else []
     return found
-
-
-def models_named(parameters: Mapping[str, Any]) -> list[str]:
-    """Return the distinct values of the parameters that name a model: model, bases, encoder_decoder and the like."""
-    named = (texts_in(value) for name, value in parameters.items() if _MODEL.search(name))
-    return list(dict.fromkeys(text for texts in named for text in texts if text))
 
 
 def run_id_of(spec: Mapping[str, Any], unusual: Mapping[str, Any]) -> str:

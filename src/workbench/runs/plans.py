@@ -17,9 +17,9 @@ from workbench.models import digest_of
 from workbench.models.identity import locate
 from workbench.paths import expanded
 from workbench.runs.folders import finished
-from workbench.runs.identity import ground, models_named, package_versions, run_id_of, stamp
+from workbench.runs.identity import ground, package_versions, run_id_of, stamp
 from workbench.runs.notebooks import read_notebook
-from workbench.runs.parameters import check
+from workbench.runs.parameters import check, models_in
 from workbench.runs.reads import Reader, Reads
 
 
@@ -42,7 +42,7 @@ class Plan:
     @property
     def models(self) -> tuple[str, ...]:
         """The models that the parameters name."""
-        return tuple(models_named(self.parameters))
+        return tuple(self.spec["models"])
 
     def folder(self, root: Path) -> Path:
         """Return the folder in which the run is stored."""
@@ -127,7 +127,7 @@ def plan_all(notebook: Path | str, cases: Iterable[Mapping[str, Any]]) -> list[P
     plans = []
     for case in cases:
         checked, given = check(source, case)
-        models = {name: asked(name, _revision(checked, name)) for name in models_named(checked)}
+        models = {name: asked(name, _revision(checked, name)) for name in models_in(source, checked)}
         reads = reader.of(checked, models)
         spec = {"notebook_sha256": source.digest, "parameters": checked, **on, "models": models}
         spec["reads"] = reads.digests
