@@ -22,6 +22,7 @@ def family(folder: Path | None = None) -> Family:
         languages=read_world(folder).languages,
         data=folder,
         check_prompts=check_prompts,
+        source="miniature",
     )
 
 

@@ -26,7 +26,8 @@ class Family:
     `badge` is shown on figures: MEASURED for checkpoints trained on real text, SYNTHETIC for those of an artificial world.
     `languages` are the language codes of its tasks, beginning with that of the English templates. `data` is a folder with those
     tasks: `tasks/<task>.jsonl`, `templates/<task>.toml`, `sentences.jsonl`, and `words.txt`, the vocabulary used to segment text
-    without spaces; each is optional. `check_prompts` takes prompts and returns a warning about them, or None.
+    without spaces; each is optional. `source` names these data where a source of data is asked for; by default `name`.
+    `check_prompts` takes prompts and returns a warning about them, or None.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Family:
     languages: tuple[str, ...] = ()
     data: Path | None = None
     check_prompts: Callable[[Sequence[str]], str | None] | None = None
+    source: str = ""
 
     def has_task(self, task: str) -> bool:
         """Whether its data contain a task."""

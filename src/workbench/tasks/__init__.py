@@ -1,30 +1,43 @@
 """Items (prompt, choices, gold answer, language) made from data sets.
 
-There are three sources: tasks that ship with a family; tasks of the published evaluation, from the hub or from files in
-the same schema; and your own rows. `limit` counts meanings, so that every language gets the same ones.
+`read_data` gives a task's rows and wordings from any source: tasks that ship with a family, tasks of the published evaluation
+(from the hub or from files in the same schema), words of CLDR, and your own rows; `read_texts` gives annotated texts for probes
+and retrieval. `limit` counts meanings, so that every language gets the same ones, as far as it has them.
 """
 
 from workbench.tasks.benchmarks import Benchmark, benchmarks, contamination
+from workbench.tasks.data import Data
+from workbench.tasks.exposure import Exposure, exposure
 from workbench.tasks.items import Asked, Item, make_items
-from workbench.tasks.local import english_of, read_rows, read_sentences, task_templates, tasks
+from workbench.tasks.local import english_of, offline_tasks, read_rows, read_sentences, task_templates, tasks
 from workbench.tasks.reading import fingerprint, read_any, read_benchmark
 from workbench.tasks.shots import ask_with_shots, few_shot_items
+from workbench.tasks.sources import read_data, read_texts, sources
+from workbench.tasks.spelling import match_answer
 
 __all__ = [
     "Asked",
     "Benchmark",
+    "Data",
+    "Exposure",
     "Item",
     "ask_with_shots",
     "benchmarks",
     "contamination",
     "english_of",
+    "exposure",
     "few_shot_items",
     "fingerprint",
     "make_items",
+    "match_answer",
+    "offline_tasks",
     "read_any",
     "read_benchmark",
+    "read_data",
     "read_rows",
     "read_sentences",
+    "read_texts",
+    "sources",
     "task_templates",
     "tasks",
 ]

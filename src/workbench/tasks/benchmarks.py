@@ -3,11 +3,14 @@
 import csv
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from workbench.errors import BadInput
 from workbench.paths import data_path
+from workbench.prompts.rendering import read_text
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,9 @@ class Benchmark:
     label: str
     choices: int
     wordings: str
-    promptsource: str
-    five: tuple[str, ...]
-    published: str
+    promptsource: str = ""
+    five: tuple[str, ...] = ()
+    published: str = ""
     hub_id: str = ""
     revision: str = ""
     config: str = ""
@@ -35,25 +38,49 @@ class Benchmark:
     file_words: tuple[str, ...] = ()
     by_hand: str = ""
 
+    @property
+    def wordings_path(self) -> Path:
+        """The file of our templates, or that of a described task."""
+        name = self.wordings if self.wordings.endswith(".toml") else f"{self.wordings}.toml"
+        return data_path("templates") / name
+
     def published_cell(self, language: str) -> tuple[str, str]:
         """Return the task and configuration in the table of published results."""
         task, config = self.published.format(language=language).split("/")
         return task, config
 
 
-@lru_cache(maxsize=1)
-def benchmarks() -> dict[str, Benchmark]:
-    """Return the published tasks by name."""
-    tables = tomllib.loads(data_path("benchmarks.toml").read_text(encoding="utf-8"))["benchmark"]
-    found: dict[str, Benchmark] = {}
-    for table in tables:
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-        found[table["name"]] = Benchmark(**fields)
-    return found
+@lru_cache(maxsize=8)
+def benchmarks(path: Path | None = None) -> dict[str, Benchmark]:
+    """Return the published tasks by name, or those of a TOML file in the same form; its `wordings` are a file beside it.
+
+    Raises:
+        BadInput: the file is not TOML, or a table lacks a field or has an unknown one; the message names it.
+    """
+    table = path or data_path("benchmarks.toml")
+    try:
+        tables = tomllib.loads(read_text(table))["benchmark"]
+        made = [_benchmark(each) for each in tables]
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"{table} does not describe tasks: {error}; write tables [[benchmark]] as in data/benchmarks.toml"
+        ) from error
+    if path is not None:
+        made = [replace(one, wordings=str(path.parent / one.wordings)) for one in made]
+    return {one.name: one for one in made}
+
+
+def _benchmark(table: dict[str, Any]) -> Benchmark:
+    fields: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
+    }
+    return Benchmark(**fields)
 
 
 def contamination(*names: str) -> str:
     """Return why scores on a data set with these names are contaminated for the finetuned models; empty if no reason is known.
+
+    A data set that was made from one in the mixture is contaminated too (Belebele and SIB-200, from Flores-200).
 
     Names are task names, hub ids or file names; they match a training set of xP3 by their words ("paws-x" matches paws_x).
     """
@@ -61,5 +88,6 @@ def contamination(*names: str) -> str:
     with data_path("contaminated.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if any(re.search(rf"_{row['name']}(_|\d)", text) for text in texts):
-                return f"{row['name']} is in the training data of {row['in']}: {row['what']}"
+                what = f"was made from {row['made_from']}, which is" if row["made_from"] else "is"
+                return f"{row['name']} {what} in the training data of {row['in']}: {row['what']}"
     return ""

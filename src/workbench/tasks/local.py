@@ -1,13 +1,17 @@
-"""Tasks that ship with a family, each a file of rows (JSON lines) and a file of templates."""
+"""Tasks whose data are here: those that ship with a family, and words from CLDR (`lexicon/…`)."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from workbench.errors import UnknownName
-from workbench.family import data_files, families
+from workbench.family import Family, data_files, families
+from workbench.paths import data_path
 from workbench.prompts import Template, read_templates
+from workbench.tasks import lexicon
+from workbench.tasks.selection import select
 from workbench.tasks.tables import read_table
-from workbench.tasks.values import expect_count
+
+_WORDINGS = dict(lexicon.TASKS)  # the file of templates of each task that belongs to no family
 
 
 def tasks() -> list[str]:
@@ -15,28 +19,39 @@ def tasks() -> list[str]:
     return sorted(path.stem for path in data_files("tasks/*.jsonl"))
 
 
+def offline_tasks() -> list[str]:
+    """Return the names of all tasks whose data need no network: those of families and of the lexicon."""
+    return [*tasks(), *sorted(_WORDINGS)]
+
+
 def read_rows(
-    task: str, languages: Sequence[str] | None = None, limit: int | None = None
+    task: str, languages: Sequence[str] | None = None, limit: int | None = None, *, seed: int = 0
 ) -> list[dict[str, Any]]:
     """Return a task's evaluation rows, in the requested languages or in all.
 
     Args:
-        limit: number of meanings (clusters), from the first.
+        task: One of `offline_tasks()`.
+        limit: number of meanings (clusters), from the first; of the lexicon, whose languages lack different names, per language.
+        seed: of the lexicon: which choices stand beside the right one, and which meanings come first.
 
     Raises:
         UnknownName: no such task, or a language it does not have (the message lists the available ones).
         BadInput: as `select`, or rows that cannot be read.
     """
-    if task not in tasks():
-        raise UnknownName(f"no task called {task!r}; choose one of: {', '.join(tasks())}")
+    if task not in offline_tasks():
+        raise UnknownName(f"no task called {task!r}; choose one of: {', '.join(offline_tasks())}")
+    if task in lexicon.TASKS:
+        return lexicon.rows(task, languages, limit, seed)
     path = data_files(f"tasks/{task}.jsonl")[0]
     rows = read_table(path, ("id", "cluster", "language"))
     return select([row.fields for row in rows], languages, limit, f"task {task!r}")
 
 
-def read_sentences(languages: Sequence[str] | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-    """Return the families' annotated single sentences, for probes: id, language, text, attributes."""
-    files = data_files("sentences.jsonl")
+def read_sentences(
+    languages: Sequence[str] | None = None, limit: int | None = None, *, family: Family | None = None
+) -> list[dict[str, Any]]:
+    """Return annotated single sentences, for probes: id, language, text, attributes; of one family or of all."""
+    files = [path for path in data_files("sentences.jsonl") if family is None or path.parent == family.data]
     rows = [row.fields for path in files for row in read_table(path, ("id", "language", "text"))]
     return select([{**row, "cluster": row["id"]} for row in rows], languages, limit, "the list of sentences")
 
@@ -48,6 +63,7 @@ def task_templates(task: str) -> list[Template]:
         UnknownName: the task has none; the message lists the tasks that have some.
     """
     found = {path.stem: path for path in data_files("templates/*.toml")}
+    found |= {name: data_path(f"templates/{file}.toml") for name, file in _WORDINGS.items()}
     if task not in found:
         raise UnknownName(f"no wordings for task {task!r}; there are some for: {', '.join(sorted(found))}")
     return read_templates(found[task])
@@ -56,24 +72,3 @@ def task_templates(task: str) -> list[Template]:
 def english_of(task: str) -> str:
     """Return the language code of a task's English templates."""
     return next((one.languages[0] for one in families() if one.has_task(task)), "en")
-
-
-def select(
-    rows: list[dict[str, Any]], languages: Sequence[str] | None, limit: int | None, what: str
-) -> list[dict[str, Any]]:
-    """Return the rows of the first `limit` meanings in the requested languages.
-
-    Raises:
-        UnknownName: a language without rows.
-        BadInput: a limit that is not an integer above 0.
-    """
-    if limit is not None:
-        expect_count("limit", limit)
-    languages = None if languages is None else list(languages)
-    there = list(dict.fromkeys(row["language"] for row in rows))
-    for language in languages or []:
-        if language not in there:
-            raise UnknownName(f"{what} has no language {language!r}; it has: {', '.join(there)}")
-    clusters = list(dict.fromkeys(row["cluster"] for row in rows))[:limit]
-    kept, wanted = set(clusters), set(languages or there)
-    return [row for row in rows if row["cluster"] in kept and row["language"] in wanted]

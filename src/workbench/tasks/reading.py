@@ -23,7 +23,7 @@ from workbench.errors import BadInput, NotReachable, UnknownName
 from workbench.store import canonical
 from workbench.tasks.benchmarks import Benchmark
 from workbench.tasks.languages import local_rows
-from workbench.tasks.local import select
+from workbench.tasks.selection import select, select_each
 from workbench.tasks.tables import Row, files_of, read_table, stem_of
 from workbench.tasks.values import expect_count, given, whole
 
@@ -64,7 +64,9 @@ def read_benchmark(
     made = [_rows(benchmark, language, rows) for language, rows in found.items()]
     if benchmark.meaning:
         return select([row for rows in made for row in rows], None, limit, benchmark.name)
-    return [row for rows in made for row in rows[:limit]]  # not parallel: the first of each language
+    return select_each(
+        [row for rows in made for row in rows], limit
+    )  # not parallel: the first of each language
 
 
 def read_any(
@@ -78,21 +80,44 @@ def read_any(
     Raises:
         BadInput, UnknownName: as `read_benchmark`.
     """
+    rows = [
+        {**own, "task": name, "label": _label(row, "label", 0, None)} for row, own in _own_rows(data, "label")
+    ]
+    return select(rows, languages, limit, f"task {name!r}")
+
+
+def read_any_texts(
+    data: Path, languages: Sequence[str] | None = None, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Return your own texts from a file or folder; each row needs `text`, and other fields are attributes. Optional: as `read_any`.
+
+    Raises:
+        BadInput, UnknownName: as `read_benchmark`.
+    """
+    rows = []
+    for row, own in _own_rows(data, "text"):
+        if not isinstance(own["text"], str) or not own["text"].strip():
+            raise BadInput(f"{row.where} has {own['text']!r} as 'text'; it must be a text")
+        rows.append(own)
+    return select(rows, languages, limit, str(data))
+
+
+def _own_rows(data: Path, needed: str) -> list[tuple[Row, dict[str, Any]]]:
+    """Return each row of a file or folder, and its fields with id, language and cluster."""
     rows = []
     for path in files_of(Path(data)):
-        for number, row in enumerate(read_table(path, ("label",))):
+        for number, row in enumerate(read_table(path, (needed,))):
             known = given(row.fields, "id", f"{stem_of(path)}-{number}")
             language = given(row.fields, "language", "und")
             if not isinstance(language, str):
                 raise BadInput(
                     f"{row.where} has {language!r} as 'language'; give a code as text, such as 'sw'"
                 )
-            rows.append({**row.fields, "id": known, "language": language, "task": name,
-                         "cluster": str(given(row.fields, "cluster", known)),
-                         "label": _label(row, "label", 0, None)})  # fmt: skip
+            cluster = str(given(row.fields, "cluster", known))
+            rows.append((row, {**row.fields, "id": known, "language": language, "cluster": cluster}))
     if not rows:
         raise BadInput(f"{data} holds no row; give a file that has some")
-    return select(rows, languages, limit, f"task {name!r}")
+    return rows
 
 
 def fingerprint(rows: Sequence[dict[str, Any]]) -> str:

@@ -25,10 +25,10 @@ from workbench.tasks import (
     benchmarks,
     contamination,
     fingerprint,
+    offline_tasks,
     read_any,
     read_benchmark,
     read_rows,
-    tasks,
 )
 
 
@@ -155,9 +155,9 @@ def make_plan(
 def _known(task: str, data: Path | None, templates: Path | None) -> Benchmark | None:
     """Return the published task of that name; None for one that ships with a family, or for the user's own."""
     benchmark = benchmarks().get(task)
-    if benchmark is None and task not in tasks() and not (data and templates):
+    if benchmark is None and task not in offline_tasks() and not (data and templates):
         raise UnknownName(
-            f"no task called {task!r}; that ship: {', '.join(tasks())}; published: {', '.join(benchmarks())}; "
+            f"no task called {task!r}; that ship: {', '.join(offline_tasks())}; published: {', '.join(benchmarks())}; "
             "or give rows and wordings of your own, with both data and templates"
         )
     return benchmark

@@ -1,0 +1,190 @@
+"""One way to data: a task or texts from any source, whether it ships with a family, is published, from CLDR or your own."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from workbench.errors import BadInput, UnknownName
+from workbench.family import Family, families
+from workbench.paths import expanded
+from workbench.prompts import Template, read_templates
+from workbench.tasks import cldr, lexicon
+from workbench.tasks.benchmarks import Benchmark, benchmarks, contamination
+from workbench.tasks.data import Data
+from workbench.tasks.local import english_of, offline_tasks, read_rows, read_sentences, task_templates, tasks
+from workbench.tasks.reading import read_any, read_any_texts, read_benchmark
+
+_PUBLISHED = "published"
+_TEXTS: Mapping[str, Callable[..., list[dict[str, Any]]]] = MappingProxyType({"lexicon": lexicon.texts})
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a task is: under the name of a source, on the hub as its benchmark says, or in files."""
+
+    task: str
+    source: str
+    benchmark: Benchmark | None = None
+    path: Path | None = None
+
+
+def sources() -> dict[str, tuple[str, ...]]:
+    """Return the named sources with their tasks."""
+    of_families = {name: tuple(filter(one.has_task, tasks())) for name, one in _with_data().items()}
+    ours = {name: tuple(task for task in offline_tasks() if task.startswith(f"{name}/")) for name in _TEXTS}
+    return {**of_families, **ours, _PUBLISHED: tuple(benchmarks())}
+
+
+def read_data(
+    task: str,
+    source: str | Path | None = None,
+    *,
+    languages: Sequence[str] | None = None,
+    limit: int | None = None,
+    templates: str | Path | None = None,
+    revision: str | None = None,
+    seed: int = 0,
+) -> Data:
+    """Return a task's rows and wordings.
+
+    Args:
+        source: One of `sources()`; a file or folder of rows; the hub id of a published task; or a TOML file that describes
+            tasks on the hub as `data/benchmarks.toml` does. By default the named source that has the task.
+        languages: By default all.
+        limit: Meanings, from the first; per language where languages have different ones.
+        templates: A TOML file of wordings, needed for rows of your own; by default ours.
+        revision: Of the data set on the hub; by default the one in the table of tasks.
+        seed: Of the lexicon's choices and of its order.
+
+    Raises:
+        UnknownName: no such source, task or language; the message lists the available ones.
+        BadInput: rows or wordings that cannot be read, or a limit that is not an integer above 0.
+        NotReachable: a data set that is neither in the hub's cache nor reachable.
+    """
+    place = _locate(task, str(source) if source is not None else _source_of(task))
+    rows = _rows(place, languages, limit, revision, seed)
+    benchmark = place.benchmark
+    if benchmark is not None and benchmark.order and templates is None:
+        rows = [{**row, "label": benchmark.order[row["label"]]} for row in rows]
+    return Data(
+        task=place.task,
+        source=_named(place, revision),
+        rows=tuple(rows),
+        templates=tuple(_wordings(place, templates)),
+        english=english_of(place.task),
+        contaminated=contamination(
+            place.task, benchmark.hub_id if benchmark else "", place.path.stem if place.path else ""
+        ),
+        untested=benchmark is not None and place.path is None,
+    )
+
+
+def read_texts(
+    source: str | Path, *, languages: Sequence[str] | None = None, limit: int | None = None
+) -> Data:
+    """Return annotated texts for probes and retrieval: rows with id, cluster (the meaning), language, text and attributes.
+
+    Args:
+        source: A named source that has texts, or a file or folder of rows with a field `text`.
+
+    Raises:
+        UnknownName, BadInput: as `read_data`; or a source without texts.
+    """
+    name = str(source)
+    family = _with_data().get(name)
+    path = None
+    if name in _TEXTS:
+        rows = _TEXTS[name](languages, limit)
+    elif family is not None:
+        rows = read_sentences(languages, limit, family=family)
+    elif name == _PUBLISHED:
+        raise BadInput(f"published tasks have no single texts; choose one of: {', '.join(_TEXTS)}, or a file")
+    else:
+        path = _existing(name)
+        rows = read_any_texts(path, languages, limit)
+    flagged = contamination(path.stem) if path else ""
+    return Data("texts", _named(_Place("texts", name, path=path), None), tuple(rows), contaminated=flagged)
+
+
+def _locate(task: str, source: str) -> _Place:
+    """Find a task in a source.
+
+    Raises:
+        UnknownName: no such source, or a source without this task.
+    """
+    known = sources()
+    if source in known and source != _PUBLISHED:
+        full = task if task in known[source] else f"{source}/{task}"
+        return _Place(_expected(full if full in known[source] else task, known[source], source), source)
+    if source == _PUBLISHED:
+        return _Place(task, source, benchmarks()[_expected(task, known[source], source)])
+    if source.endswith(".toml") and (table := expanded(source)).is_file():
+        described = benchmarks(table)
+        return _Place(task, source, described[_expected(task, described, source)])
+    of_hub = {name: one for name, one in benchmarks().items() if one.hub_id == source}
+    if of_hub:
+        return _Place(task, source, of_hub[_expected(task, of_hub, source)])
+    return _Place(task, source, benchmarks().get(task), _existing(source))
+
+
+def _rows(
+    place: _Place, languages: Sequence[str] | None, limit: int | None, revision: str | None, seed: int
+) -> list[dict[str, Any]]:
+    if place.benchmark is not None:
+        return read_benchmark(place.benchmark, languages, limit, place.path, revision)
+    if revision is not None:
+        raise BadInput(f"{place.task!r} does not come from the hub; drop the revision {revision!r}")
+    if place.path is not None:
+        return read_any(place.task, place.path, languages, limit)
+    return read_rows(place.task, languages, limit, seed=seed)
+
+
+def _wordings(place: _Place, templates: str | Path | None) -> list[Template]:
+    if templates is not None:
+        return read_templates(expanded(templates), foreign=True)
+    if place.benchmark is not None:
+        return read_templates(place.benchmark.wordings_path)
+    if place.path is not None:
+        raise BadInput(
+            f"{place.task!r} from {place.path} has no wordings; name a TOML file of them (templates)"
+        )
+    return task_templates(place.task)
+
+
+def _named(place: _Place, revision: str | None) -> str:
+    """Return the origin of data for a record: with the versions on which they depend."""
+    if place.path is not None:
+        return f"files {place.path.name}"
+    if place.benchmark is not None:
+        return f"{place.benchmark.hub_id}@{revision or place.benchmark.revision}"
+    return cldr.origin() if place.source == "lexicon" else f"{place.source}, ships with the package"
+
+
+def _source_of(task: str) -> str:
+    found = next((name for name, its in sources().items() if task in its), None)
+    if found is None:
+        there = "; ".join(f"{name}: {', '.join(its)}" for name, its in sources().items())
+        raise UnknownName(f"no task called {task!r}; {there}; or name a file or folder as source")
+    return found
+
+
+def _expected(task: str, among: Iterable[str], source: str) -> str:
+    if task not in (known := list(among)):
+        raise UnknownName(f"{source} has no task {task!r}; it has: {', '.join(known)}")
+    return task
+
+
+def _existing(source: str) -> Path:
+    path = expanded(source)
+    if not path.exists():
+        raise UnknownName(
+            f"no source {source!r}; choose one of: {', '.join(sources())}; or name a file or folder, the hub id of a published "
+            "task, or a TOML file that describes a data set on the hub as data/benchmarks.toml does"
+        )
+    return path
+
+
+def _with_data() -> dict[str, Family]:
+    return {one.source or one.name: one for one in families() if one.data is not None}
