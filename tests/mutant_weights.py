@@ -19,7 +19,8 @@ from workbench.inference.states import hidden_states
 from workbench.models import load
 from workbench.store import Store
 from workbench.store.checking import check_store
-from workbench.store.packs import check_pack, export_pack, import_pack
+from workbench.store.export import export_pack
+from workbench.store.packs import check_pack, import_pack
 
 SIDES = ("bloom", "mt5")
 PROMPTS = ["The cat sat on the mat.", "猫坐在垫子上。"]

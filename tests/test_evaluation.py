@@ -15,7 +15,8 @@ from workbench.errors import BadInput, NotReachable, UnknownName
 from workbench.models import load
 from workbench.paths import data_path
 from workbench.store import Store
-from workbench.store.packs import export_pack, import_pack
+from workbench.store.export import export_pack
+from workbench.store.packs import import_pack
 from workbench.studies import sensitivity
 from workbench.studies.evaluation import (
     beside_published,

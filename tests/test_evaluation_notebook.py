@@ -10,7 +10,8 @@ from workbench.errors import NotReachable
 from workbench.models import load
 from workbench.paths import data_path, notebook_path
 from workbench.store import Store
-from workbench.store.packs import export_pack, import_pack
+from workbench.store.export import export_pack
+from workbench.store.packs import import_pack
 from workbench.studies.evaluation import evaluate, make_plan
 
 TASK = {"task": "xcopa", "languages": ["sw"]}

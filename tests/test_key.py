@@ -125,12 +125,12 @@ def test_the_versions_that_answered_are_recorded_and_not_keyed(model, monkeypatc
     assert (model.tally.hits, model.tally.misses) == (2, 2)
     monkeypatch.undo()
     used = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "tokenizers"))
-    assert [libraries for _, libraries, *_ in model.store.origins(model.store.contexts())] == [used]
+    assert [libraries for _, libraries, *_ in model.store.rows("origins", model.store.contexts())] == [used]
     monkeypatch.setattr(model.engine, "libraries", "torch 99.0")
     more = load(model.name, device="cpu", store=model.store)
     more.__dict__["engine"] = model.engine
     generate(more, ["Another prompt"], max_new_tokens=3)
-    known = {libraries for _, libraries, *_ in model.store.origins(model.store.contexts())}
+    known = {libraries for _, libraries, *_ in model.store.rows("origins", model.store.contexts())}
     assert known == {used, "torch 99.0"}
 
 

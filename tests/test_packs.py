@@ -17,10 +17,11 @@ from workbench.models.identity import Identity
 from workbench.models.requests import Decoded, TokenScores
 from workbench.store import Store, canonical
 from workbench.store.checking import check_store
+from workbench.store.export import export_pack
 from workbench.store.file import log_of
 from workbench.store.forms import ANSWERS
 from workbench.store.names import IDENTITY
-from workbench.store.packs import check_pack, export_pack, import_pack
+from workbench.store.packs import check_pack, import_pack
 from workbench.store.rows import checksum_of, digest_of, origin, seal
 
 REST = {
@@ -218,9 +219,9 @@ def test_a_pack_carries_the_versions_that_answered_and_the_earlier_time_stays(fu
     late = Store(tmp_path / "late.sqlite")
     late.put(one, full_entries(full, one), device="cpu", libraries="torch 2.13.0")
     late.put(one, full_entries(full, one), device="cpu", libraries="torch 1.0.0")
-    [added] = [row for row in late.origins([one]) if row[1] == "torch 1.0.0"]
+    [added] = [row for row in late.rows("origins", [one]) if row[1] == "torch 1.0.0"]
     import_pack(late, tmp_path / "pack")
-    assert sorted(late.origins([one, other])) == sorted([*full.origins([one, other]), added])
+    assert sorted(late.rows("origins", [one, other])) == sorted([*full.rows("origins", [one, other]), added])
 
 
 def full_entries(store, context):

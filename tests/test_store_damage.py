@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 
 from tests.test_packs import HERE, array, context, scores
 from workbench.cli import app
-from workbench.errors import StoreFailed
+from workbench.errors import StoreFailed, UnknownName
 from workbench.store import Store, canonical
 from workbench.store.checking import check_store
+from workbench.store.export import export_pack
 from workbench.store.file import log_of
-from workbench.store.packs import export_pack
 from workbench.store.rows import digest_of, key_of, seal
 
 NEW = canonical(
@@ -142,6 +142,33 @@ def test_a_store_with_damaged_settings_exports_no_part_of_itself(full, tmp_path)
         full.put(NEW, [], device="cpu")  # puts them right
 
 
+def test_an_export_says_how_many_answers_it_left_out_and_why(full, tmp_path, monkeypatch):
+    """Answers whose settings are lost were left out without a word."""
+    assert export_pack(full, tmp_path / "pack").left_out == 0  # the twin
+    change(full, "DELETE FROM contexts WHERE context LIKE '%score%'")
+    monkeypatch.setenv("WORKBENCH_STORE", str(full.path))
+    told = CliRunner().invoke(app, ["store", "export", str(tmp_path / "pack")])
+    assert (told.exit_code, "1 answers, whole" in told.output) == (0, True)
+    assert re.search("5 answers .* left out: .* settings are lost", " ".join(told.output.split()))
+    full.put(NEW, [], device="cpu")  # gives them their settings back
+    info = export_pack(full, tmp_path / "pack")
+    assert (info.answers, info.left_out) == (6, 0)
+    change(full, "DELETE FROM contexts")
+    with pytest.raises(UnknownName, match="of 6 answers the settings are lost"):
+        export_pack(full, tmp_path / "pack")
+
+
+def test_an_answer_under_a_damaged_key_is_missing_and_a_check_finds_it(full):
+    """Nothing leads from a question to such a row; what is computed again stands beside it until the repair."""
+    change(full, "UPDATE answers SET key = x'00' WHERE question = 'q0'")
+    assert [answer and answer.value for answer in full.get(NEW, ["q0", "q1"])] == [None, scores(-1 / 3)]
+    full.put(NEW, [("q0", scores(-2))], device="cuda")
+    assert full.get(NEW, ["q0"])[0].value == scores(-2)
+    [damage] = check_store(full, repair=True)
+    assert (damage.key, damage.reason, check_store(full)) == (b"\0", "its key does not fit", [])
+    assert full.get(NEW, ["q0"])[0].value == scores(-2)
+
+
 def test_an_identity_under_a_name_of_no_text_is_damaged(full):
     change(full, "UPDATE identities SET name = x'00'")
     with pytest.raises(StoreFailed, match=r"damaged .*check --repair"):
@@ -195,7 +222,7 @@ def test_info_shows_the_versions_that_answered_where_there_are_several(full, mon
     assert "with 3 sets of versions: torch 2.13.0; torch 1.0.0; torch 2.14.0" in " ".join(told.split())
     full.prune(today)
     assert full.info()["libraries"] == {name: versions}
-    assert [libraries for _, libraries, *_ in full.origins([NEW, superseded])] == versions
+    assert [libraries for _, libraries, *_ in full.rows("origins", [NEW, superseded])] == versions
 
 
 def test_info_counts_the_log(full):

@@ -80,11 +80,14 @@ def export_answers(
     ] = None,
 ) -> None:
     """Write answers into one file, which `store import` takes in elsewhere, without weights."""
-    _print_pack(
-        import_module("workbench.store.packs").export_pack(
-            workbench.store.Store(), pack, models=model or (), runs=run or ()
+    export = import_module("workbench.store.export").export_pack
+    found = export(workbench.store.Store(), pack, models=model or (), runs=run or ())
+    _print_pack(found)
+    if found.left_out:
+        notice(
+            f"{found.left_out} answers of the store are left out: their settings are lost, and with them the model; "
+            "a call with the same settings brings them back"
         )
-    )
 
 
 @app.command("import")

@@ -6,16 +6,17 @@ context is lost is not damaged: a call with the same settings still finds it.
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from workbench.errors import StoreFailed
 from workbench.store import Store
-from workbench.store.file import RECOVER, connect_read_only, message_of, remedy
+from workbench.store.advice import message_of, remedy
+from workbench.store.file import connect_read_only
 from workbench.store.forms import ANSWERS, expect_context, expect_origin
 from workbench.store.names import identity_in
 from workbench.store.rows import checksum_of, digest_of, is_sealed, key_of, origin, value_of
 
-_KEYS = {
+_KEYS = {  # contexts first: the check of an answer needs their kind
     "contexts": "digest",
     "answers": "key",
     "identities": "name",
@@ -34,11 +35,8 @@ class Damage:
 
     def __str__(self) -> str:
         """Return one line that is safe to print on a terminal."""
-        key = (
-            self.key.hex()
-            if self.table in ("contexts", "answers")
-            else ascii(self.key.decode(errors="replace"))
-        )
+        is_digest = self.table in ("contexts", "answers")
+        key = self.key.hex() if is_digest else ascii(self.key.decode(errors="replace"))
         return f"{self.table} {key}: {self.reason}"
 
 
@@ -48,8 +46,7 @@ def check_store(store: Store, *, repair: bool = False) -> list[Damage]:
     Raises:
         StoreFailed: the database file itself is damaged, or cannot be read or, for a repair, written.
     """
-    with store.transaction(write=False):
-        pass  # creates or upgrades the file if necessary
+    store.open()
     try:
         connection, _ = connect_read_only(store.path)
         try:
@@ -58,18 +55,21 @@ def check_store(store: Store, *, repair: bool = False) -> list[Damage]:
         finally:
             connection.close()
     except (sqlite3.Error, ValueError) as error:
-        advice = remedy(error) if isinstance(error, sqlite3.Error) else RECOVER
         raise StoreFailed(
-            f"the store {store.path} is damaged as a database: {message_of(error)}; {advice}"
+            f"the store {store.path} is damaged as a database: {message_of(error)}; {remedy(error)}"
         ) from error
     if repair and found:
         with store.transaction(write=True) as connection:
             for damage in found:
-                table, key = damage.table, _KEYS[damage.table]
-                if connection.execute(f"DELETE FROM {table} WHERE {key} = ?", (damage.key,)).rowcount == 0:
-                    # text, or a key of the wrong type, which the index does not find
-                    connection.execute(f"DELETE FROM {table} WHERE CAST({key} AS BLOB) = ?", (damage.key,))
+                _delete(connection, damage)
     return found
+
+
+def _delete(connection: sqlite3.Connection, damage: Damage) -> None:
+    table, key = damage.table, _KEYS[damage.table]
+    if connection.execute(f"DELETE FROM {table} WHERE {key} = ?", (damage.key,)).rowcount == 0:
+        # text, or a key of the wrong type, which the index does not find
+        connection.execute(f"DELETE FROM {table} WHERE CAST({key} AS BLOB) = ?", (damage.key,))
 
 
 def expect_whole_database(connection: sqlite3.Connection) -> None:
@@ -81,7 +81,7 @@ def expect_whole_database(connection: sqlite3.Connection) -> None:
     connection.text_factory = lambda raw: raw.decode(errors="replace")
     whole = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if whole != "ok":
-        raise ValueError(whole.replace("\n", " "))
+        raise ValueError(whole)
 
 
 def damaged_rows(connection: sqlite3.Connection, *, strict: bool = False) -> Iterator[Damage]:
@@ -91,78 +91,61 @@ def damaged_rows(connection: sqlite3.Connection, *, strict: bool = False) -> Ite
         strict: also report identities without the current fields, and answers or origins whose context is missing.
     """
     connection.text_factory = lambda raw: raw.decode(errors="replace")  # the checksum then fails
-    kinds: dict[bytes, str] = {}
-    for key, digest, context in connection.execute(
-        "SELECT CAST(digest AS BLOB), digest, context FROM contexts"
-    ):
-        reason = _wrong_context(digest, context)
-        if reason is None:
-            kinds[key] = expect_context(context)["kind"]
-        else:
-            yield Damage("contexts", key, reason)
-    for key, *row in connection.execute("SELECT CAST(key AS BLOB), * FROM answers"):
-        reason = _wrong_answer(kinds, strict, *row)
-        if reason is not None:
-            yield Damage("answers", key, reason)
-    for key, name, text, checksum in connection.execute("SELECT CAST(name AS BLOB), * FROM identities"):
-        reason = _wrong_identity(name, text, checksum, strict)
-        if reason is not None:
-            yield Damage("identities", key, reason)
-    for key, *fields, checksum in connection.execute("SELECT CAST(path AS BLOB), * FROM files"):
-        if not all(isinstance(field, str) for field in fields) or checksum != checksum_of(*fields):
-            yield Damage("files", key, "its checksum does not fit")
-    for key, *row in connection.execute(f"SELECT CAST({_KEYS['origins']} AS BLOB), * FROM origins"):
-        reason = _wrong_libraries(kinds, strict, *row)
-        if reason is not None:
-            yield Damage("origins", key, reason)
+    checks = _Checks(strict)
+    for table, key in _KEYS.items():
+        for raw, *row in connection.execute(f"SELECT CAST({key} AS BLOB), * FROM {table}"):
+            try:
+                getattr(checks, table)(*row)
+            except ValueError as error:
+                yield Damage(table, raw, str(error))
 
 
-def _wrong_context(digest: object, context: object) -> str | None:
-    if not isinstance(context, str) or digest != digest_of(context):
-        return "its digest does not fit"
-    try:
-        expect_context(context)
-    except ValueError as error:
-        return str(error)
-    return None
+@dataclass(frozen=True)
+class _Checks:
+    """The check of each table's rows, a method of the table's name; all raise ValueError with the reason."""
+
+    strict: bool
+    kinds: dict[object, str] = field(default_factory=dict)  # of valid contexts, by digest
+
+    def contexts(self, digest: object, context: object) -> None:
+        _expect(isinstance(context, str) and digest == digest_of(context), "its digest does not fit")
+        self.kinds[digest] = expect_context(context)["kind"]
+
+    def answers(
+        self, key: object, context: object, question: object, answer: object, checksum: object, *made: object
+    ) -> None:
+        _expect(is_sealed(context, question, answer, checksum, *made), "its checksum does not fit")
+        assert isinstance(context, bytes)
+        assert isinstance(question, str)
+        assert isinstance(answer, str | bytes)
+        keys = (
+            (key_of(context, question), key_of(context, question, str(made[0]))) if len(context) <= 64 else ()
+        )
+        _expect(key in keys, "its key does not fit")
+        expect_origin(*made)
+        self._expect_settings(context)
+        if context in self.kinds:
+            ANSWERS[self.kinds[context]](value_of(answer))
+
+    def identities(self, name: object, text: object, checksum: object) -> None:
+        known = identity_in(name, text, checksum) is not None
+        _expect(known or not self.strict, "its fields are not those of a model")
+
+    def files(self, *row: object) -> None:
+        *fields, checksum = row
+        texts = [one for one in fields if isinstance(one, str)]
+        _expect(texts == fields and checksum == checksum_of(*texts), "its checksum does not fit")
+
+    def origins(self, context: object, libraries: object, first: object, checksum: object) -> None:
+        if not isinstance(context, bytes) or not isinstance(libraries, str) or not isinstance(first, float):
+            raise ValueError("its fields are not those of an origin")
+        _expect(checksum == origin(context, libraries, first)[-1], "its checksum does not fit")
+        self._expect_settings(context)
+
+    def _expect_settings(self, context: bytes) -> None:
+        _expect(not self.strict or context in self.kinds, "its settings are not there")
 
 
-def _wrong_answer(
-    kinds: dict[bytes, str], strict: bool, key: object, context: object, question: object, answer: object, checksum: object,
-    *origin: object,
-) -> str | None:  # fmt: skip
-    if not is_sealed(context, question, answer, checksum, *origin):
-        return "its checksum does not fit"
-    assert isinstance(context, bytes)
-    assert isinstance(question, str)
-    assert isinstance(answer, str | bytes)
-    device = origin[0]
-    if len(context) > 64 or key not in (key_of(context, question), key_of(context, question, str(device))):
-        return "its key does not fit"
-    try:
-        expect_origin(*origin)
-        if context in kinds:
-            ANSWERS[kinds[context]](value_of(answer))
-        elif strict:
-            return "its settings are not there"
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def _wrong_libraries(
-    kinds: dict[bytes, str], strict: bool, context: object, libraries: object, first: object, checksum: object
-) -> str | None:
-    if not isinstance(context, bytes) or not isinstance(libraries, str) or not isinstance(first, float):
-        return "its fields are not those of an origin"
-    if checksum != origin(context, libraries, first)[-1]:
-        return "its checksum does not fit"
-    return "its settings are not there" if strict and context not in kinds else None
-
-
-def _wrong_identity(name: object, text: object, checksum: object, strict: bool) -> str | None:
-    try:
-        about = identity_in(name, text, checksum)
-    except ValueError as error:
-        return str(error)
-    return "its fields are not those of a model" if strict and about is None else None
+def _expect(holds: bool, reason: str) -> None:
+    if not holds:
+        raise ValueError(reason)

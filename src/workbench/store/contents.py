@@ -53,6 +53,12 @@ def remove_superseded(connection: sqlite3.Connection, algorithms: Algorithms) ->
     return removed if old else 0
 
 
+def count_lost(connection: sqlite3.Connection) -> int:
+    """Return the number of answers whose context is lost, so that their model is unknown."""
+    query = "SELECT count(*) FROM answers WHERE context NOT IN (SELECT digest FROM contexts)"
+    return int(connection.execute(query).fetchone()[0])
+
+
 def _several_libraries(
     origins: Iterable[tuple[Any, Any]], models: Mapping[bytes, str]
 ) -> dict[str, list[str]]:

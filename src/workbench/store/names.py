@@ -1,6 +1,7 @@
 """What a store remembers about models, and the names they get on other machines."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -39,7 +40,7 @@ def identity_in(name: object, text: object, checksum: object) -> dict[str, Any] 
     return about if all(type(about[field]) in kinds for field, kinds in IDENTITY.items()) else None
 
 
-def public_identities(identities: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def public_identities(identities: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return remembered identities under names that make sense on any machine.
 
     A model folder is known by its base name, without its path; if several weights share a name, 8 digits of the digest are

@@ -13,7 +13,8 @@ from pathlib import Path
 from threading import RLock
 
 from workbench.errors import StoreFailed
-from workbench.store.file import connect, connect_read_only, is_read_only, message_of, remedy, state_of
+from workbench.store.advice import message_of, remedy
+from workbench.store.file import connect, connect_read_only, is_read_only, state_of
 
 _READ_ONLY = "the store {path} is read-only here; name a file of your own in WORKBENCH_STORE (a copy keeps its answers)"
 _LEFT: list[sqlite3.Connection] = []  # connections of a parent process
@@ -45,22 +46,16 @@ class SharedFile:
         """
         if write and self.is_read_only:
             raise StoreFailed(_READ_ONLY.format(path=self.path))
-        with self._lock:
+        with self._lock, self._reporting():
+            connection = self._connected()
+            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
-                connection = self._connected()
-                connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-                try:
-                    yield connection
-                    connection.execute("COMMIT")
-                finally:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    self._expect_unchanged()
-            except sqlite3.Error as error:
-                self.close()
-                raise StoreFailed(
-                    f"the store {self.path} failed: {message_of(error)}; {remedy(error)}"
-                ) from error
+                yield connection
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                self._expect_unchanged()
 
     def checkpoint(self) -> None:
         """Move committed answers from the log into the file without waiting for readers or writers."""
@@ -89,14 +84,20 @@ class SharedFile:
 
     def _maintain(self, statement: str) -> None:
         """Run a statement outside of any transaction; do nothing if the file cannot be written."""
-        with self._lock:
-            try:
-                if not self.is_read_only:
-                    self._connected().execute(statement)
-            except sqlite3.Error as error:
-                raise StoreFailed(
-                    f"the store {self.path} failed: {message_of(error)}; {remedy(error)}"
-                ) from error
+        with self._lock, self._reporting():
+            if not self.is_read_only:
+                self._connected().execute(statement)
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Close the connection after an error from SQLite, and raise StoreFailed with advice."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            self.close()
+            raise StoreFailed(
+                f"the store {self.path} failed: {message_of(error)}; {remedy(error)}"
+            ) from error
 
     def _expect_unchanged(self) -> None:
         if self._lockless and self._state != state_of(self.path, lockless=True):
