@@ -13,6 +13,7 @@ from workbench.inference.ranking import rank, score
 from workbench.inference.states import hidden_states
 from workbench.models import Model, load
 from workbench.store import Store, canonical
+from workbench.store.checking import check_store
 from workbench.tasks import Item
 
 TEXTS = ["The cat sat on the mat.", "Le chat"]
@@ -49,6 +50,29 @@ def test_answers_from_before_there_were_versions_are_kept_and_not_used(model, ki
     asking = load(model.name, device="cpu", store=old)
     CALLS[kind](asking)
     assert (asking.tally.hits, asking.tally.misses, old.info()["answers"]) == (0, 2, 4)
+
+
+IMPOSSIBLE = {
+    "generate": {"text": "a", "token_count": -1, "finished": True},
+    "score": {"tokens": ["a"], "logprobs": [0.5], "truncated": False},
+    "states": b"no array",
+}
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_a_stored_answer_that_no_model_can_give_is_an_error_although_its_checksum_fits(model, kind):
+    """A pack of somebody else's may be named in WORKBENCH_STORE, where no import checked it."""
+    CALLS[kind](model)
+    [context] = model.store.contexts()
+    questions = [question for question, *_ in model.store.entries(context)]
+    forged = Store(model.store.path.with_name("forged"))
+    forged.put(context, [(question, IMPOSSIBLE[kind]) for question in questions], device="cpu")
+    with pytest.raises(
+        StoreFailed, match=rf"{forged.path} .*\({kind}\) that no model can give: .*store check --repair"
+    ):
+        CALLS[kind](load(model.name, device="cpu", store=forged))
+    assert len(check_store(forged, repair=True)) == len(questions)
+    CALLS[kind](load(model.name, device="cpu", store=forged))  # computed again
 
 
 def half(model, **options):

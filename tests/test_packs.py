@@ -6,6 +6,7 @@ import random
 import sqlite3
 import zipfile
 from dataclasses import fields
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ from typer.testing import CliRunner
 
 from workbench.cli import app
 from workbench.errors import BadInput, StoreFailed, UnknownName
+from workbench.models.engines import Capability
 from workbench.models.identity import Identity
 from workbench.models.requests import Decoded, TokenScores
 from workbench.store import Store, canonical
-from workbench.store.checking import check_store
+from workbench.store.checking import ANSWERS, check_store
 from workbench.store.export import export_pack
 from workbench.store.file import log_of
-from workbench.store.forms import ANSWERS
+from workbench.store.forms import KINDS
 from workbench.store.names import IDENTITY
 from workbench.store.packs import check_pack, import_pack
 from workbench.store.rows import checksum_of, digest_of, origin, seal
@@ -368,3 +370,4 @@ def test_the_forms_are_those_of_the_engines_records():
         ANSWERS[kind](value)
         assert {field.name for field in fields(record)} == set(value)
     ANSWERS["states"](array())
+    assert set(ANSWERS) == set(KINDS) == set(get_args(Capability))

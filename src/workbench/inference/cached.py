@@ -21,7 +21,7 @@ from workbench.models import Model
 from workbench.models.engines import Capability
 from workbench.models.tally import Tally
 from workbench.run_log import note, noted
-from workbench.store import Answer, Store, canonical
+from workbench.store import REPAIR, Answer, Store, canonical
 
 _PER_ENGINE_CALL = (
     2000  # requests: enough to find equal lengths and common prefixes, and bounds the memory for layouts
@@ -33,11 +33,13 @@ class RequestType:
     """What the requests of one call have in common: how they are keyed, computed and stored.
 
     `settings` are added to the model's fingerprint in the key; `encode` and `decode` convert an answer to and from the store's
-    form; `compute` calls the engine. `may_be_wide`: an engine may compute it in float32 although the weights are not.
+    form; `expect` raises ValueError for a stored answer that no model can have given; `compute` calls the engine. `may_be_wide`:
+    an engine may compute it in float32 although the weights are not.
     """
 
     capability: Capability
     settings: dict[str, Any]
+    expect: Callable[[Any], Any]
     encode: Callable[[Any], Any]
     decode: Callable[[Any], Any]
     compute: Callable[[list[Any]], Iterator[tuple[list[int], list[Any]]]]
@@ -81,7 +83,7 @@ def answer(
     texts = [canonical(vars(request)) for request in requests]
     unique = dict(zip(texts, requests, strict=True))
     stored = _look_up(model, kind, list(unique))
-    values = {text: kind.decode(found.value) for text, found in stored.answers.items()}
+    values = _decoded(model.store, kind, stored)
     missing = {text: request for text, request in unique.items() if text not in values}
     tally = Tally(Counter(found.device for found in stored.answers.values()), len(missing))
     _record(model, tally)
@@ -136,6 +138,20 @@ def _most_complete(model: Model, kind: RequestType, stored: list[_Stored], total
 def _stored(store: Store, context: str, texts: list[str], device: str | None = None) -> _Stored:
     answers = zip(texts, store.get(context, texts, device=device), strict=True)
     return _Stored(context, {text: found for text, found in answers if found is not None})
+
+
+def _decoded(store: Store, kind: RequestType, stored: _Stored) -> dict[str, Any]:
+    """Return the stored answers as values.
+
+    Raises:
+        StoreFailed: no model can have given one of them, although its checksum fits.
+    """
+    try:
+        return {text: kind.decode(kind.expect(found.value)) for text, found in stored.answers.items()}
+    except ValueError as error:
+        raise StoreFailed(
+            f"the store {store.path} holds an answer ({kind.capability}) that no model can give: {error}; {REPAIR}"
+        ) from error
 
 
 def _computed(

@@ -13,6 +13,7 @@ from workbench.inference.cached import RequestType
 from workbench.models import Model, expect_model
 from workbench.models.arguments import flag, number, texts, whole
 from workbench.models.requests import Decoded, Decoding, ToGenerate
+from workbench.store import forms
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def generate(
     kind = RequestType(
         capability="generate",
         settings=asdict(decoding),
+        expect=forms.generated,
         encode=vars,
         decode=lambda value: Decoded(**value),
         compute=lambda missing: model.engine.generate(missing, decoding, batch_size),

@@ -21,6 +21,7 @@ from workbench.models.arguments import texts as read_texts
 from workbench.models.requests import ComputeOptions, ScoringRule, TokenScores, ToScore
 from workbench.models.tally import Audit
 from workbench.run_log import note, noted
+from workbench.store import forms
 from workbench.tasks import Item
 
 _AUDITED_AT_MOST = 8
@@ -149,6 +150,7 @@ def _token_scores(
     kind = RequestType(
         capability="score",
         settings=settings,
+        expect=forms.scores,
         encode=vars,
         decode=_decode,
         compute=lambda missing: model.engine.score(missing, rule, options),

@@ -19,6 +19,7 @@ from workbench.models import Model, expect_model
 from workbench.models.arguments import texts as read_texts
 from workbench.models.arguments import whole
 from workbench.models.requests import Pooling, Stack, ToRead
+from workbench.store import arrays
 
 POOLINGS, STACKS = get_args(Pooling), get_args(Stack)
 
@@ -79,6 +80,7 @@ def hidden_states(
     kind = RequestType(
         capability="states",
         settings={"side": reading.stack, "pooling": reading.pooling},  # keys of stored answers,
+        expect=arrays.states,
         encode=_to_npy,
         decode=_from_npy,
         compute=lambda missing: model.engine.read_states([m.text for m in missing], reading, batch_size),

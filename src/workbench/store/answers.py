@@ -36,22 +36,22 @@ class Answer:
 
 
 class Store(Memory):
-    """The answers in one file: created on first use, safe to share between threads and processes of one machine."""
+    """The answers in one file: created on first use, safe to share between threads and processes of one machine.
+
+    Every method that reads or writes raises StoreFailed if the file cannot be read or written, or if an entry is damaged.
+    """
 
     def get(
         self, context: str, questions: Sequence[str], *, device: str | None = None
     ) -> list[Answer | None]:
         """Look up one answer per question; None where there is none yet.
 
-        A damaged answer is never silently recomputed. The one exception is damage of the key itself: nothing leads from the
-        question to such a row, so the answer counts as missing, and only `check_store` finds it. That values are possible is
-        checked where they are read as a kind of answer (`forms.ANSWERS`), and by `check_store`.
+        A damaged answer is an error and never silently recomputed, except where the key itself is damaged: nothing leads from
+        the question to such a row, so the answer is missing until `workbench store check --repair` removes the row and it is
+        computed again. Whether a value is possible is checked by the reader who knows its kind (see `forms`).
 
         Args:
             device: accept only answers computed by this device family; by default, the first answer from any device.
-
-        Raises:
-            StoreFailed: the file cannot be read, or an entry is damaged.
         """
         shared = digest_of(context)
         asked = {key_of(shared, question): question for question in questions}
@@ -97,11 +97,7 @@ class Store(Memory):
                 add_others(connection, rows)
 
     def contexts(self) -> list[str]:
-        """Return all contexts, in a fixed order.
-
-        Raises:
-            StoreFailed: one is damaged, or the store cannot be read.
-        """
+        """Return all contexts, in a fixed order."""
         with self.transaction(write=False) as connection:
             rows = connection.execute("SELECT digest, context FROM contexts ORDER BY digest").fetchall()
         for digest, context in rows:
@@ -110,11 +106,7 @@ class Store(Memory):
         return [context for _, context in rows]
 
     def entries(self, context: str) -> list[tuple[str, Any, str, int]]:
-        """Return every (question, value, device, batch size) of a context, ordered by key.
-
-        Raises:
-            StoreFailed: an entry is damaged.
-        """
+        """Return every (question, value, device, batch size) of a context, ordered by key."""
         return [
             (question, self._value(digest, key, question, answer, *sealed), sealed[1], sealed[2])
             for key, digest, question, answer, *sealed in self.rows("answers", [context])
@@ -164,18 +156,17 @@ class Store(Memory):
                     part,
                 )
                 for key, question, answer, checksum, device, size, made in rows:
-                    expected = question if question == asked.get(key) else None
-                    value = self._value(context, key, expected, answer, checksum, device, size, made)
+                    if question != asked.get(key):
+                        raise self._damaged(f"the answer {_shown(key)}")
+                    value = self._value(context, key, question, answer, checksum, device, size, made)
                     found[key] = Answer(value, device)
         return found
 
-    def _value(self, context: object, key: object, question: object, answer: Any, *sealed: Any) -> Any:
-        """Return the value in a row.
-
-        Raises:
-            StoreFailed: the row is damaged.
-        """
-        if is_sealed(context, question, answer, *sealed):
+    def _value(
+        self, context: object, key: object, question: object, answer: Any, checksum: object, *origin: object
+    ) -> Any:
+        """Return the value in a row, if it is not damaged."""
+        if is_sealed(context, question, answer, checksum, *origin):
             try:
                 return value_of(answer)
             except ValueError:

@@ -13,7 +13,10 @@ from workbench.store.sharing import SharedFile, shared
 
 
 class Handle:
-    """The file at a path (by default `default_path()`), created on first use; safe to share between threads and processes."""
+    """The file at a path (by default `default_path()`), created on first use; safe to share between threads and processes.
+
+    Any error from SQLite is raised as StoreFailed, with advice.
+    """
 
     def __init__(self, path: Path | str | None = None) -> None:
         self.path = whole_path(path) if path is not None else default_path()
@@ -25,19 +28,11 @@ class Handle:
         return self._file.is_read_only
 
     def transaction(self, *, write: bool) -> AbstractContextManager[sqlite3.Connection]:
-        """Return a transaction of this thread, for reading or writing many rows.
-
-        Raises:
-            StoreFailed: any error from SQLite.
-        """
+        """Return a transaction of this thread, for reading or writing many rows."""
         return self._file.transaction(write=write)
 
     def open(self) -> None:
-        """Open the file; create or upgrade it if necessary.
-
-        Raises:
-            StoreFailed: any error from SQLite, or it is not a store.
-        """
+        """Open the file; create or upgrade it if necessary."""
         with self.transaction(write=False):
             pass
 

@@ -15,15 +15,12 @@ _NOTICED: set[Path] = set()
 class Memory(Handle):
     """The digests of files, and what model names stood for when they were last resolved.
 
-    All of it can be found out again; a store that cannot be written forgets, with one warning.
+    All of it can be found out again; a store that cannot be written forgets, with one warning. A damaged entry raises
+    StoreFailed.
     """
 
     def file_digest(self, path: Path, stat: os.stat_result) -> str | None:
-        """Return the remembered digest of a file with this size, these timestamps and this inode, else None.
-
-        Raises:
-            StoreFailed: the entry is damaged, or the store cannot be read.
-        """
+        """Return the remembered digest of a file with this size, these timestamps and this inode, else None."""
         name, stamp = plain(str(path)), _stamp(stat)
         with self.transaction(write=False) as connection:
             row = connection.execute(
@@ -41,11 +38,7 @@ class Memory(Handle):
         self._remember("files", (name, stamp, digest, checksum_of(name, stamp, digest)))
 
     def identity(self, name: str) -> dict[str, Any] | None:
-        """Return what a model name stood for when it was last resolved, or None.
-
-        Raises:
-            StoreFailed: the entry is damaged, or the store cannot be read.
-        """
+        """Return what a model name stood for when it was last resolved, or None."""
         with self.transaction(write=False) as connection:
             row = connection.execute("SELECT * FROM identities WHERE name = ?", (plain(name),)).fetchone()
         return None if row is None else self._identity(*row)
@@ -59,11 +52,7 @@ class Memory(Handle):
             self._remember("identities", (name, text, checksum_of(name, text)))
 
     def identities(self) -> dict[str, dict[str, Any]]:
-        """Return what every remembered name stood for when it was last resolved.
-
-        Raises:
-            StoreFailed: an entry is damaged, or the store cannot be read.
-        """
+        """Return what every remembered name stood for when it was last resolved."""
         with self.transaction(write=False) as connection:
             rows = connection.execute("SELECT * FROM identities ORDER BY name").fetchall()
         found = {row[0]: self._identity(*row) for row in rows}

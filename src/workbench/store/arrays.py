@@ -1,0 +1,30 @@
+"""The valid form of a stored array (see `forms`); apart, since only hidden states need numpy."""
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+
+
+def states(value: Any) -> bytes:
+    """Return the bytes of an .npy file of float32, layers by width.
+
+    Raises:
+        ValueError: they are something else, or hold a state that is no finite number.
+    """
+    if not isinstance(value, bytes):
+        raise ValueError("it is no array")
+    file = io.BytesIO(value)
+    try:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError("another version")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"it is no array: {error}") from error
+    data = memoryview(value)[file.tell() :]
+    if dtype != np.float32 or len(shape) != 2 or math.prod(shape) * 4 != len(data) or not data:
+        raise ValueError("it is no array of float32, layers by width")
+    if not np.isfinite(np.frombuffer(data, np.float32)).all():
+        raise ValueError("a state is no finite number")
+    return value
