@@ -69,7 +69,7 @@ class Lab:
     def right_from(self, path) -> Iterator[Callable[[], bool]]:
         """Ask a store for the answers; what it lacks is computed by engines that are there."""
         for side in SIDES:
-            models._KEPT[self.handles[side]._engine_key()] = self.handles[side].engine
+            models.handle._KEPT[self.handles[side]._engine_key()] = self.handles[side].engine
 
         def ask(side):
             with opened(path) as store:
@@ -100,7 +100,7 @@ class Checkpoints:
     def mutant(self, draw):
         side = self.side = draw.choice(SIDES)
         folder, lab = self.lab.folders[side], self.lab
-        models._KEPT.clear()
+        models.handle._KEPT.clear()
         shutil.rmtree(folder)
         shutil.copytree(lab.originals[side], folder)
         times = {path.name: path.stat() for path in folder.iterdir()}

@@ -303,7 +303,7 @@ def test_other_weights_of_the_same_size_and_time_are_another_model(how, folder, 
     """As `cp -p` and `rsync -a` leave them."""
     path = folder / WEIGHTS
     os.utime(path, ns=(10**18, 10**18))
-    monkeypatch.setattr("workbench.models.identity._COARSEST_CLOCK", -1)  # remembered at once
+    monkeypatch.setattr("workbench.models.digests._COARSEST_CLOCK", -1)  # remembered at once
     before = load(folder, store=store).identity.weights
     kept = path.stat()
     raw = bytearray(path.read_bytes())
@@ -320,13 +320,13 @@ def test_other_weights_of_the_same_size_and_time_are_another_model(how, folder, 
 def test_a_files_digest_is_computed_once_it_has_stood_still(folder, store, monkeypatch):
     """Gigabytes are read once; a file younger than the coarsest clock's step is read again. Twin: fresh files are."""
     computed = []
-    monkeypatch.setattr("workbench.models.identity.file_digest", lambda *a: computed.append(a) or digest(*a))
+    monkeypatch.setattr("workbench.models.digests.file_digest", lambda *a: computed.append(a) or digest(*a))
     digest = __import__("hashlib").file_digest
     load(folder, store=store).identity  # noqa: B018
     first = len(computed)
     load(folder, store=store).identity  # noqa: B018
     assert len(computed) == 2 * first
-    monkeypatch.setattr("workbench.models.identity._COARSEST_CLOCK", -1)
+    monkeypatch.setattr("workbench.models.digests._COARSEST_CLOCK", -1)
     for _ in range(2):
         load(folder, store=store).identity  # noqa: B018
     assert len(computed) == 3 * first
@@ -349,7 +349,7 @@ def damaged_bins(folder):
         "pointer": (lambda path: path.write_text(POINTER), "git-LFS pointer"),
         "empty": (lambda path: path.write_bytes(b""), "is empty"),
         "cut": (lambda path: (torch.save(state, path), path.write_bytes(path.read_bytes()[:5000])), "or is damaged"),
-        "nested": (lambda path: torch.save({"state_dict": state, "epoch": 3}, path), "no table of tensors"),
+        "nested": (lambda path: torch.save({"state_dict": state, "epoch": 3}, path), "does not hold a table of tensors"),
     }  # fmt: skip
 
 

@@ -223,7 +223,7 @@ def test_a_handle_answers_as_its_base_after_its_finetuning(
     architecture, case, checkpoints, data, tmp_path, monkeypatch
 ):
     """The trained weights stayed in the handle, and its answers went into the store as those of the base."""
-    monkeypatch.setattr("workbench.models._KEPT", {})
+    monkeypatch.setattr("workbench.models.handle._KEPT", {})
     handle = load(str(checkpoints[architecture]), device="cpu")
     if case == "engine kept for all handles":
         handle.keep_engine()

@@ -17,6 +17,7 @@ import torch
 
 from miniatures.architectures import new_model
 from workbench import load, training
+from workbench.engines.transformers.gelu import one_kernel
 from workbench.errors import BadInput, StoreFailed
 from workbench.training import (
     IGNORED,
@@ -33,7 +34,6 @@ from workbench.training import (
     settings_for,
     train,
 )
-from workbench.training.activations import one_kernel
 from workbench.training.mixtures import Pair
 
 VOCABULARY = 40

@@ -9,7 +9,8 @@ from workbench.errors import BadInput
 from workbench.inference.generation import generate
 from workbench.inference.ranking import rank, score
 from workbench.inference.states import hidden_states
-from workbench.models import _KEPT, load
+from workbench.models import load
+from workbench.models.handle import _KEPT
 from workbench.store import Store
 from workbench.tasks import Item
 
@@ -110,7 +111,7 @@ def test_a_change_that_is_undone_is_no_change(model):
 
 
 def test_a_kept_engine_that_was_changed_serves_no_new_handle(model, monkeypatch):
-    monkeypatch.setattr("workbench.models._KEPT", {})
+    monkeypatch.setattr("workbench.models.handle._KEPT", {})
     model.keep_engine()
     assert load(model.name, device="cpu", store=model.store).engine is model.engine
     norm(model.hf.model).weight.data.zero_()

@@ -19,7 +19,7 @@ from workbench.errors import BadInput, NotReachable, UnknownName
 from workbench.inference.generation import generate
 from workbench.models import load
 from workbench.models.folders import TOKENIZER, VOCABULARIES
-from workbench.models.identity import whereabouts
+from workbench.models.places import whereabouts
 
 PROMPTS = ["The cat sat on the mat."]
 SIDES = {"bloom": ("bloomz-560m", "bigscience/bloomz-560m"), "mt5": ("mt0-small", "bigscience/mt0-small")}

@@ -29,8 +29,8 @@ pytestmark = pytest.mark.usefixtures("the_package_stands_still")
 def subject(request, tmp_path_factory, checkpoints, monkeypatch):
     """A valid thing of the kind asked for, to be changed; engines and digests are kept as in a process that runs for long."""
     place = tmp_path_factory.mktemp(request.param)
-    monkeypatch.setattr("workbench.models.identity._COARSEST_CLOCK", -1)
-    monkeypatch.setattr(models, "_KEPT", {})
+    monkeypatch.setattr("workbench.models.digests._COARSEST_CLOCK", -1)
+    monkeypatch.setattr(models.handle, "_KEPT", {})
     kind = request.param
     return OF_WEIGHTS[kind](Lab(place, checkpoints)) if kind in OF_WEIGHTS else OF_TEXT[kind](place)
 

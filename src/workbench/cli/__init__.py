@@ -144,7 +144,7 @@ def _describe(checkpoint: Any) -> dict[str, Any]:
         "prompts": checkpoint.prompt_language,
         "steps": "" if checkpoint.steps is None else f"{checkpoint.steps:,}",
         "GB": "{:.3g} / {:.3g}".format(*gigabytes),
-        "here": workbench.models.identity.whereabouts(checkpoint.name),
+        "here": workbench.models.places.whereabouts(checkpoint.name),
     }
     return {
         key: f"{value}?" if {"prompts": "prompt_language"}.get(key, key) in unsure else value

@@ -73,16 +73,12 @@ def rank(
     chosen = protocol_for(model, protocol)
     items = [_checked(item) for item in as_list("items", items, of="Item")]
     model.check_prompts([item.prompt for item in items])
-    requests = [ToScore(item.prompt, choice) for item in items for choice in item.choices]
-    alone = [ToScore("", request.text) for request in requests] if chosen.normalisation == "pmi" else []
     options = _options(batch_tokens, exact)
-    found = _token_scores(model, [*requests, *alone], chosen.rule, options, progress)
-    answers = found.values
-    scores = _choice_scores(chosen, answers[: len(requests)], answers[len(requests) :])
-    groups = _groups(items)
-    near = model.tolerance
+    found = _token_scores(model, _requests(items, chosen), chosen.rule, options, progress)
+    scores, groups = _choice_scores(found.values, chosen), _groups(items)
     rows = [
-        _row(item, scores[group], answers[group], near) for item, group in zip(items, groups, strict=True)
+        _row(item, scores[group], found.values[group], model.tolerance)
+        for item, group in zip(items, groups, strict=True)
     ]
     table = pd.DataFrame(rows, columns=_COLUMNS).assign(protocol=chosen.name, model=model.name)
     if not exact:
@@ -169,20 +165,22 @@ def _groups(items: Sequence[Item]) -> list[slice]:
     return [slice(end - len(item.choices), end) for item, end in zip(items, ends, strict=True)]
 
 
-def _choice_scores(
-    protocol: Protocol, answers: Sequence[TokenScores], alone: Sequence[TokenScores]
-) -> list[float]:
-    """Return the score of each choice in nats from its tokens' log-probabilities (for pmi, also those without prompt)."""
-    sums = [_sum(answer) for answer in answers]
+def _requests(items: Sequence[Item], protocol: Protocol) -> list[ToScore]:
+    """Return a request for each choice of each item, in order; for pmi, followed by one for each choice without prompt."""
+    requests = [ToScore(item.prompt, choice) for item in items for choice in item.choices]
+    alone = [ToScore("", request.text) for request in requests] if protocol.normalisation == "pmi" else []
+    return [*requests, *alone]
+
+
+def _choice_scores(answers: Sequence[TokenScores], protocol: Protocol) -> list[float]:
+    """Return the score of each choice in nats, from the answers to `_requests`."""
+    sums = [sum(logprob for logprob in answer.logprobs if logprob is not None) for answer in answers]
     if protocol.normalisation == "mean":
         return [total / len(answer.tokens) for total, answer in zip(sums, answers, strict=True)]
     if protocol.normalisation == "pmi":
-        return [total - _sum(answer) for total, answer in zip(sums, alone, strict=True)]
+        half = len(sums) // 2
+        return [total - alone for total, alone in zip(sums[:half], sums[half:], strict=True)]
     return sums
-
-
-def _sum(answer: TokenScores) -> float:
-    return sum(logprob for logprob in answer.logprobs if logprob is not None)
 
 
 def _row(item: Item, scores: list[float], answers: Sequence[TokenScores], near: float) -> list[object]:
@@ -204,10 +202,7 @@ def _audit(
     differences, flips = [0.0], []
     for place in (computed[number * len(computed) // size] for number in range(size)):
         item = items[place]
-        requests = [ToScore(item.prompt, choice) for choice in item.choices]
-        alone = [ToScore("", choice) for choice in item.choices] if protocol.normalisation == "pmi" else []
-        found = _compute(model, [*requests, *alone], protocol.rule)
-        again = _choice_scores(protocol, found[: len(requests)], found[len(requests) :])
+        again = _choice_scores(_compute(model, _requests([item], protocol), protocol.rule), protocol)
         differences += [abs(a - b) for a, b in zip(again, table["scores"][place], strict=True)]
         if int(np.argmax(again)) != table["prediction"][place]:
             flips.append(item.id)

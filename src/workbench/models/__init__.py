@@ -6,230 +6,20 @@ not import torch: engines are found through the registry and imported when they 
 
 import os
 import re
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from importlib.metadata import version
+from collections.abc import Mapping
 from pathlib import Path
-from threading import RLock
-from typing import Any, Literal
+from typing import get_args
 
 from workbench.errors import BadInput
-from workbench.family import Badge, badge_of, family_of
 from workbench.models.arguments import shown, whole
-from workbench.models.engines import (
-    DEFAULT,
-    Capability,
-    Engine,
-    EngineFactory,
-    EngineSpec,
-    engine_called,
-    engines,
-    served,
-)
-from workbench.models.identity import Identity, expect_unchanged, randomized
-from workbench.models.tally import Audit, Tally
-from workbench.run_log import note
-from workbench.store import Store, canonical
+from workbench.models.engines import DEFAULT, Capability, engine_called, engines
+from workbench.models.handle import Dtype, Model
+from workbench.store import Store
 
-DTYPES = ("float32", "bfloat16", "float16")
-Dtype = Literal["float32", "bfloat16", "float16"]
-_KEPT: dict[str, Engine] = {}  # engines shared by all handles of this process and of its forks
-_READING = RLock()  # one thread reads weights at a time
+__all__ = ["DTYPES", "Dtype", "Model", "algorithms", "digest_of", "expect_model", "load"]
+
+DTYPES = get_args(Dtype)
 _NAMES_A_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-
-
-@dataclass
-class Model:
-    """A lazy handle for a model, made by `load`; weights are read only when they are needed, here or in a running service.
-
-    Attributes:
-        name: as given to `load`.
-        dtype: the dtype of the weights; files in another precision are cast.
-        device: "auto" (all available GPUs, else the CPU), "cpu", "cuda", "cuda:1", "mps".
-        store: where its answers are kept.
-        kind: the name of its engine in the registry.
-        tally: numbers of answers taken from the store and computed through this handle.
-        audits: by protocol, the results of the check in which `rank` scores some items again.
-    """
-
-    name: str
-    dtype: Dtype = "float32"
-    device: str = "auto"
-    revision: str | None = None
-    store: Store = field(default_factory=Store)
-    same_device: bool = False
-    random_seed: int | None = None
-    kind: str = DEFAULT
-    tally: Tally = field(default_factory=Tally)
-    audits: dict[str, Audit] = field(default_factory=dict)
-
-    @cached_property
-    def identity(self) -> Identity:
-        """Digests, hub commit and architecture; needs no torch and, if the store remembers them, no weights."""
-        found = self._factory.identify(self.name, self.revision, self.store)
-        if self.random_seed is not None:
-            made_by = f"torch {version('torch')}, transformers {version('transformers')}"
-            return randomized(found, self.random_seed, made_by)
-        return found
-
-    @property
-    def architecture(self) -> str:
-        """The model type in the configuration: "bloom", "mt5", …"""
-        return self.identity.architecture
-
-    @property
-    def is_encoder_decoder(self) -> bool:
-        """Whether an encoder reads the prompt (mT5, mT0) rather than the decoder (BLOOM, BLOOMZ)."""
-        return self.identity.is_encoder_decoder
-
-    @property
-    def badge(self) -> Badge:
-        """The provenance of its results: SYNTHETIC for a checkpoint of an artificial world, else MEASURED."""
-        return badge_of(self.name)
-
-    @property
-    def label(self) -> str:
-        """The name in a run's manifest: with the revision, if given, and the dtype, if not float32."""
-        parts = [self.identity.name, self.revision, None if self.dtype == "float32" else self.dtype]
-        return ", ".join(part for part in parts if part)
-
-    @cached_property
-    def engine(self) -> Engine:
-        """The engine with its weights loaded: shared by `keep_engine`, in a running service, or else in this process."""
-        with _READING:
-            if "engine" in vars(self):  # another thread has just read it
-                return vars(self)["engine"]
-            engine = self._kept() or served(self) or self.fresh_engine()
-            note(models={self.label: {"computed_in": _place(engine)}})
-            return engine
-
-    @property
-    def where(self) -> str:
-        """Where it computes: "not loaded", "this process", or "the service at" an address."""
-        return _place(vars(self).get("engine"))
-
-    def renew(self) -> None:
-        """Drop an engine whose service has ended; the next call finds another service, or loads the model in this process."""
-        engine = vars(self).get("engine")
-        if engine is not None and not getattr(engine, "is_up", lambda: True)():
-            del self.__dict__["engine"]
-
-    @contextmanager
-    def at_work(self) -> Iterator[Engine]:
-        """Yield the engine, locked for this thread, if it still is the unmodified checkpoint.
-
-        Raises:
-            BadInput: the model was modified through `hf`.
-        """
-        engine = self.engine
-        with engine.lock:
-            if (part := engine.changed()) is not None:
-                raise BadInput(
-                    f"{part} of {self.name} was changed through model.hf, so what it computes is not an answer of the checkpoint "
-                    f"and is not stored; undo the change, compute with model.hf.model itself, or load a new handle: load({self.name!r})"
-                )
-            yield engine
-
-    def fresh_engine(self) -> Engine:
-        """Return a new engine that no handle uses, for callers that change its weights; this handle drops its own engine."""
-        self.__dict__.pop("engine", None)
-        identity = self.identity
-        if not identity.is_available:  # answers are stored, but the weights are not on this machine
-            found = self._factory.identify(self.name, self.revision, self.store, need_weights=True)
-            if self.random_seed is None and (found.weights, found.tokenizer) != (
-                identity.weights,
-                identity.tokenizer,
-            ):
-                raise BadInput(
-                    f"{self.name} has changed on the hub since its answers were stored; name a revision"
-                )
-            identity = replace(identity, folder=found.folder, states=found.states)
-            self.__dict__["identity"] = identity
-        engine = self._factory.open(
-            identity, dtype=self.dtype, device=self.device, random_seed=self.random_seed
-        )
-        self.expect_unchanged()
-        return engine
-
-    def expect_unchanged(self) -> None:
-        """Check that the files still have the content that gave this handle's identity; called before answers are stored.
-
-        Raises:
-            BadInput: they have changed.
-        """
-        expect_unchanged(self.identity, self.store)
-
-    def keep_engine(self) -> None:
-        """Share this engine with all handles of the same weights, dtype and device in this process and its forks."""
-        _KEPT[self._engine_key()] = self.engine
-
-    def _kept(self) -> Engine | None:
-        kept = _KEPT.get(self._engine_key())
-        return kept if kept is not None and kept.changed() is None else None
-
-    def _engine_key(self) -> str:
-        return canonical([self.kind, self.spec.options, *self._weights().values(), self.device])
-
-    @property
-    def hf(self) -> Any:
-        """The transformers model and tokenizer, as `model.hf.model` and `model.hf.tokenizer`, for use with other tools.
-
-        They are the objects that this handle uses, not copies. If one is modified (a weight, a hook, a module, a setting), the
-        handle refuses to compute, so that no answer of a modified model is stored. Each later call that computes checks this, at
-        about 4 GB of weights per second on a CPU. A handle that used a service loads the model in this process now.
-        """
-        if self.where != "this process":
-            self.__dict__["engine"] = self._kept() or self.fresh_engine()
-        self.engine.hand_out()
-        return self.engine
-
-    @property
-    def spec(self) -> EngineSpec:
-        """The specification of its engine, which is part of the key of every answer."""
-        return self._factory.spec
-
-    @property
-    def tolerance(self) -> float:
-        """Nats by which batch composition, device and library version may change a log-probability."""
-        return self._factory.tolerance(self.dtype)
-
-    def fingerprint(self, capability: Capability) -> dict[str, Any]:
-        """Return the model's part of an answer's key: everything about it that can change an answer.
-
-        Raises:
-            BadInput: its engine lacks this capability.
-        """
-        return {**self._weights(), **self.spec.key(capability)}
-
-    def _weights(self) -> dict[str, str]:
-        identity = self.identity
-        return {"weights": identity.weights, "tokenizer": identity.tokenizer, "dtype": self.dtype}
-
-    @property
-    def _factory(self) -> EngineFactory:
-        return engine_called(self.kind)
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """What a manifest says of the model: its digests, its source on the hub, and its dtype."""
-        identity = self.identity
-        return {
-            "weights_digest": identity.weights,
-            "tokenizer_digest": identity.tokenizer,
-            "hub_id": identity.hub_id,
-            "commit": identity.commit,
-            "dtype": self.dtype,
-        }
-
-    def check_prompts(self, prompts: list[str]) -> None:
-        """Warn about prompts that the model's family declares unsuitable."""
-        family = family_of(self.name)
-        warning = family.check_prompts(prompts) if family and family.check_prompts else None
-        if warning:
-            warnings.warn(f"{self.name}: {warning}", stacklevel=3)
 
 
 def load(
@@ -272,13 +62,6 @@ def load(
     if random_seed is not None:
         random_seed = whole("random_seed", random_seed, least=0)
     return Model(name, dtype, device, revision, store or Store(), same_device, random_seed, engine)
-
-
-def _place(engine: Engine | None) -> str:
-    if engine is None:
-        return "not loaded"
-    address = getattr(engine, "address", None)
-    return f"the service at {address}" if address else "this process"
 
 
 def algorithms() -> dict[str, Mapping[Capability, int]]:

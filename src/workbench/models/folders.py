@@ -4,6 +4,7 @@ The file names, and their order of precedence, are those of transformers; exactl
 module does not import torch.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def expect_loadable(folder: Path) -> None:
     absent = lacking(folder)
     if absent:
         raise BadInput(
-            f"{folder} lacks {_listed(absent)}; fetch it again, or copy what is missing from its source"
+            f"{folder} lacks {listed(absent)}; fetch it again, or copy what is missing from its source"
         )
     for path in [*weight_files(folder), *settings_files(folder), *tokenizer_files(folder)]:
         expect_content(path)
@@ -155,12 +156,18 @@ def settings(path: Path) -> dict[str, Any]:
         raise BadInput(f"{path} is not a JSON object in UTF-8: {error}; fetch it again") from error
 
 
+def model_type(folder: Path) -> str:
+    """Return the architecture that config.json names."""
+    return str(settings(folder / SETTINGS[0]).get("model_type", "unknown"))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first three names for a message, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def _as_pickle(name: str) -> str:
     return (
         "weights only as .bin (pickle), which are never loaded; "
         f"`workbench convert {name} --to safetensors --output FOLDER` makes a copy to load as FOLDER"
     )
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -8,6 +8,7 @@ from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
     HTTPError,
+    LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -17,7 +18,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from workbench import family
 from workbench.errors import BadInput, NotReachable, StoreFailed
-from workbench.models.folders import INDEX, SETTINGS, SINGLE, TOKENIZER, lacking
+from workbench.models.folders import INDEX, PICKLED_INDEX, SETTINGS, SINGLE, TOKENIZER, lacking, listed
 
 _SHORT_COMMIT = re.compile(r"[0-9a-f]{4,39}")
 _SECONDS_FOR_A_SIGN_OF_LIFE = 5.0
@@ -50,8 +51,11 @@ def cached(hub_id: str, revision: str | None) -> Path | None:
     return found[0] if len(found) == 1 and _SHORT_COMMIT.fullmatch(commit) else None
 
 
-def fetch(name: str, hub_id: str, revision: str | None) -> Path:
+def fetch(name: str, hub_id: str, revision: str | None, *, pickled: bool = False) -> Path:
     """Download a model's files, after a quick check that the hub responds (the client alone would retry for 20 seconds).
+
+    Args:
+        pickled: fetch the weights as .bin, to be converted.
 
     Raises:
         NotReachable: no network, or the hub has no such model or revision.
@@ -61,18 +65,19 @@ def fetch(name: str, hub_id: str, revision: str | None) -> Path:
     try:
         listing = HfApi().model_info(hub_id, revision=revision, timeout=_SECONDS_FOR_A_SIGN_OF_LIFE)
         files = {sibling.rfilename for sibling in listing.siblings or []}
-        if files and not files & {SINGLE, INDEX}:
+        if files and not pickled and not files & {SINGLE, INDEX}:
             raise BadInput(
                 f"{hub_id} has no safetensors; on a machine with a network run "
                 f"`workbench convert {name} --to safetensors --output FOLDER` and load that folder"
             )
-        patterns = ["*.safetensors", INDEX, *SETTINGS, *TOKENIZER]
+        weights = ["*.bin", PICKLED_INDEX] if pickled else ["*.safetensors", INDEX]
+        patterns = [*weights, *SETTINGS, *TOKENIZER]
         return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
     except (RepositoryNotFoundError, RevisionNotFoundError, GatedRepoError) as error:
         raise NotReachable(
             f"the hub has no {hub_id!r} at revision {revision or 'main'!r} for you: {error}"
         ) from error
-    except (HTTPError, OfflineModeIsEnabled) as error:
+    except (HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise NotReachable(
             f"{name!r} is {_what_is_here(hub_id, revision)}, and the hub cannot be reached; {_remedy(name, hub_id)}"
         ) from error
@@ -93,7 +98,7 @@ def _snapshots(hub_id: str) -> list[Path]:
 def _what_is_here(hub_id: str, revision: str | None) -> str:
     snapshot = cached(hub_id, revision)
     if snapshot is not None:
-        return f"in the hub's cache only in part (it lacks {', '.join(lacking(snapshot)[:3])})"
+        return f"in the hub's cache only in part (it lacks {listed(lacking(snapshot))})"
     others = [path.name for path in _snapshots(hub_id)]
     if others:
         return f"in the hub's cache only at {', '.join(others[:3])} (name one as the revision)"

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from workbench.engines.transformers.gelu import one_kernel
 from workbench.errors import BadInput, StoreFailed
-from workbench.training.activations import one_kernel
 from workbench.training.batches import Batch, loss_of
 
 SAVING_SHARE = 0.05  # the largest share of the time spent on checkpoints

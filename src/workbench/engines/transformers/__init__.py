@@ -4,8 +4,8 @@ from importlib import import_module
 
 from workbench.errors import BadInput
 from workbench.models.engines import Engine, EngineSpec
-from workbench.models.identity import Identity, architecture_of, identify, locate, recall
-from workbench.store import Store
+from workbench.models.identity import Identity, identify, recall
+from workbench.models.places import architecture_of, locate
 
 SPEC = EngineSpec(
     kind="transformers",
@@ -31,19 +31,12 @@ class Factory:
 
     def expect(self, name: str, dtype: str, revision: str | None) -> None:
         """Check that a name is one of a family, a folder or a hub id, and that the model does not overflow in float16."""
-        locate(name, revision)
+        place = locate(name, revision)
         if dtype == "float16":
-            _expect_no_overflow(name, dtype, architecture_of(name, revision))
+            _expect_no_overflow(name, dtype, architecture_of(place))
 
-    def recall(self, name: str, revision: str | None, store: Store) -> Identity | None:
-        """Return the identity from the files on this machine, or else from the store."""
-        return recall(name, revision, store)
-
-    def identify(
-        self, name: str, revision: str | None, store: Store, *, need_weights: bool = False
-    ) -> Identity:
-        """As `recall`, or else from the hub."""
-        return identify(name, revision, store, need_weights=need_weights)
+    recall = staticmethod(recall)
+    identify = staticmethod(identify)
 
     def open(self, identity: Identity, *, dtype: str, device: str, random_seed: int | None) -> Engine:
         """Import torch, read the weights and return the engine."""

@@ -9,25 +9,21 @@ import shutil
 from pathlib import Path
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors.torch import save_file
 
-from workbench.errors import BadInput, NotReachable, StoreFailed
+from workbench.errors import BadInput, StoreFailed
 from workbench.models.folders import (
     INDEX,
     PICKLED,
     PICKLED_INDEX,
-    SETTINGS,
     SINGLE,
-    TOKENIZER,
     expect_content,
     settings_files,
     shards,
     tokenizer_files,
 )
-from workbench.models.hub import cached
-from workbench.models.identity import folder_or_hub
+from workbench.models.hub import fetch
+from workbench.models.places import locate
 
 
 def to_safetensors(name: str, output: Path, *, revision: str | None = None) -> Path:
@@ -58,19 +54,12 @@ def to_safetensors(name: str, output: Path, *, revision: str | None = None) -> P
 
 def _source(name: str, revision: str | None) -> Path:
     """Return the folder with the .bin files: the named one, the one in the hub's cache, or a new download."""
-    folder, hub_id = folder_or_hub(name)
-    if hub_id is None:
-        return Path(str(folder))
-    snapshot = cached(hub_id, revision)
-    if snapshot is not None and all(path.exists() for path in _expected(snapshot)):
-        return snapshot
-    patterns = ["*.bin", PICKLED_INDEX, *SETTINGS, *TOKENIZER]
-    try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
-    except (HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise NotReachable(
-            f"{name!r} is not on this machine and the hub cannot be reached: {error}"
-        ) from error
+    place = locate(name, revision)
+    folder = place.snapshot
+    if folder is not None and (place.hub_id is None or all(path.exists() for path in _expected(folder))):
+        return folder
+    assert place.hub_id is not None
+    return fetch(name, place.hub_id, revision, pickled=True)
 
 
 def _expected(source: Path) -> list[Path]:
@@ -93,11 +82,9 @@ def _write_weights(pickles: list[Path], folder: Path) -> None:
     for number, pickle in enumerate(pickles, start=1):
         tensors = _tensors(pickle)
         name = SINGLE if len(pickles) == 1 else f"model-{number:05}-of-{len(pickles):05}.safetensors"
-        whole = {
-            key: tensor.clone().contiguous() for key, tensor in tensors.items()
-        }  # tied tensors are stored separately
-        save_file(whole, folder / name, metadata={"format": "pt"})
-        placed |= dict.fromkeys(whole, name)
+        apart = {key: tensor.clone().contiguous() for key, tensor in tensors.items()}  # even tied ones
+        save_file(apart, folder / name, metadata={"format": "pt"})
+        placed |= dict.fromkeys(apart, name)
     if len(pickles) > 1:
         index = {"metadata": {}, "weight_map": placed}
         (folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
@@ -113,6 +100,6 @@ def _tensors(pickle: Path) -> dict[str, torch.Tensor]:
     is_flat = isinstance(tensors, dict) and all(isinstance(each, torch.Tensor) for each in tensors.values())
     if not is_flat:
         raise BadInput(
-            f"{pickle} is no table of tensors by name, as a training checkpoint is; save the model's `state_dict()` alone"
+            f"{pickle} does not hold a table of tensors by name (it may be a training checkpoint); save the model's `state_dict()` alone"
         )
     return tensors

@@ -16,7 +16,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from workbench.engines.transformers import bloom, mt5
 from workbench.engines.transformers.loading import quiet, stays_in_place
-from workbench.engines.transformers.memory import first_part, in_halves
+from workbench.engines.transformers.memory import in_halves, parts
 from workbench.engines.transformers.padding import padded, real
 from workbench.engines.transformers.precision import expect_finite
 from workbench.engines.transformers.sampling import RowNoise, noise_source, warpers
@@ -106,9 +106,11 @@ class TextGenerator:
     ) -> Iterator[dict[int, list[int]]]:
         """Decode one continuous batch: finished rows leave, and waiting prompts enter once a quarter of the rows is free."""
         waiting = deque(order)
-        longest = len(prompts[waiting[0]].ids)
+        lengths = [len(prompt.ids) for prompt in prompts]
         rows = min(rows, len(waiting))
-        decoder = DECODERS[self.model.config.model_type](self.model, rows, longest, decoding.max_new_tokens)
+        decoder = DECODERS[self.model.config.model_type](
+            self.model, rows, lengths[waiting[0]], decoding.max_new_tokens
+        )
         running: list[_Row] = []
         finished: dict[int, list[int]] = {}
         while waiting or running:
@@ -118,9 +120,7 @@ class TextGenerator:
                     yield finished
                     finished = {}
                 coming = [waiting.popleft() for _ in range(min(free, len(waiting)))]
-                while coming:
-                    size = first_part([len(prompts[number].ids) for number in coming], rows)
-                    part, coming = coming[:size], coming[size:]
+                for part in parts(coming, lengths, rows):
                     first = decoder.begin([prompts[number].ids for number in part])
                     running += [
                         _Row(n, t, noise_source(prompts[n].seed)) for n, t in zip(part, first, strict=True)
@@ -153,9 +153,8 @@ class TextGenerator:
     def _in_batches(
         self, prompts: Sequence[Prompt], order: Sequence[int], decoding: Decoding, rows: int
     ) -> Iterator[dict[int, list[int]]]:
-        while order:
-            size = first_part([len(prompts[number].ids) for number in order], rows)
-            numbers, order = order[:size], order[size:]
+        lengths = [len(prompt.ids) for prompt in prompts]
+        for numbers in parts(order, lengths, rows):
             answers = self._in_batch([prompts[number] for number in numbers], decoding)
             yield dict(zip(numbers, answers, strict=True))
 

@@ -7,7 +7,8 @@ wrong shape, and values that are not finite. Its exceptions are reported in one 
 import contextlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,10 +21,8 @@ from transformers import (
     AutoTokenizer,
     GenerationConfig,
 )
-from transformers.activations import NewGELUActivation
-from transformers.models.bloom.modeling_bloom import BloomMLP
-from transformers.models.mt5.modeling_mt5 import MT5DenseGatedActDense
 
+from workbench.engines.transformers.gelu import fuse
 from workbench.engines.transformers.memory import ran_out
 from workbench.engines.transformers.tensors import (
     expect_finite,
@@ -49,40 +48,44 @@ def read_weights(identity: Identity, dtype: str, device: str, random_seed: int |
         BadInput: damaged or inconsistent files, an architecture that transformers does not know, an unavailable device, or too
             little memory.
     """
-    folder = str(identity.folder)
-    placement, single = _placement(device), _single_device(device)
     with quiet(), _in_one_sentence("the tokenizer", identity):
-        tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
+        tokenizer = AutoTokenizer.from_pretrained(str(identity.folder), **_LOCAL)
         _expect_numbers(tokenizer, ("model_max_length",))
+    placement, single = _placement(device), _single_device(device)
     with quiet(), _in_one_sentence("the model", identity):
-        config = AutoConfig.from_pretrained(folder, **_LOCAL)
+        config = AutoConfig.from_pretrained(str(identity.folder), **_LOCAL)
         _expect_generator(config, identity)
         kind = AutoModelForSeq2SeqLM if identity.is_encoder_decoder else AutoModelForCausalLM
+        empty = partial(kind.from_config, config, trust_remote_code=False)
         if random_seed is None:
-            shapes = _shapes_in_files(identity)
-            with torch.device("meta"):
-                expect_same_shapes(kind.from_config(config, trust_remote_code=False), shapes, identity)
-            loaded: Any = kind.from_pretrained(
-                folder, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True,
-                **_generation_config(identity), **_LOCAL, **placement,
-            )  # fmt: skip
-            model, report = loaded
-            expect_same_tensors(model, report, identity)
-            expect_own_head(model, shapes, identity)
-            expect_finite(model, identity)
-            _expect_numbers(model.generation_config, _TOKEN_IDS)
+            model = _from_files(kind, empty, identity, dtype=getattr(torch, dtype), **placement)
         else:
             with torch.random.fork_rng():
                 torch.manual_seed(random_seed)
-                model = kind.from_config(config, dtype=getattr(torch, dtype), trust_remote_code=False).to(
-                    single
-                )
+                model = empty(dtype=getattr(torch, dtype)).to(single)
     if model.device.type == "meta":
         raise BadInput(
             f"{identity.name} does not fit into memory and would lie on disk as a whole; "
             "load it in bfloat16, or on a machine with more memory"
         )
-    return _fused(model.eval()), tokenizer
+    fuse(model)
+    return model.eval(), tokenizer
+
+
+def _from_files(kind: Any, empty: Callable[[], Any], identity: Identity, **options: Any) -> Any:
+    """Read the weights, and check that they are those of the model that config.json describes."""
+    shapes = _shapes_in_files(identity)
+    with torch.device("meta"):
+        expect_same_shapes(empty(), shapes, identity)
+    model, report = kind.from_pretrained(
+        str(identity.folder), use_safetensors=True, output_loading_info=True,
+        **_generation_config(identity), **_LOCAL, **options,
+    )  # fmt: skip
+    expect_same_tensors(model, report, identity)
+    expect_own_head(model, shapes, identity)
+    expect_finite(model, identity)
+    _expect_numbers(model.generation_config, _TOKEN_IDS)
+    return model
 
 
 def _generation_config(identity: Identity) -> dict[str, GenerationConfig]:
@@ -158,16 +161,6 @@ def _in_one_sentence(what: str, identity: Identity) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300].rstrip('.')}"
-
-
-def _fused(model: Any) -> Any:
-    """Replace the activation by a fused kernel (one instead of eight) for the same function, the tanh form of GELU."""
-    for module in model.modules():
-        if isinstance(module, BloomMLP):
-            module.gelu_impl = torch.nn.GELU(approximate="tanh")  # type: ignore[assignment]
-        elif isinstance(module, MT5DenseGatedActDense) and isinstance(module.act, NewGELUActivation):
-            module.act = torch.nn.GELU(approximate="tanh")
-    return model
 
 
 def _placement(device: str) -> dict[str, object]:

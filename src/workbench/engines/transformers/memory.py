@@ -33,9 +33,12 @@ def ran_out(error: BaseException) -> bool:
     )
 
 
-def first_part(lengths: Sequence[int], rows: int) -> int:
-    """Return how many prompts, longest first, to process at once: up to `rows` and `AT_ONCE` tokens, but at least one."""
-    return max(1, min(rows, len(lengths), AT_ONCE // max(1, lengths[0]))) if lengths else 0
+def parts(order: Sequence[int], lengths: Sequence[int], rows: int) -> Iterator[list[int]]:
+    """Split prompts, longest first, into batches to process at once: up to `rows` and `AT_ONCE` tokens, but at least one."""
+    while order:
+        size = max(1, min(rows, AT_ONCE // max(1, lengths[order[0]])))
+        yield list(order[:size])
+        order = order[size:]
 
 
 def in_halves(

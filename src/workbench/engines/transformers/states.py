@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from workbench.engines.transformers.memory import first_part, in_halves
+from workbench.engines.transformers.memory import in_halves, parts
 from workbench.engines.transformers.padding import padded, real
 from workbench.engines.transformers.precision import expect_finite
 from workbench.models.requests import ToRead
@@ -25,9 +25,7 @@ def read_states(
     lengths = [len(ids) for ids in encoded]
 
     def read(order: list[int], rows: int) -> Iterator[dict[int, np.ndarray]]:
-        while order:
-            size = first_part([lengths[number] for number in order], rows)
-            batch, order = order[:size], order[size:]
+        for batch in parts(order, lengths, rows):
             states = _read_batch(model, [encoded[number] for number in batch], reading)
             expect_finite(model, "hidden states", finite=bool(np.isfinite(states).all()))
             yield dict(zip(batch, states, strict=True))

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from workbench.errors import BadInput
-from workbench.models.folders import settings
+from workbench.models.folders import listed, settings
 from workbench.models.identity import Identity
 
 _WRAPPERS = {
@@ -18,7 +18,7 @@ _OWN_HEADS = ("mt5", "umt5")  # T5 v1.1 and its descendants; since transformers 
 
 
 def expect_same_shapes(empty: Any, shapes: dict[str, tuple[int, ...]], identity: Identity) -> None:
-    """Refuse tensors whose shape differs from the one in config.json, before any is read.
+    """Refuse tensors whose shape differs from the one in config.json, before any is read: transformers may fail on them.
 
     Args:
         empty: the model that config.json describes, on the meta device.
@@ -34,11 +34,11 @@ def expect_same_shapes(empty: Any, shapes: dict[str, tuple[int, ...]], identity:
     wanted = {name.removeprefix(base): shape for name, shape in wanted.items()} | wanted
     other = [name for name, shape in sorted(shapes.items()) if wanted.get(name, shape) != shape]
     if other:
-        told = [
+        sizes = [
             f"{name} ({_shape(shapes[name])} in the file, {_shape(wanted[name])} in the model)"
             for name in other
         ]
-        raise _strangers(identity, f"{_count(other)} of another shape: {_some(told)}")
+        raise _other_weights(identity, f"{_count(other)} of another shape: {listed(sizes)}")
 
 
 def expect_same_tensors(model: Any, report: dict[str, Any], identity: Identity) -> None:
@@ -58,9 +58,9 @@ def expect_same_tensors(model: Any, report: dict[str, Any], identity: Identity) 
             f"or rename them without {prefix!r}"
         )
     faults = (("missing", missing), ("not in the model", unexpected))
-    told = "; ".join(f"{_count(names)} {fault}: {_some(names)}" for fault, names in faults if names)
-    if told:
-        raise _strangers(identity, told)
+    found = "; ".join(f"{_count(names)} {fault}: {listed(names)}" for fault, names in faults if names)
+    if found:
+        raise _other_weights(identity, found)
 
 
 def expect_own_head(model: Any, names: Collection[str], identity: Identity) -> None:
@@ -98,7 +98,7 @@ def expect_finite(model: Any, identity: Identity) -> None:
     ]
     if broken:
         raise BadInput(
-            f"{_count(broken)} in {identity.folder} with NaN or infinity: {_some(broken)}; fetch the weights again, "
+            f"{_count(broken)} in {identity.folder} with NaN or infinity: {listed(broken)}; fetch the weights again, "
             "or load them in the dtype that they were trained in"
         )
 
@@ -115,9 +115,9 @@ def _prefix(missing: list[str], unexpected: list[str], base: str) -> str | None:
     return None
 
 
-def _strangers(identity: Identity, told: str) -> BadInput:
+def _other_weights(identity: Identity, faults: str) -> BadInput:
     return BadInput(
-        f"the weights in {identity.folder} are not those of its config.json: {told}; "
+        f"the weights in {identity.folder} are not those of its config.json: {faults}; "
         "fetch both again, or put the config.json beside them that they were saved with"
     )
 
@@ -128,7 +128,3 @@ def _shape(size: Any) -> str:
 
 def _count(names: list[str]) -> str:
     return f"{len(names)} tensor{'s' if len(names) > 1 else ''}"
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

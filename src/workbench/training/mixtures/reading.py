@@ -82,7 +82,7 @@ def _pinned(hub_id: str) -> str:
         raise NotReachable(f"the hub has no data set {hub_id!r} for you: {error}") from error
     except (HTTPError, OfflineModeIsEnabled) as error:
         raise NotReachable(
-            f"{hub_id!r} is no folder here and the hub cannot be reached; copy the data into a folder on a machine "
+            f"{hub_id!r} is not a folder on this machine and the hub cannot be reached; copy the data into a folder on a machine "
             f"with a network (`hf download {hub_id} --repo-type dataset --local-dir FOLDER`)"
         ) from error
     return f"hf://datasets/{hub_id}@{facts.sha}"
