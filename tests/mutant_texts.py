@@ -15,6 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tests.edits import edit_bytes, edit_json, edit_text, edit_value, recode
 from tests.mutants import Mutant, Silent
+from tests.promptsource_files import PLACE, PROMPTSOURCE
 from workbench.prompts import read_promptsource, read_templates
 from workbench.runs.plans import plan
 from workbench.tasks import fingerprint, make_items, read_any
@@ -36,23 +37,6 @@ language = "sw"
 held_out = true
 jinja = "{{premise}}\\nBasi? {% if label %}!{% endif %} ||| {{answer_choices[label]}}"
 answer_choices = "{{choice1}} ||| {{choice2}}"
-"""
-YAML = """dataset: small
-subset: en
-templates:
-  11111111-1111-1111-1111-111111111111: !Template
-    answer_choices: '{{choice1}} ||| {{choice2}}'
-    id: 11111111-1111-1111-1111-111111111111
-    jinja: "{{premise}} So? ||| {{answer_choices[label]}}"
-    metadata: !TemplateMetadata
-      languages: [en]
-      metrics: [Accuracy]
-    name: so
-    reference: ''
-  22222222-2222-2222-2222-222222222222: !Template
-    answer_choices: '{{choice1}} ||| {{choice2}}'
-    jinja: "{{premise}} Basi? {% if label %}!{% endif %} ||| {{answer_choices[label]}}"
-    name: no
 """
 
 
@@ -106,9 +90,9 @@ class Templates:
 
     def mutant(self, draw: random.Random):
         is_ours = draw.random() < 0.5
-        path = self.place / ("own.toml" if is_ours else "small/en/templates.yaml")
+        path = self.place / ("own.toml" if is_ours else PLACE)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(TOML if is_ours else YAML, encoding="utf-8")
+        path.write_text(TOML if is_ours else PROMPTSOURCE, encoding="utf-8")
         right, self.path = as_told(path, ROWS), path
         what = draw.choice([edit_text] * 6 + [edit_bytes] * 2 + [recode, self._retype])(draw, path)
         return Mutant(what, True, (lambda: self._items(path, right),))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.promptsource_files import PROMPTSOURCE, checkout
 from workbench.errors import BadInput
 from workbench.paths import data_path
 from workbench.prompts import (
@@ -32,33 +33,6 @@ ROW = {
     "choice2": "Dry.",
 }
 OPEN = {"sentence_quiz1", "sentence_quiz2", "option1", "option2"}  # an open wording does not list its choices
-YAML = """dataset: small
-subset: en
-templates:
-  11111111-1111-1111-1111-111111111111: !Template
-    answer_choices: '{{choice1}} ||| {{choice2}}'
-    id: 11111111-1111-1111-1111-111111111111
-    jinja: "{{premise}} So? ||| {{answer_choices[label]}}"
-    metadata: !TemplateMetadata
-      languages: [en]
-      metrics: [Accuracy]
-    name: so
-    reference: ''
-  22222222-2222-2222-2222-222222222222: !Template
-    answer_choices: '{{choice1}} ||| {{choice2}}'
-    id: 22222222-2222-2222-2222-222222222222
-    jinja: "{{premise}} Basi? ||| {{answer_choices[label]}}"
-    metadata: !TemplateMetadata {languages: null}
-    name: so_swht
-    reference: ''
-"""
-
-
-def checkout(folder, text=YAML, root="promptsource/templates"):
-    path = folder / root / "small/en/templates.yaml"
-    path.parent.mkdir(parents=True)
-    path.write_text(text, encoding="utf-8")
-    return folder
 
 
 @pytest.mark.parametrize("root", [".", "templates", "promptsource/templates"])
@@ -73,16 +47,19 @@ def test_promptsources_files_are_read_from_a_checkout_or_a_folder(tmp_path, root
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (YAML.replace("!TemplateMetadata", "!!python/object/apply:os.system", 1), "not a template file"),
-        (YAML.replace("!TemplateMetadata", "!Other", 1), "not a template file"),
+        (
+            PROMPTSOURCE.replace("!TemplateMetadata", "!!python/object/apply:os.system", 1),
+            "not a template file",
+        ),
+        (PROMPTSOURCE.replace("!TemplateMetadata", "!Other", 1), "not a template file"),
         ("templates: 3", "no mapping"),
         ("[" * 5000, "not a template file"),
-        (YAML.replace("    name: so\n", ""), "lacks a name"),
+        (PROMPTSOURCE.replace("    name: so\n", ""), "lacks a name"),
         (
-            YAML.replace("    name: so\n", "    name: so\n    name: other\n"),
+            PROMPTSOURCE.replace("    name: so\n", "    name: so\n    name: other\n"),
             r"key 'name' in line 12 .* twice; repair",
         ),
-        (YAML.replace("2222", "1111"), "key '11111111-.* in line 13 .* twice"),
+        (PROMPTSOURCE.replace("2222", "1111"), "key '11111111-.* in line 13 .* twice"),
         ("a" * 5_000_001, "at most"),
     ],
 )
@@ -93,7 +70,9 @@ def test_a_template_file_that_is_not_plain_is_refused(tmp_path, text, message):
 
 def test_aliases_are_read_and_words_stay_texts(tmp_path):
     """squad_v2 has aliases; and `no` is a name, not False."""
-    text = YAML.replace("languages: [en]", "languages: &a [en]").replace("metrics: [Accuracy]", "metrics: *a")
+    text = PROMPTSOURCE.replace("languages: [en]", "languages: &a [en]").replace(
+        "metrics: [Accuracy]", "metrics: *a"
+    )
     text = text.replace("name: so\n", "name: no\n").replace("name: so_swht", "name: 2016-01-01")
     assert [t.name for t in read_promptsource(checkout(tmp_path, text), "small", "en")] == [
         "no",
@@ -121,7 +100,7 @@ def test_yaml_that_takes_long_ends_at_the_limit_and_what_grows_by_aliases_does_n
 ):
     """300 kB took 8 s, 4.8 MB over ten minutes, in the caller's own process."""
     monkeypatch.setattr(confined, "_SECONDS", 1)
-    folder = checkout(tmp_path, YAML + extra)
+    folder = checkout(tmp_path, PROMPTSOURCE + extra)
     if not refused:
         assert len(read_promptsource(folder, "small", "en")) == 2
         return
@@ -133,7 +112,7 @@ def test_yaml_that_takes_long_ends_at_the_limit_and_what_grows_by_aliases_does_n
 def test_a_byte_order_mark_is_no_part_of_a_template_file(tmp_path, mark):
     (tmp_path / "t.toml").write_text(f"{mark}[[template]]\nname = 'a'\njinja = 'x'\n", encoding="utf-8")
     assert [t.name for t in read_templates(tmp_path / "t.toml")] == ["a"]
-    found = read_promptsource(checkout(tmp_path, mark + YAML), "small", "en")
+    found = read_promptsource(checkout(tmp_path, mark + PROMPTSOURCE), "small", "en")
     assert [t.name for t in found] == ["so", "so_swht"]
 
 

@@ -20,12 +20,7 @@ from miniatures.world import PIVOT, World, read_world
 from workbench.errors import UnknownName
 from workbench.tasks import Item, make_items
 
-LABELLED = (
-    "yes_no",
-    "sentiment",
-    "topic",
-    "paraphrase",
-)  # their choices are label words, the same for every row
+LABELLED = ("yes_no", "sentiment", "topic", "paraphrase")  # choices: label words, the same for every row
 NUMBERED = ("count",)  # their choices are numbers that do not occur in the prompt
 STANDS_IN = {
     "entailment": "paraphrase",
@@ -70,11 +65,10 @@ def ngram_choices(
     chosen = [0] * len(items)
     for task, places in of_model.items():
         draw = random.Random(f"n-grams {task} {seed}")
-        model = fit(
-            [training_item(world, wordings, task, draw, languages=languages) for _ in range(training)]
-        )
-        for place, found in zip(places, model.choose([items[place] for place in places]), strict=True):
-            chosen[place] = found
+        drawn = [training_item(world, wordings, task, draw, languages=languages) for _ in range(training)]
+        found = fit(drawn).choose([items[place] for place in places])
+        for place, choice in zip(places, found, strict=True):
+            chosen[place] = choice
     return chosen
 
 
@@ -109,7 +103,14 @@ class NGrams:
         if self.task not in LABELLED + NUMBERED:
             return [int(one[0] < 0) for one in told]
         return [
-            int(np.argmin([np.sum((one - _answer(self.task, item, place)) ** 2) for place in _places(item)]))
+            int(
+                np.argmin(
+                    [
+                        np.sum((one - _answer(self.task, item, place)) ** 2)
+                        for place in range(len(item.choices))
+                    ]
+                )
+            )
             for one, item in zip(told, items, strict=True)
         ]
 
@@ -140,10 +141,6 @@ def _wanted(task: str, item: Item) -> np.ndarray:
 def _answer(task: str, item: Item, place: int) -> np.ndarray:
     """Return the model's target if this choice is right: a unit vector for a label, else the number."""
     return np.array([float(item.choices[place])]) if task in NUMBERED else np.eye(len(item.choices))[place]
-
-
-def _places(item: Item) -> range:
-    return range(len(item.choices))
 
 
 def _features(task: str, items: Sequence[Item]) -> sparse.csr_matrix:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from miniatures.examples import MIXTURES
-from miniatures.recipe import Member, Phase, member
+from miniatures.recipe import Member, Phase, member, read_record
 from miniatures.scores import summary
 from workbench.atomic import write_atomically
 
@@ -14,7 +14,7 @@ MEANINGS = 24  # of each task, in the card's tables
 
 def write_card(folder: Path) -> Path:
     """Score a finished member and write `README.md` and `scores.json` beside its weights."""
-    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    record = read_record(folder)
     scores = summary(folder, MEANINGS)
     write_atomically(folder / "scores.json", json.dumps(scores, indent=1) + "\n")
     write_atomically(folder / "README.md", card(member(record["member"]), record, scores))

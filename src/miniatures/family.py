@@ -32,7 +32,13 @@ def describe(member: Path) -> Checkpoint:
     architecture = sizes["model_type"]
     keys = {"bloom": ("n_layer", "hidden_size", "n_head"), "mt5": ("num_layers", "d_model", "num_heads")}
     layers, width, heads = (sizes[key] for key in keys[architecture])
-    feed_forward, vocabulary = sizes.get("d_ff", 4 * width), sizes["vocab_size"]
+    shape = {
+        "layers": layers,
+        "width": width,
+        "heads": heads,
+        "feed_forward": sizes.get("d_ff", 4 * width),
+        "vocabulary": sizes["vocab_size"],
+    }
     base, _, suffix = member.name.removeprefix("mini-").partition("-")
     parent = {"bloomz": "mini-bloom", "mt0": "mini-mt5"}.get(base)
     mixture, prompt_language = _MIXTURES[suffix] if parent else ("none", "not recommended")
@@ -40,20 +46,8 @@ def describe(member: Path) -> Checkpoint:
         name=member.name,
         hub_id=member.name,
         architecture=architecture,
-        parameters=count_parameters(
-            architecture,
-            layers=layers,
-            width=width,
-            heads=heads,
-            feed_forward=feed_forward,
-            vocabulary=vocabulary,
-            head_width=sizes.get("d_kv", 0),
-        ),
-        layers=layers,
-        width=width,
-        heads=heads,
-        feed_forward=feed_forward,
-        vocabulary=vocabulary,
+        parameters=count_parameters(architecture, **shape, head_width=sizes.get("d_kv", 0)),
+        **shape,
         parent=parent,
         mixture=mixture,
         prompt_language=prompt_language,

@@ -4,12 +4,11 @@
 checkpoint to the same result. A member's batch at a step is a pure function of (seed, member, step).
 """
 
-import contextlib
 import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -145,12 +144,15 @@ def _train_with_bases(one: Member, folder: Path, seed: int, quick: bool, show: b
     return target
 
 
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return the record of a finished member's training."""
+    record: dict[str, Any] = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    return record
+
+
 def _is_made(found: Path, one: Member, seed: int) -> bool:
     """Return whether a folder holds a finished member of this recipe and seed."""
-    record = found / "training.json"
-    return record.exists() and json.loads(record.read_text(encoding="utf-8"))["recipe"] == recipe_hash(
-        one, seed
-    )
+    return (found / "training.json").exists() and read_record(found)["recipe"] == recipe_hash(one, seed)
 
 
 def take_shipped(base: Member, folder: Path, seed: int) -> None:
@@ -169,9 +171,7 @@ def compare_losses(trained: Path) -> float | None:
     shipped = data_path("mini/models") / trained.name
     if not (shipped / "training.json").exists() or shipped.resolve() == trained.resolve():
         return None
-    found, recorded = (
-        json.loads((folder / "training.json").read_text(encoding="utf-8")) for folder in (trained, shipped)
-    )
+    found, recorded = read_record(trained), read_record(shipped)
     if found["recipe"] != recorded["recipe"]:
         return None
     return max(abs(loss - recorded["losses"][step]) for step, loss in found["losses"].items())
@@ -204,12 +204,11 @@ def train_member(one: Member, folder: Path, seed: int, show: bool = True) -> Pat
         tokenizer = read_kit().tokenizer(one.architecture)
         model = new_model(one.architecture, len(tokenizer))
     batch_of, progress = batch_maker(one, read_kit(), tokenizer, seed), Progress(one, show)
-    with progress.ledger(folder):
-        options = Options(belongs_to=recipe)
-        losses = run_plan(model, batch_of, one.plan, work, report=progress.step, options=options)
+    options = Options(belongs_to=recipe)
+    losses = run_plan(model, batch_of, one.plan, work, report=progress.step, options=options)
     record: dict[str, Any] = {"member": one.name, "recipe": recipe, "seed": seed, "steps": one.plan.steps}
     if one.base and member(one.base).stage:
-        record["stage_before"] = json.loads((folder / one.base / "training.json").read_text(encoding="utf-8"))
+        record["stage_before"] = read_record(folder / one.base)
     _save(
         model, tokenizer, target, {**record, "minutes": progress.minutes(), **_curve(losses)}, batch_of(0)[0]
     )
@@ -227,50 +226,26 @@ class Progress:
     """A progress bar and an estimate of a training's total minutes, also if only its end ran in this process."""
 
     def __init__(self, one: Member, show: bool) -> None:
-        self.name, self.steps, self.done, self.started = one.name, one.plan.steps, 0, time.monotonic()
-        self.until = 0
+        self.done, self.started = 0, time.monotonic()
         self.bar = tqdm(total=one.plan.steps, desc=one.name, disable=not show, mininterval=10)
 
     def step(self, step: int, loss: float) -> None:
         """Record that a step is done."""
-        self.done, self.until = self.done + 1, step + 1
+        self.done += 1
         self.bar.update(step + 1 - self.bar.n)
         if step % 50 == 0:
             self.bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
 
-    @contextlib.contextmanager
-    def ledger(self, folder: Path) -> Iterator[None]:
-        """Append a line about this session to `ledger.jsonl`, even if it is interrupted."""
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            yield
-        finally:
-            minutes = round((time.monotonic() - self.started) / 60, 2)
-            line = {
-                "member": self.name,
-                "steps": self.done,
-                "until": self.until,
-                "of": self.steps,
-                "minutes": minutes,
-            }
-            with (folder / "ledger.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-
     def minutes(self) -> float:
         """Return the minutes for all steps at the pace of this session."""
         self.bar.close()
-        return round((time.monotonic() - self.started) / 60 * self.steps / max(1, self.done), 1)
+        return round((time.monotonic() - self.started) / 60 * self.bar.total / max(1, self.done), 1)
 
 
 def _curve(losses: list[float]) -> dict[str, Any]:
-    means = {
-        str(step): sum(losses[step : step + 50]) / len(losses[step : step + 50])
-        for step in range(0, len(losses), 50)
-    }
-    return {
-        "first_loss": round(losses[0], 4),
-        "losses": {step: round(mean, 4) for step, mean in means.items()},
-    }
+    parts = {str(step): losses[step : step + 50] for step in range(0, len(losses), 50)}
+    means = {step: round(sum(part) / len(part), 4) for step, part in parts.items()}
+    return {"first_loss": round(losses[0], 4), "losses": means}
 
 
 def _save(model: Any, tokenizer: Any, target: Path, record: dict[str, Any], batch: Batch) -> None:

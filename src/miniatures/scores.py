@@ -29,11 +29,11 @@ def answered(folder: Path, items: Sequence[Item], progress: bool = False) -> pd.
     """Rank items: one row each with correct, and margin (nats by which the right choice is likelier than the best other)."""
     with at_hand(folder) as model:
         table = rank(model, items, progress=progress)
-    golds = table["scores"].combine(table["gold"], lambda scores, gold: scores[gold])
-    others = table["scores"].combine(
-        table["gold"], lambda scores, gold: max(scores[:gold] + scores[gold + 1 :])
-    )
-    return pd.DataFrame({"correct": table["correct"].astype(bool), "margin": golds - others})
+    margins = [
+        scores[gold] - max(scores[:gold] + scores[gold + 1 :])
+        for scores, gold in zip(table["scores"], table["gold"], strict=True)
+    ]
+    return pd.DataFrame({"correct": table["correct"].astype(bool), "margin": margins})
 
 
 def ranked(folder: Path, meanings: int | None = None, tasks: Iterable[str] = RANKED) -> pd.DataFrame:
@@ -95,7 +95,5 @@ def summary(folder: Path, meanings: int | None = None) -> dict[str, Any]:
 
 def _wide(table: pd.DataFrame, rows: str, values: str) -> dict[str, dict[str, float]]:
     pivot = table.pivot_table(index=rows, columns="language", values=values, sort=False)
-    return {
-        str(name): {str(key): round(float(value), 3) for key, value in row.items()}
-        for name, row in pivot.iterrows()
-    }
+    found: dict[Any, dict[Any, float]] = pivot.round(3).to_dict("index")
+    return found
