@@ -1,6 +1,5 @@
 """Laws of verifying: what is the same passes, any one thing that changed is named with its size, worst first."""
 
-import copy
 import json
 import math
 import os
@@ -19,13 +18,14 @@ from nbformat.v4 import new_code_cell, new_notebook
 from workbench import runs
 from workbench.errors import BadInput
 from workbench.runs import verifying
-from workbench.runs.expected import differences, drift, expectation
+from workbench.runs.expected import Expected, differences, drift, expectation
 from workbench.runs.task import Ending, Task
 from workbench.runs.verifying import Case, Verdict
 
 METRICS = {"accuracy": 0.75, "accuracy_low": 0.6, "accuracy_high": 0.85, "items": 40, "language": "no"}
 MANIFEST = {
-    "notebook": "mine", "given": {}, "python": "3.11.7", "packages": {"torch": "2.13.0"}, "digests": {"mini-bloomz": "a-b"},
+    "run_id": "default-012345678901", "notebook": "mine", "status": "done", "exit_code": 0, "ended": "2024-01-01T00:00:00",
+    "seconds": 1.0, "parameters": {}, "given": {}, "python": "3.11.7", "packages": {"torch": "2.13.0"}, "digests": {"mini-bloomz": "a-b"},
     "hardware": {"gpus": []},
 }  # fmt: skip
 
@@ -53,7 +53,8 @@ def run_folder(folder, *, metrics=None, rows=None, **manifest):
 
 @pytest.fixture
 def expected(tmp_path):
-    return json.loads(json.dumps(expectation(run_folder(tmp_path / "first"))))  # as it comes back from a file
+    first = expectation(run_folder(tmp_path / "first"))
+    return Expected.model_validate_json(first.model_dump_json())  # as it comes back from a file
 
 
 def against(expected, folder, **options):
@@ -84,7 +85,7 @@ def test_a_metric_within_its_tolerance_passes_and_the_tolerance_can_be_widened(e
     assert against(expected, run_folder(tmp_path / "near", metrics={**METRICS, "accuracy": 0.75005})) == []
     far = run_folder(tmp_path / "far", metrics={**METRICS, "accuracy": 0.76})
     assert math.isclose(against(expected, far)[0].off, 0.01 / (1e-4 + 0.75e-4), rel_tol=1e-6)
-    expected["metrics"]["accuracy"]["atol"] = 0.02
+    expected.metrics["accuracy"].atol = 0.02
     assert against(expected, far) == []
 
 
@@ -145,9 +146,8 @@ def test_on_other_hardware_intervals_decide(expected, tmp_path):
 
 
 def test_where_all_agree_the_interval_still_has_a_width(tmp_path):
-    _, low, high = expectation(run_folder(tmp_path / "all", rows=table().assign(correct=True)))["intervals"][
-        "ranked: share of correct"
-    ]
+    found = expectation(run_folder(tmp_path / "all", rows=table().assign(correct=True)))
+    _, low, high = found.intervals["ranked: share of correct"]
     assert low < 0.9
     assert high == 1.0
 
@@ -155,15 +155,15 @@ def test_where_all_agree_the_interval_still_has_a_width(tmp_path):
 def test_an_empty_table_and_one_with_times_can_be_expected(tmp_path):
     times = pd.DataFrame({"at": [pd.Timestamp("2024-01-01"), pd.NaT]})
     old = expectation(run_folder(tmp_path / "old", rows=times))
-    assert expectation(run_folder(tmp_path / "empty", rows=table().head(0)))["tables"]["ranked"]["rows"] == 0
+    assert expectation(run_folder(tmp_path / "empty", rows=table().head(0))).tables["ranked"].rows == 0
     (found,) = differences(old, expectation(run_folder(tmp_path / "new", rows=times.shift(1))))
     assert found.what == "ranked: at"
 
 
 def test_drift_names_each_version_that_changed(expected):
-    other = copy.deepcopy(expected)
+    other = expected.model_copy(deep=True)
     assert drift(expected, other) == []
-    other["environment"]["packages"] = {"torch": "2.14.0", "numpy": "2.4.6"}
+    other.environment.packages = {"torch": "2.14.0", "numpy": "2.4.6"}
     assert drift(expected, other) == ["numpy – → 2.4.6", "torch 2.13.0 → 2.14.0"]
 
 
@@ -199,7 +199,7 @@ def test_what_is_no_finished_run_or_names_this_machine_is_refused(tmp_path):
     (folder / "_SUCCESS").unlink()
     with pytest.raises(BadInput, match="no finished run"):
         runs.accept(folder, folder=tmp_path / "expected")
-    with pytest.raises(BadInput, match="did not succeed"):
+    with pytest.raises(BadInput, match="no finished run"):
         runs.find_cases(str(folder))
 
 
@@ -218,7 +218,7 @@ def test_accepting_writes_nothing_outside_the_folder_of_expected_values(tmp_path
 
 @pytest.mark.parametrize(
     ("manifest", "said"),
-    [("[]", "holds a list"), ('{"notebook": 3}', "is no manifest"), ("[" * 100_000, "cannot read"), ("{", "cannot read")],
+    [("[]", "object"), ('{"notebook": 3}', "run_id: Field required"), ("[" * 100_000, "Invalid JSON"), ("{", "Invalid JSON")],
 )  # fmt: skip
 def test_a_manifest_of_another_shape_is_named_in_a_sentence(tmp_path, manifest, said):
     folder = run_folder(tmp_path / "one")
@@ -227,7 +227,9 @@ def test_a_manifest_of_another_shape_is_named_in_a_sentence(tmp_path, manifest, 
         lambda: runs.find_cases(str(folder)),
         lambda: runs.accept(folder, folder=tmp_path / "expected"),
     ):
-        with pytest.raises(BadInput, match=f"run.json.* {said.split()[-1]}|{said} .*run.json"):
+        with pytest.raises(
+            BadInput, match=f"run.json is no manifest of a run: .*{said}.*; delete the folder"
+        ):
             use()
 
 
@@ -303,7 +305,7 @@ def test_a_verification_that_fails_names_a_folder_that_is_still_there(tmp_path, 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     cells = [new_code_cell("x = 1", metadata={"tags": ["parameters"]}), new_code_cell("1 / 0")]
     nbformat.write(new_notebook(cells=cells), tmp_path / "mine.ipynb")
-    case = Case("mine/default", tmp_path / "mine.ipynb", {"parameters": {}})
+    case = Case("mine/default", tmp_path / "mine.ipynb", expectation(run_folder(tmp_path / "first")))
 
     def ended(code):
         def call(task):

@@ -5,9 +5,10 @@ within its own rtol and atol, which can be edited in the file and are kept when 
 another kind of device: whether the stored 95 % interval contains the new value; values without an interval are not judged.
 """
 
+import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -15,36 +16,67 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from workbench.atomic import read_json
 from workbench.errors import BadInput
+from workbench.runs.manifests import expect_run
 from workbench.runs.parameters import names_files, texts_in
 from workbench.stats import mean_interval
 from workbench.store import canonical
 
-Tier = Literal["exact", "tolerance", "statistical"]
-METRIC = {"rtol": 1e-4, "atol": 1e-4}
-NUMBER = {"rtol": 1e-4, "atol": 5e-4}  # nats; a margin is the difference of two scores, each accurate to 1e-4
-PARTS = {"notebook", "parameters", "environment", "device", "models", "metrics", "intervals", "tables"}
+_METRIC = {"rtol": 1e-4, "atol": 1e-4}
+_NUMBERS = {
+    "rtol": 1e-4,
+    "atol": 5e-4,
+}  # nats; a margin is the difference of two scores, each accurate to 1e-4
 _KEPT_NUMBERS = 200  # per column, evenly spaced
 _DIGITS = 4  # hash digits stored per row
 
 
-class _Hardware(BaseModel):
-    gpus: list[str]
+class Metric(BaseModel):
+    """A recorded value; without tolerances it must be equal."""
+
+    value: bool | int | float | str
+    rtol: float | None = None
+    atol: float | None = None
 
 
-class Manifest(BaseModel):
-    """The fields of a run's `run.json` that are compared."""
+class Numbers(BaseModel):
+    """A sample of a column of numbers."""
 
-    notebook: str
-    notebook_path: str = ""
-    given: dict[str, Any]
+    values: list[float | None]
+    rtol: float
+    atol: float
+
+
+class Table(BaseModel):
+    """A table: hashes of the columns that must be equal, a short hash of each row of them, and the other columns."""
+
+    rows: int
+    exact: dict[str, str]
+    marks: str
+    numbers: dict[str, Numbers]
+
+
+class Environment(BaseModel):
+    """The versions with which the values were computed."""
+
     python: str
     packages: dict[str, str]
-    digests: dict[str, str]
-    hardware: _Hardware
+
+
+class Expected(BaseModel):
+    """The content of an expected file."""
+
+    format: Literal[1] = 1
+    notebook: str
+    parameters: dict[str, Any]
+    environment: Environment
+    device: str
+    models: dict[str, str]
+    metrics: dict[str, Metric]
+    intervals: dict[str, tuple[float, float, float]]
+    tables: dict[str, Table]
 
 
 @dataclass(frozen=True)
@@ -55,79 +87,103 @@ class Difference:
     """
 
     what: str
-    tier: Tier
+    tier: Literal["exact", "tolerance", "statistical"]
     expected: str
     got: str
     off: float = math.inf
 
 
-def expectation(folder: Path) -> dict[str, Any]:
-    """Return the results of the run in `folder` in the form of an expected file, with default tolerances.
+def expectation(folder: Path) -> Expected:
+    """Return the results of the run in `folder` as expected values, with default tolerances.
 
     Raises:
-        BadInput: a parameter is a path on this machine, or the manifest is invalid.
+        BadInput: a parameter is a path on this machine, or the run is not finished or cannot be read.
     """
-    manifest = read_manifest(folder)
+    manifest, metrics = expect_run(folder)
     for name, value in manifest.given.items():
         if any(_is_of_this_machine(name, text) for text in texts_in(value)):
             raise BadInput(
                 f"parameter {name} is a path of this machine; expected values can only name what ships"
             )
-    metrics = read_json(folder / "metrics.json")
     tables = {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
-    return {
-        "format": 1,
-        "notebook": manifest.notebook,
-        "parameters": manifest.given,
-        "environment": {"python": manifest.python, "packages": manifest.packages},
-        "device": device_of(manifest),
-        "models": manifest.digests,
-        "metrics": {name: _metric(value) for name, value in sorted(metrics.items())},
-        "intervals": _intervals(metrics, tables),
-        "tables": {name: _table(table) for name, table in tables.items()},
-    }
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """Return the fields of a run's manifest that are compared.
-
-    Raises:
-        BadInput: the manifest is damaged or lacks a field.
-    """
-    try:
-        return Manifest.model_validate(read_json(folder / "run.json"))
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise BadInput(
-            f"{folder / 'run.json'} is no manifest of a run: {where}: {problem['msg']}; run the notebook again"
-        ) from error
-
-
-def device_of(manifest: Manifest) -> str:
-    """Return "cuda" if the run's machine had a GPU, else "cpu"."""
-    return "cuda" if manifest.hardware.gpus else "cpu"
+    return Expected(
+        notebook=manifest.notebook,
+        parameters=manifest.given,
+        environment=Environment(python=manifest.python, packages=manifest.packages),
+        device="cuda" if manifest.hardware.gpus else "cpu",
+        models=manifest.digests,
+        metrics={
+            name: Metric(value=value, **(_METRIC if isinstance(value, float) else {}))
+            for name, value in sorted(metrics.items())
+        },
+        intervals=_intervals(metrics, tables),
+        tables={name: _table(table) for name, table in tables.items()},
+    )
 
 
 def _is_of_this_machine(name: str, text: str) -> bool:
     return Path(text).is_absolute() and (names_files(name) or os.path.exists(text))
 
 
-def keep_tolerances(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
-    """Return the new expectation with the tolerances of the old one, which may have been edited."""
-    for name, entry in new["metrics"].items():
-        known = old["metrics"].get(name, {})
-        entry.update({key: known[key] for key in ("rtol", "atol") if key in known and key in entry})
-    for name, table in new["tables"].items():
-        known = old["tables"].get(name, {}).get("numbers", {})
-        for column, entry in table["numbers"].items():
-            entry.update({key: known[column][key] for key in ("rtol", "atol") if column in known})
-    return new
+def _intervals(metrics: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Return (value, low, high) by name: metrics with recorded `<name>_low` and `<name>_high`, and shares of boolean columns."""
+    found = {
+        name: (value, metrics[f"{name}_low"], metrics[f"{name}_high"])
+        for name, value in metrics.items()
+        if f"{name}_low" in metrics and f"{name}_high" in metrics
+    }
+    for name, table in tables.items():
+        clusters = table["cluster"] if "cluster" in table else np.arange(len(table))
+        for column in table.select_dtypes("bool").columns if len(table) else ():
+            interval = mean_interval(table[column].to_numpy(dtype=float), np.asarray(clusters))
+            found[f"{name}: share of {column}"] = tuple(round(number, 6) for number in astuple(interval))
+    return found
 
 
-def differences(
-    expected: dict[str, Any], got: dict[str, Any], *, statistical: bool = False
-) -> list[Difference]:
+def _table(table: pd.DataFrame) -> Table:
+    rows = json.loads(table.to_json(orient="values", double_precision=15, date_format="iso"))
+    columns = {str(name): [row[place] for row in rows] for place, name in enumerate(table.columns)}
+    flat = {name: [number for value in values for number in _flat(value)] for name, values in columns.items()}
+    numeric = sorted(name for name, values in flat.items() if any(isinstance(each, float) for each in values))
+    exact = {name: values for name, values in columns.items() if name not in numeric}
+    alike = zip(*exact.values(), strict=True) if exact else [()] * len(table)
+    return Table(
+        rows=len(table),
+        exact={name: _hash(values) for name, values in exact.items()},
+        marks="".join(_hash(list(row))[:_DIGITS] for row in alike),
+        numbers={name: Numbers(values=_sample(flat[name]), **_NUMBERS) for name in numeric},
+    )
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for part in value:
+            yield from _flat(part)
+    else:
+        yield value
+
+
+def _sample(values: list[float | None]) -> list[float | None]:
+    step = max(1, len(values) // _KEPT_NUMBERS)
+    return [None if number is None else float(f"{number:.7g}") for number in values[::step]]
+
+
+def _hash(value: Any) -> str:
+    return sha256(canonical(value).encode()).hexdigest()
+
+
+def keep_tolerances(new: Expected, old: Expected) -> None:
+    """Give the new values the tolerances of the old ones, which may have been edited."""
+    pairs = [(entry, old.metrics.get(name)) for name, entry in new.metrics.items()]
+    for name, table in new.tables.items():
+        known = old.tables[name].numbers if name in old.tables else {}
+        pairs += [(entry, known.get(column)) for column, entry in table.numbers.items()]
+    for entry, before in pairs:
+        if before is not None and None not in (entry.rtol, before.rtol, before.atol):
+            entry.rtol, entry.atol = before.rtol, before.atol
+
+
+def differences(expected: Expected, got: Expected, *, statistical: bool = False) -> list[Difference]:
     """Return every difference between a run and what is expected, largest first.
 
     Args:
@@ -135,161 +191,80 @@ def differences(
         got: `expectation` of the run.
         statistical: Judge by intervals, as for a run on another kind of device.
     """
-    found = list(_statistical(expected, got) if statistical else _strict(expected, got))
+    found = list(_by_interval(expected, got) if statistical else _by_value(expected, got))
     return sorted(found, key=lambda difference: (-difference.off, difference.what))
 
 
-def drift(expected: dict[str, Any], got: dict[str, Any]) -> list[str]:
+def drift(expected: Expected, got: Expected) -> list[str]:
     """List the versions of Python and of packages that differ, as "name old → new"."""
-    old, new = (
-        {"python": each["environment"]["python"], **each["environment"]["packages"]}
-        for each in (expected, got)
+    old, new = ({"python": each.environment.python, **each.environment.packages} for each in (expected, got))
+    return [f"{each.what} {each.expected} → {each.got}" for each in _unequal(old, new)]
+
+
+def _by_value(expected: Expected, got: Expected) -> Iterator[Difference]:
+    yield from _unequal(expected.models, got.models, "model ")
+    for name, old in expected.metrics.items():
+        new = got.metrics.get(name)
+        if old.rtol is not None and new is not None and not isinstance(new.value, str):
+            yield from _apart(name, [old.value], [new.value], old)
+        else:
+            yield from _unequal({name: old.value}, {name: new.value} if new else {})
+    yield from _unequal(
+        {}, {name: new.value for name, new in got.metrics.items() if name not in expected.metrics}
     )
-    return [
-        f"{name} {old.get(name, '–')} → {new.get(name, '–')}"
-        for name in sorted({*old, *new})
-        if old.get(name) != new.get(name)
-    ]
+    yield from _unequal(dict.fromkeys(expected.tables, "kept"), dict.fromkeys(got.tables, "kept"), "table ")
+    for name in expected.tables.keys() & got.tables.keys():
+        yield from _in_table(name, expected.tables[name], got.tables[name])
 
 
-def _strict(expected: dict[str, Any], got: dict[str, Any]) -> Iterator[Difference]:
-    for name in sorted({*expected["models"], *got["models"]}):
-        yield from _same(f"model {name}", expected["models"].get(name), got["models"].get(name))
-    for name in sorted({*expected["metrics"], *got["metrics"]}):
-        old, new = (each["metrics"].get(name, {}).get("value") for each in (expected, got))
-        entry = expected["metrics"].get(name, {})
-        if "rtol" in entry and isinstance(new, int | float):
-            yield from _near(name, [old], [new], entry)
-        else:
-            yield from _same(name, old, new)
-    for name in sorted({*expected["tables"], *got["tables"]}):
-        old, new = (each["tables"].get(name) for each in (expected, got))
-        if old is None or new is None:
-            yield from _same(f"table {name}", old and "kept", new and "kept")
-        else:
-            yield from _in_table(name, old, new)
+def _unequal(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[Difference]:
+    """Yield the entries that are not equal, or of another type."""
+    for name in sorted({*old, *new}):
+        pair = (old.get(name), new.get(name))
+        if pair[0] != pair[1] or type(pair[0]) is not type(pair[1]):
+            yield Difference(prefix + name, "exact", *("–" if each is None else str(each) for each in pair))
 
 
-def _in_table(name: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Difference]:
-    if old["rows"] != new["rows"]:
-        yield Difference(f"{name}: rows", "exact", str(old["rows"]), str(new["rows"]))
+def _in_table(name: str, old: Table, new: Table) -> Iterator[Difference]:
+    if old.rows != new.rows:
+        yield Difference(f"{name}: rows", "exact", str(old.rows), str(new.rows))
         return
-    columns = [
-        c for c in sorted({*old["exact"], *new["exact"]}) if old["exact"].get(c) != new["exact"].get(c)
-    ]
-    if columns:
-        marks = zip(_marks(old), _marks(new), strict=True)
-        rows = [number for number, (mine, theirs) in enumerate(marks) if mine != theirs]
-        where = f"rows {', '.join(map(str, rows[:5]))}{' …' if len(rows) > 5 else ''}"
-        yield Difference(
-            f"{name}: {', '.join(columns)}",
-            "exact",
-            f"{old['rows']} rows alike",
-            f"{len(rows)} differ: {where}",
-        )
-    for column in sorted({*old["numbers"], *new["numbers"]}):
-        mine, theirs = old["numbers"].get(column), new["numbers"].get(column)
-        if mine is None or theirs is None or len(mine["values"]) != len(theirs["values"]):
-            yield from _same(
-                f"{name}.{column}: numbers", mine and len(mine["values"]), theirs and len(theirs["values"])
-            )
-        else:
-            yield from _near(f"{name}.{column}", mine["values"], theirs["values"], mine)
+    if columns := [each.what for each in _unequal(old.exact, new.exact)]:
+        starts = range(0, len(old.marks), _DIGITS)
+        rows = [
+            str(at // _DIGITS)
+            for at in starts
+            if old.marks[at : at + _DIGITS] != new.marks[at : at + _DIGITS]
+        ]
+        where = f"{len(rows)} differ: rows {', '.join(rows[:5])}{' …' if len(rows) > 5 else ''}"
+        yield Difference(f"{name}: {', '.join(columns)}", "exact", f"{old.rows} rows alike", where)
+    counts = ({column: len(each.values) for column, each in table.numbers.items()} for table in (old, new))
+    unlike = list(_unequal(*counts, f"{name}."))
+    yield from unlike
+    for column, entry in old.numbers.items():
+        if f"{name}.{column}" not in {each.what for each in unlike}:
+            yield from _apart(f"{name}.{column}", entry.values, new.numbers[column].values, entry)
 
 
-def _near(
-    what: str, old: list[float | None], new: list[float | None], entry: dict[str, Any]
-) -> Iterator[Difference]:
-    """Yield the largest deviation if it exceeds atol + rtol·|expected|; two missing values count as equal."""
+def _apart(what: str, old: list[Any], new: list[Any], entry: Metric | Numbers) -> Iterator[Difference]:
+    """Yield the largest deviation if one exceeds atol + rtol·|expected|; two missing values count as equal."""
     wanted, found = (np.array(each, dtype=float) for each in (old, new))
-    allowed = entry["atol"] + entry["rtol"] * np.abs(wanted)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        off = np.abs(found - wanted) / allowed
-    off = np.where(
-        np.isnan(wanted) & np.isnan(found) | (wanted == found), 0.0, np.where(np.isnan(off), np.inf, off)
-    )
-    worst = int(off.argmax()) if off.size else 0
-    if off.size and off[worst] > 1:
-        count = f" ({int((off > 1).sum())} of {off.size} numbers)" if off.size > 1 else ""
-        yield Difference(
-            what, "tolerance", f"{wanted[worst]:.6g}", f"{found[worst]:.6g}{count}", float(off[worst])
-        )
+    rtol, atol = entry.rtol or 0.0, entry.atol or 0.0
+    far = ~np.isclose(found, wanted, rtol=rtol, atol=atol, equal_nan=True)
+    if far.any():
+        with np.errstate(divide="ignore"):
+            off = np.nan_to_num(np.abs(found - wanted) / (atol + rtol * np.abs(wanted)), nan=np.inf)
+        worst = int(np.where(far, off, 0).argmax())
+        count = f" ({far.sum()} of {far.size} numbers)" if far.size > 1 else ""
+        shown = (f"{wanted[worst]:.6g}", f"{found[worst]:.6g}{count}")
+        yield Difference(what, "tolerance", *shown, off=float(off[worst]))
 
 
-def _statistical(expected: dict[str, Any], got: dict[str, Any]) -> Iterator[Difference]:
-    for name, (_, low, high) in expected["intervals"].items():
-        mean = got["intervals"].get(name, [None])[0]
-        if mean is None:
-            yield Difference(name, "statistical", f"{low:.4g} … {high:.4g}", "not there")
-        elif not low <= mean <= high:
-            beyond = max(low - mean, mean - high) / max(high - low, 1e-12)
-            yield Difference(name, "statistical", f"{low:.4g} … {high:.4g}", f"{mean:.4g}", beyond)
-
-
-def _same(what: str, old: Any, new: Any) -> Iterator[Difference]:
-    if old != new or type(old) is not type(new):
-        yield Difference(what, "exact", "–" if old is None else str(old), "–" if new is None else str(new))
-
-
-def _metric(value: Any) -> dict[str, Any]:
-    return {"value": value, **METRIC} if isinstance(value, float) else {"value": value}
-
-
-def _intervals(metrics: dict[str, Any], tables: dict[str, pd.DataFrame]) -> dict[str, list[float]]:
-    """Return (value, low, high) by name: metrics with recorded `<name>_low` and `<name>_high`, and shares of boolean columns."""
-    found = {
-        name: [value, metrics[f"{name}_low"], metrics[f"{name}_high"]]
-        for name, value in metrics.items()
-        if f"{name}_low" in metrics and f"{name}_high" in metrics
-    }
-    for name, table in tables.items():
-        if table.empty:
-            continue
-        clusters = table["cluster"] if "cluster" in table else pd.Series(range(len(table)))
-        for column in table.select_dtypes("bool").columns:
-            interval = mean_interval(table[column].to_numpy(dtype=float), clusters.to_numpy())
-            found[f"{name}: share of {column}"] = [round(number, 6) for number in astuple(interval)]
-    return found
-
-
-def _table(table: pd.DataFrame) -> dict[str, Any]:
-    """Return the number of rows, a hash of each exact column, a short hash of each row, and a sample of each numeric column."""
-    plain = {str(column): [_plain(value) for value in table[column]] for column in table.columns}
-    numeric = {column for column, values in plain.items() if any(_has_float(value) for value in values)}
-    exact = {column: values for column, values in plain.items() if column not in numeric}
-    rows = zip(*exact.values(), strict=True) if exact else [()] * len(table)
-    return {
-        "rows": len(table),
-        "exact": {column: _hash(values) for column, values in exact.items()},
-        "marks": "".join(_hash(list(row))[:_DIGITS] for row in rows),
-        "numbers": {column: {"values": _sample(plain[column]), **NUMBER} for column in sorted(numeric)},
-    }
-
-
-def _marks(table: dict[str, Any]) -> list[str]:
-    text = table["marks"]
-    return [text[start : start + _DIGITS] for start in range(0, len(text), _DIGITS)]
-
-
-def _sample(values: list[Any]) -> list[float | None]:
-    flat = [number for value in values for number in (value if isinstance(value, list) else [value])]
-    step = max(1, len(flat) // _KEPT_NUMBERS)
-    return [None if number is None else float(f"{number:.7g}") for number in flat[::step]]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray | list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
-        return None
-    return value if isinstance(value, bool | int | float | str) else str(value)
-
-
-def _has_float(value: Any) -> bool:
-    return any(map(_has_float, value)) if isinstance(value, list) else isinstance(value, float)
-
-
-def _hash(value: Any) -> str:
-    return sha256(canonical(value).encode()).hexdigest()
+def _by_interval(expected: Expected, got: Expected) -> Iterator[Difference]:
+    for name, (_, low, high) in expected.intervals.items():
+        span = f"{low:.4g} … {high:.4g}"
+        if name not in got.intervals:
+            yield Difference(name, "statistical", span, "not there")
+        elif not low <= (value := got.intervals[name][0]) <= high:
+            beyond = max(low - value, value - high) / max(high - low, 1e-12)
+            yield Difference(name, "statistical", span, f"{value:.4g}", beyond)

@@ -1,6 +1,7 @@
 """Stored runs as pages and tables read them; each file is validated, so that a damaged one affects only its own run."""
 
 import base64
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,15 +42,17 @@ class Failure(_Checked):
 
 
 class Manifest(_Checked):
-    """The fields of a `run.json` that are shown; other fields are ignored."""
+    """The fields of a `run.json` that are shown or compared; other fields are ignored."""
 
     run_id: str
     notebook: str
+    notebook_path: str = ""
     status: str
     exit_code: int
     ended: datetime
     seconds: float
     parameters: dict[str, Any]
+    given: dict[str, Any] = {}
     digests: dict[str, str] = {}
     reads: dict[str, str] = {}
     code_sha256: str = ""
@@ -123,12 +126,30 @@ def kept(folder: Path) -> Kept:
         going_on = "it goes on, or " if folder.name.startswith(".") else ""
         return Kept(folder, None, {}, f"unfinished: {going_on}its process was ended; last written {when}")
     try:
-        manifest = _read(folder / "run.json", Manifest)
-        path = folder / "metrics.json"
-        metrics = _read(path, Metrics).model_extra if path.exists() else {}
+        return Kept(folder, *_manifest_and_metrics(folder))
     except BadInput as error:
         return Kept(folder, None, {}, f"unreadable: {error}")
-    return Kept(folder, manifest, metrics or {})
+
+
+def expect_run(folder: Path) -> tuple[Manifest, dict[str, Any]]:
+    """Return the manifest and the metrics of a run that succeeded.
+
+    Raises:
+        BadInput: there is no such run in the folder, or it cannot be read.
+    """
+    if not os.path.exists(folder / MARK):  # os.path.exists does not raise for a long name
+        raise BadInput(
+            f"no finished run in {folder}; give the folder of one that succeeded, as in runs/<notebook>/<run id>"
+        )
+    return _manifest_and_metrics(folder)
+
+
+def _manifest_and_metrics(folder: Path) -> tuple[Manifest, dict[str, Any]]:
+    remedy = "delete the folder and run it again"
+    manifest = read_as(folder / "run.json", Manifest, "is no manifest of a run", remedy)
+    path = folder / "metrics.json"
+    metrics = read_as(path, Metrics, "holds no metrics", remedy).model_extra if path.exists() else {}
+    return manifest, metrics or {}
 
 
 def figures_of(folder: Path) -> list[Figure]:
@@ -137,13 +158,28 @@ def figures_of(folder: Path) -> list[Figure]:
     for path in sorted(folder.glob("figures/*.json"), key=lambda path: (path.stat().st_mtime, path.name)):
         try:
             png = base64.b64encode(path.with_suffix(".png").read_bytes()).decode()
-            found.append(Figure(path.stem, _read(path, FigureFacts), png))
+            found.append(
+                Figure(
+                    path.stem, read_as(path, FigureFacts, "does not describe a figure", "run it again"), png
+                )
+            )
         except (BadInput, OSError) as error:
             found.append(Figure(path.stem, problem=str(error)))
     return found
 
 
-def _read(path: Path, kind: type[T]) -> T:
+def read_as(path: Path, kind: type[T], otherwise: str, remedy: str) -> T:
+    """Return the content of a JSON file as a pydantic model.
+
+    Args:
+        path: The file.
+        kind: The model.
+        otherwise: What to say of a file that does not match, as "is no manifest of a run".
+        remedy: What to do about it.
+
+    Raises:
+        BadInput: the file cannot be read, or does not match.
+    """
     try:
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -151,4 +187,4 @@ def _read(path: Path, kind: type[T]) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise BadInput(f"{path.name}: {where}: {first['msg']}; delete the folder and run it again") from error
+        raise BadInput(f"{path} {otherwise}: {where}: {first['msg']}; {remedy}") from error

@@ -13,21 +13,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
-from workbench.atomic import expect_file_name, make_folder, read_json, write_atomically
+from workbench.atomic import expect_file_name, make_folder, write_atomically
 from workbench.errors import BadInput
 from workbench.paths import data_path, expanded
 from workbench.runs.expected import (
-    PARTS,
     Difference,
-    device_of,
+    Expected,
     differences,
     drift,
     expectation,
     keep_tolerances,
-    read_manifest,
 )
-from workbench.runs.folders import MARK
 from workbench.runs.local import LocalProcesses
+from workbench.runs.manifests import expect_run, read_as
 from workbench.runs.notebooks import find_notebook
 from workbench.runs.plans import Plan, plan
 from workbench.runs.task import Ending, Task, ending_of
@@ -39,7 +37,7 @@ class Case:
 
     name: str
     notebook: Path
-    expected: dict[str, Any]
+    expected: Expected
 
 
 @dataclass(frozen=True)
@@ -67,47 +65,32 @@ def find_cases(what: str | None = None, folder: Path | None = None) -> list[Case
     Raises:
         BadInput: no case has that name, a file holds no expected values, or the run did not succeed.
     """
-    folder = folder or data_path("expected")
     path = expanded(what or "")
     if what and os.path.exists(path / "run.json"):  # os.path.exists does not raise for a long name
-        manifest = read_manifest(path)
-        if not (path / MARK).exists():
-            raise BadInput(f"the run in {path} did not succeed; there is nothing to compare with")
+        manifest, _ = expect_run(path)
         notebook = find_notebook(manifest.notebook_path)
         return [Case(f"{manifest.notebook}/{path.resolve().name}", notebook, expectation(path))]
-    known = sorted(folder.glob("*/*.json"))
-    chosen = [path] if what and os.path.isfile(path) else [each for each in known if _is_meant(each, what)]
+    known = sorted((folder or data_path("expected")).glob("*/*.json"))
+    names = {each: f"{each.parent.name}/{each.stem}" for each in known}
+    chosen = [path] if what and os.path.isfile(path) else known
+    if chosen == known:
+        chosen = [each for each in known if what in (None, each.parent.name, names[each])]
     if not chosen:
-        names = (
-            ", ".join(f"{each.parent.name}/{each.stem}" for each in known)
-            or "none yet: `workbench accept RUN`"
+        there = ", ".join(names.values()) or "none yet (`workbench accept RUN` writes them)"
+        raise BadInput(
+            f"no expected values for {what or 'anything'}; give a run's folder, or one of: {there}"
         )
-        raise BadInput(f"no expected values for {what or 'anything'}; a run's folder, or one of: {names}")
     return [_case(each) for each in chosen]
 
 
-def _is_meant(path: Path, what: str | None) -> bool:
-    return what in (None, path.parent.name, f"{path.parent.name}/{path.stem}")
-
-
 def _case(path: Path) -> Case:
-    content = _read_expected(path)
-    notebook = find_notebook(content["notebook"], beside=path.parent)
-    return Case(f"{path.parent.name}/{path.stem}", notebook, content)
+    expected = _read_expected(path)
+    notebook = find_notebook(expected.notebook, beside=path.parent)
+    return Case(f"{path.parent.name}/{path.stem}", notebook, expected)
 
 
-def _read_expected(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-        if content.get("format") != 1:
-            raise ValueError("its format is not 1")
-        if missing := PARTS - content.keys():
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    except ValueError as error:
-        raise BadInput(
-            f"{path} holds no expected values: {error}; delete it, and write it again with `workbench accept`"
-        ) from error
-    return content
+def _read_expected(path: Path) -> Expected:
+    return read_as(path, Expected, "holds no expected values", "delete it and run `workbench accept` again")
 
 
 def verify(
@@ -127,7 +110,7 @@ def verify(
         other_hardware: Judge by the stored intervals, as is done for a case recorded on another kind of device than this one.
         keep: Where the new runs are stored; None stores them in a temporary folder, deleted unless a run failed.
     """
-    plans = [plan(case.notebook, case.expected["parameters"]) for case in cases]
+    plans = [plan(case.notebook, case.expected.parameters) for case in cases]
     with TemporaryDirectory(prefix="workbench-verify-") as temporary:
         root = expanded(keep or mkdtemp(prefix="workbench-verified-")).absolute()
         environment = {"WORKBENCH_STORE": str(Path(temporary) / "store.sqlite")}
@@ -146,10 +129,8 @@ def verify(
 def _judged(case: Case, planned: Plan, ending: Ending, root: Path, other_hardware: bool) -> Verdict:
     if ending.exit_code:
         return Verdict(case.name, ending)
-    folder = planned.folder(root)
-    got = expectation(folder)
-    statistical = other_hardware or device_of(read_manifest(folder)) != case.expected["device"]
-    found = differences(case.expected, got, statistical=statistical)
+    got = expectation(planned.folder(root))
+    found = differences(case.expected, got, statistical=other_hardware or got.device != case.expected.device)
     return Verdict(case.name, ending, tuple(found), tuple(drift(case.expected, got)))
 
 
@@ -171,28 +152,25 @@ def accept(
         StoreFailed: the file could not be written.
     """
     run = expanded(run)
-    if not os.path.exists(run / MARK):
-        raise BadInput(f"no finished run in {run}; give the folder of one, as in runs/<notebook>/<run id>")
     new = expectation(run)
-    name = case or ("default" if not new["parameters"] else run.resolve().name.rsplit("-", 1)[0])
+    name = case or (run.resolve().name.rsplit("-", 1)[0] if new.parameters else "default")
     name = expect_file_name(name, "the case")
-    notebook = expect_file_name(new["notebook"], "the notebook")
+    notebook = expect_file_name(new.notebook, "the notebook")
     path = (folder or data_path("expected")) / notebook / f"{name}.json"
-    old = _read_expected(path) if path.exists() else None
-    changed = None if old is None else differences(old, new)
+    changed = None
+    if path.exists():
+        old = _read_expected(path)
+        changed = differences(old, new)
+        keep_tolerances(new, old)
     make_folder(path.parent)
-    write_atomically(path, _text(new if old is None else keep_tolerances(new, old)))
+    write_atomically(path, _text(new.model_dump(exclude_none=True)) + "\n")
     return path, changed
 
 
-def _text(content: dict[str, Any], depth: int = 2) -> str:
-    """Return JSON with one line per entry down to `depth` and one line for deeper values, so that a change makes a small diff."""
-
-    def lines(value: Any, level: int) -> str:
-        if not isinstance(value, dict) or not value or level > depth:
-            return json.dumps(value, ensure_ascii=False)
-        inner = [f"{json.dumps(key)}: {lines(part, level + 1)}" for key, part in value.items()]
-        pad = " " * (level + 1)
-        return "{\n" + ",\n".join(f"{pad}{line}" for line in inner) + f"\n{' ' * level}}}"
-
-    return lines(content, 0) + "\n"
+def _text(value: Any, level: int = 0) -> str:
+    """Return JSON with one line per entry of the upper three levels, so that a change makes a small diff."""
+    if not isinstance(value, dict) or not value or level > 2:
+        return json.dumps(value, ensure_ascii=False)
+    pad = "\n" + " " * (level + 1)
+    inner = [f"{pad}{json.dumps(key)}: {_text(part, level + 1)}" for key, part in value.items()]
+    return "{" + ",".join(inner) + pad[:-1] + "}"
