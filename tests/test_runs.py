@@ -8,9 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import nbformat
@@ -19,12 +22,14 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from workbench import runs
 from workbench.errors import BadInput, Incomplete, KernelDied, NotebookFailed, NotReachable, StoreFailed
+from workbench.runs import parameters
 from workbench.runs.folders import claimed, finished, publish
 from workbench.runs.manifests import Manifest
 from workbench.runs.notebooks import read_notebook
 from workbench.runs.parameters import check
 from workbench.runs.plans import plan
 from workbench.runs.report import _made_good
+from workbench.runs.supervise import run_plan
 
 pytestmark = pytest.mark.usefixtures("the_package_stands_still")
 
@@ -611,3 +616,42 @@ def test_a_committed_copy_is_clean_and_is_known_from_one_that_was_edited(tmp_pat
     assert "is not what was executed" in runs.check_committed(path)[0]
     path.write_text(text.replace('"a\\n', f'"{os.sep}home/me\\n'))
     assert "path of some machine" in runs.check_committed(path)[0]
+
+
+def test_a_run_reads_its_notebook_once_builds_its_schema_once_and_stamps_the_package_once(
+    books, tmp_path, monkeypatch
+):
+    """The notebook was read three times, its schema built three times and the package stamped twice."""
+    counts = Counter()
+
+    def counted(place):
+        module, name = place.rsplit(".", 1)
+        original = getattr(import_module(module), name)
+
+        def call(*given, **options):
+            counts[name] += 1
+            return original(*given, **options)
+
+        return call
+
+    for place in (
+        "workbench.runs.notebooks.read_notebook",
+        "workbench.runs.plans.read_notebook",
+        "workbench.runs.parameters.create_model",
+        "workbench.runs.plans.stamp",
+        "workbench.runs.plans.ground",
+    ):
+        monkeypatch.setattr(place, counted(place))
+    command_run = import_module("workbench.cli.run")
+    parameters._declared.cache_clear()
+    context = SimpleNamespace(args=["-p", "seed", "4"])
+    command_run.run(context, str(books["good"]), root=tmp_path)
+    assert counts == {"read_notebook": 1, "create_model": 1, "stamp": 1, "ground": 1}
+
+
+def test_what_runs_is_what_was_planned_even_if_the_notebook_changes(tmp_path):
+    path = write(tmp_path, "edited", "from workbench import record\nrecord(version=1)")
+    planned = plan(path)
+    write(tmp_path, "edited", "from workbench import record\nrecord(version=2)")
+    assert run_plan(planned, root=tmp_path / "runs").metrics == {"version": 1}
+    assert runs.run(path, root=tmp_path / "runs").metrics == {"version": 2}

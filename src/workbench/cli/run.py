@@ -15,8 +15,9 @@ EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}  # the pairs 
 
 def run(
     context: typer.Context,
-    notebook: Annotated[
-        str | None, typer.Argument(help="A notebook's file, or the name of one that ships.")
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NOTEBOOK", help="A notebook's file, or the name of one that ships."),
     ] = None,
     run_all: Annotated[
         bool, typer.Option("--all", help="Every notebook that ships, and the page that shows them.")
@@ -41,14 +42,15 @@ def run(
     elsewhere and the network are not covered: use --force.
     """
     parameters = parameter_pairs(context.args)
-    if run_all == (notebook is not None) or (run_all and parameters):
+    if run_all == (name is not None) or (run_all and parameters):
         raise BadInput("name one notebook (with -p NAME VALUE), or say --all without parameters")
     ship = sorted(workbench.paths.notebook_path().glob("[0-9]*.ipynb"))
     failures: list[WorkbenchError] = []
-    for path in ship if run_all else [workbench.runs.find_notebook(str(notebook))]:
+    for path in ship if run_all else [workbench.runs.find_notebook(str(name))]:
         try:
-            values = workbench.runs.parse(workbench.runs.read_notebook(path), parameters)
-            done = workbench.runs.run(path, values, root=root, force=force, limit=limit)
+            notebook = workbench.runs.read_notebook(path)
+            values = workbench.runs.parse(notebook, parameters)
+            done = workbench.runs.run(notebook, values, root=root, force=force, limit=limit)
         except WorkbenchError as error:
             if not keep_going:
                 raise

@@ -29,15 +29,7 @@ _NAMES_FILES = re.compile(
     r"(^|_)(paths?|files?|folders?|dirs?|director(y|ies)|data|datasets?|corp(us|ora)|rows|lexicons?|templates?|family|answers"
     r"|models?|checkpoints?|bases?|encoder|decoder)(_|$)"
 )
-_TYPES: dict[str, Any] = {
-    "str": str,
-    "int": int,
-    "float": float,
-    "bool": bool,
-    "list": list,
-    "dict": dict,
-    **DECLARED,
-}
+_TYPES: dict[str, Any] = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)} | DECLARED
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True, protected_namespaces=())
 _FUNCTIONS = {"all": all, "bool": bool, "len": len, "set": set}
 _OPERATORS = (

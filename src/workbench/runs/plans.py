@@ -18,7 +18,7 @@ from workbench.models.identity import locate
 from workbench.paths import expanded
 from workbench.runs.folders import finished
 from workbench.runs.identity import ground, package_versions, run_id_of, stamp
-from workbench.runs.notebooks import read_notebook
+from workbench.runs.notebooks import Notebook, read_notebook
 from workbench.runs.parameters import check, models_in
 from workbench.runs.reads import Reader, Reads
 
@@ -33,6 +33,7 @@ class Plan:
     run_id: str
     stamp: str
     reads: Reads
+    source: str  # the notebook as it was read, for the kernel
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -106,7 +107,7 @@ class Plan:
                 )
 
 
-def plan(notebook: Path | str, parameters: Mapping[str, Any] | None = None) -> Plan:
+def plan(notebook: Notebook | Path | str, parameters: Mapping[str, Any] | None = None) -> Plan:
     """Validate one run.
 
     Raises:
@@ -115,13 +116,13 @@ def plan(notebook: Path | str, parameters: Mapping[str, Any] | None = None) -> P
     return plan_all(notebook, [parameters or {}])[0]
 
 
-def plan_all(notebook: Path | str, cases: Iterable[Mapping[str, Any]]) -> list[Plan]:
-    """Validate many runs of one notebook; code, data and models are read once for all.
+def plan_all(notebook: Notebook | Path | str, cases: Iterable[Mapping[str, Any]]) -> list[Plan]:
+    """Validate many runs of one notebook; notebook, code, data and models are read once for all.
 
     Raises:
         BadInput, UnknownName: as `plan`, before anything is started.
     """
-    source = read_notebook(expanded(notebook).absolute())
+    source = notebook if isinstance(notebook, Notebook) else read_notebook(expanded(notebook).absolute())
     taken, on, asked, reader = stamp(), ground(), cache(_asked), Reader(source)
     usual = check(source, {})[0]
     plans = []
@@ -132,7 +133,7 @@ def plan_all(notebook: Path | str, cases: Iterable[Mapping[str, Any]]) -> list[P
         spec = {"notebook_sha256": source.digest, "parameters": checked, **on, "models": models}
         spec["reads"] = reads.digests
         unusual = {name: value for name, value in checked.items() if value != usual[name]}
-        plans.append(Plan(source.path, given, spec, run_id_of(spec, unusual), taken, reads))
+        plans.append(Plan(source.path, given, spec, run_id_of(spec, unusual), taken, reads, source.as_json()))
     return plans
 
 

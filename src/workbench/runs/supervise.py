@@ -21,7 +21,7 @@ from workbench.errors import StoreFailed
 from workbench.paths import expanded
 from workbench.runs.folders import claimed, digests, publish, set_aside
 from workbench.runs.identity import surroundings
-from workbench.runs.notebooks import last_markdown, read_notebook
+from workbench.runs.notebooks import Notebook
 from workbench.runs.plans import Plan, plan
 from workbench.runs.processes import end_below, end_marked
 from workbench.runs.verdict import Outcome, error_of, judge
@@ -102,7 +102,7 @@ class Run:
 
 
 def run(
-    notebook: Path | str,
+    notebook: Notebook | Path | str,
     parameters: Mapping[str, Any] | None = None,
     *,
     root: Path | str = Path("runs"),
@@ -112,7 +112,7 @@ def run(
     """Execute a notebook with parameters and store the result in `root/<notebook>/<run_id>/`.
 
     Args:
-        notebook: An .ipynb file with a cell tagged `parameters`; it runs in its own folder.
+        notebook: An .ipynb file with a cell tagged `parameters`, or what `read_notebook` read of it; it runs in its own folder.
         parameters: Values of the declared types (`workbench.runs.parse` converts text from a command line).
         root: The folder of all runs.
         force: Run again even if the same run exists; it is replaced once the new one has succeeded.
@@ -136,10 +136,18 @@ def run_plan(
     limit: float | None = None,
     wait: bool = False,
 ) -> Run:
-    """Execute a planned run as `run` does; with `wait`, wait for another process that is executing the same run.
+    """Execute a planned run as `run` does.
+
+    Args:
+        planned: The run.
+        root: The folder of all runs.
+        force: As `run`.
+        limit: As `run`.
+        wait: The plan has been waiting, perhaps elsewhere: check that it still holds, and wait for another process that is
+            executing the same run.
 
     Raises:
-        BadInput: the notebook or the package changed since planning; without `wait`, the same run in progress elsewhere.
+        BadInput: with `wait`, the package changed since planning; without it, the same run is in progress elsewhere.
         StaleRun: without `force`, the run is finished, but used other weights than its models' names stand for now.
         WorkbenchError, KeyboardInterrupt: as `run`.
     """
@@ -148,7 +156,8 @@ def run_plan(
     try:
         if not force and (manifest := planned.finished(root)):
             return Run(final, manifest, reused=True)
-        planned.still_holds()
+        if wait:
+            planned.still_holds()
         final.parent.mkdir(parents=True, exist_ok=True)
         with claimed(final.parent, planned.run_id, wait=wait) as part:
             if not force and (
@@ -190,7 +199,7 @@ def _run_in(part: Path, final: Path, planned: Plan, limit: float | None) -> Run:
         "dtype": parameters.get("dtype"),
         **surroundings(),
         "facts": read_json(part / "facts.json"),
-        "answer": last_markdown(read_notebook(part / "notebook.ipynb")) if outcome.status == "done" else "",
+        "answer": outcome.answer,
         "files": digests(part),
     }
     write_atomically(part / "run.json", json.dumps(manifest, indent=1, ensure_ascii=False))
@@ -234,8 +243,7 @@ def _inherited() -> dict[str, str]:
 
 
 def _write_orders(private: Path, planned: Plan) -> Path:
-    whole = read_notebook(planned.notebook).as_json()
-    (private / "notebook.ipynb").write_text(whole, encoding="utf-8")
+    (private / "notebook.ipynb").write_text(planned.source, encoding="utf-8")
     orders = {
         "notebook": str(private / "notebook.ipynb"),
         "title": planned.notebook.stem,

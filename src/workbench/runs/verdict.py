@@ -12,7 +12,7 @@ from typing import Any
 
 from workbench import errors
 from workbench.errors import Incomplete, KernelDied, NotebookFailed, StoreFailed, WorkbenchError
-from workbench.runs.notebooks import Notebook, read_notebook, tags
+from workbench.runs.notebooks import Notebook, last_markdown, read_notebook, tags
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -29,13 +29,14 @@ class TimeLimit(WorkbenchError):
 class Outcome:
     """The outcome of a run: `error` holds type, message and, if a cell raised, its number, source and traceback.
 
-    `allowed_errors` are those of cells tagged `raises-exception`.
+    `allowed_errors` are those of cells tagged `raises-exception`, `answer` the last Markdown that the notebook displayed.
     """
 
     status: str
     exit_code: int
     error: dict[str, Any] | None = None
     allowed_errors: tuple[dict[str, Any], ...] = ()
+    answer: str = ""
 
 
 def judge(code: int, seen: Mapping[str, Any], executed: Path) -> Outcome:
@@ -63,7 +64,7 @@ def judge(code: int, seen: Mapping[str, Any], executed: Path) -> Outcome:
         {"cell": cell["execution_count"], "type": output["ename"], "message": output["evalue"]}
         for cell, output in _errors(notebook)
     )
-    return Outcome("done", 0, allowed_errors=tuple(allowed))
+    return Outcome("done", 0, allowed_errors=tuple(allowed), answer=last_markdown(notebook))
 
 
 def failure_in(notebook: Notebook) -> tuple[dict[str, Any], dict[str, Any]] | None:
