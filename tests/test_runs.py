@@ -375,7 +375,7 @@ def test_the_same_run_again_does_nothing_and_says_so(ended, books, root):
     began = time.monotonic()
     again = runs.run(books["good"], {"language": "no", "seed": 3}, root=root)
     assert again.reused
-    assert "nothing to do" in again.message
+    assert "already finished" in again.message
     assert time.monotonic() - began < 1.0, "no kernel was started"
     assert (again.folder / "run.json").stat().st_mtime_ns == before
 
@@ -399,7 +399,7 @@ def start(path, root):
 def test_a_run_killed_with_its_parent_leaves_no_kernel_and_no_success(books, tmp_path):
     """kill -9 of the process that supervises: the child notices, ends the kernel and itself."""
     parent, kernel = start(books["slow"], tmp_path)
-    with pytest.raises(BadInput, match="going on in another process"):
+    with pytest.raises(BadInput, match="another process is executing the run"):
         runs.run(books["slow"], root=tmp_path)
     parent.kill()
     parent.communicate()

@@ -1,4 +1,4 @@
-"""`workbench accept`: take what a run gave as what is expected."""
+"""`workbench accept`: store the results of runs as expected values."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,11 +14,12 @@ from workbench.cli.verify import difference_rows
 def accept(
     runs: Annotated[list[Path], typer.Argument(help="The folders of finished runs.")],
     case: Annotated[
-        str | None, typer.Option(help="A name for it; default, or what is unusual in the parameters.")
+        str | None,
+        typer.Option(help="The name of the case; by default the parameters that were changed, or 'default'."),
     ] = None,
     expected: Expected = None,
 ) -> None:
-    """Rewrite expected values from runs, and show what changed."""
+    """Store the results of runs as expected values, and show what changed."""
     for run in runs:
         path, changed = workbench.runs.accept(run, case, expected)
         if changed:

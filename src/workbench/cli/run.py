@@ -23,27 +23,29 @@ def run(
         bool, typer.Option("--all", help="Every notebook that ships, and the page that shows them.")
     ] = False,
     root: Root = Path("runs"),
-    force: Annotated[bool, typer.Option("--force", help="Run again even if this very run is there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run again even if the same run is finished.")
+    ] = False,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="With --all: go on after a notebook that failed.")
+        bool, typer.Option("--keep-going", help="With --all: continue after a notebook that failed.")
     ] = False,
     limit: Limit = None,
 ) -> None:
     """Run a notebook with checked parameters: workbench run NOTEBOOK [-p NAME VALUE]…
 
     -p NAME VALUE (or --parameter) sets one parameter and may be repeated.
-    A list is JSON or has commas: -p languages x-en,x-fr. The notebook's
-    cell of parameters says what it takes.
+    A list is JSON or separated by commas: -p languages x-en,x-fr. The
+    notebook's parameters cell lists what it takes.
 
-    A run that is there is not repeated. It is the same if the code, the
+    A finished run is not repeated. Two runs are the same if the code, the
     parameters, the models, the packages, the modules beside the notebook
     and the files that code or parameters name as a whole path are the
-    same (`reads` in run.json). Paths put together in code, modules from
+    same (`reads` in run.json). Paths composed in code, modules from
     elsewhere and the network are not covered: use --force.
     """
     parameters = parameter_pairs(context.args)
     if run_all == (name is not None) or (run_all and parameters):
-        raise BadInput("name one notebook (with -p NAME VALUE), or say --all without parameters")
+        raise BadInput("name one notebook (with -p NAME VALUE), or give --all without parameters")
     ship = sorted(workbench.paths.notebook_path().glob("[0-9]*.ipynb"))
     failures: list[WorkbenchError] = []
     for path in ship if run_all else [workbench.runs.find_notebook(str(name))]:
@@ -65,7 +67,7 @@ def run(
 
 
 def parameter_pairs(words: list[str]) -> dict[str, str]:
-    """Read `-p NAME VALUE` as often as it stands there.
+    """Read any number of `-p NAME VALUE`.
 
     Raises:
         BadInput: something else, or a name given twice.

@@ -1,4 +1,4 @@
-"""`workbench verify`: run again and compare with what is expected."""
+"""`workbench verify`: repeat runs and compare them with expected values."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,7 +33,7 @@ def verify(
     keep: Annotated[Path | None, typer.Option(help="Keep the new runs in this folder.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Run again, from an empty store, and print every difference, worst first; exit 3 if there is one."""
+    """Repeat runs from an empty store and print the differences, largest first; exit code 3 if there are any."""
     room = workbench.runs
     verdicts = room.verify(
         room.find_cases(what, expected),
@@ -47,7 +47,7 @@ def verify(
     if rows or as_json:
         show(rows, as_json)
     for verdict in verdicts:
-        _tell(verdict)
+        _report(verdict)
     worst = max(verdict.ending.exit_code for verdict in verdicts)
     if worst:
         raise typer.Exit(worst)
@@ -59,15 +59,15 @@ def verify(
         raise typer.Exit(_ENVIRONMENT_DIFFERS)
 
 
-def _tell(verdict: Any) -> None:
-    said = "as expected" if verdict.is_as_expected else f"{len(verdict.differences)} differences"
-    notice(f"{verdict.case}: {verdict.ending.message if verdict.ending.exit_code else said}")
+def _report(verdict: Any) -> None:
+    outcome = "as expected" if verdict.is_as_expected else f"{len(verdict.differences)} differences"
+    notice(f"{verdict.case}: {verdict.ending.message if verdict.ending.exit_code else outcome}")
     if verdict.drift:
-        notice(f"  other versions than when it was accepted: {', '.join(verdict.drift)}")
+        notice(f"  versions differ from those of the expected values: {', '.join(verdict.drift)}")
 
 
 def difference_rows(found: list[tuple[str, Any]]) -> list[dict[str, Any]]:
-    """(case, difference) pairs as rows of a table."""
+    """Return (case, difference) pairs as rows of a table."""
     return [
         {
             "case": case,

@@ -54,7 +54,7 @@ def claimed(place: Path, run_id: str, *, wait: bool = False) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise BadInput(
-                f"the run {run_id} is going on in another process; wait for it or end it"
+                f"another process is executing the run {run_id}; wait until it ends, or stop it"
             ) from None
         part, old = place / f".{run_id}.part", place / f".{run_id}.old"
         if old.exists() and not (place / run_id / MARK).exists():  # died between the steps of `publish`

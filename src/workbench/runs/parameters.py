@@ -213,11 +213,8 @@ def models_in(notebook: Notebook, parameters: Mapping[str, Any]) -> list[str]:
 
     These are the values of parameters declared with the types `Model` and `OtherModel` (also inside lists, dicts and unions:
     `list[Model]`, `Model | None`), and every text that is the short name or hub id of a checkpoint of a known family, whatever
-    its declared type. A folder or the hub id of another model is found only where the type says so.
-
-    Args:
-        notebook: The notebook.
-        parameters: All parameters, as `check` returns them.
+    its declared type. A folder or the hub id of another model is found only where the type says so. `parameters` are all, as
+    `check` returns them.
     """
     found: dict[str, list[str]] = {}
     declared_in(notebook).types.model_validate(dict(parameters), context=found)
@@ -250,9 +247,8 @@ def _from_here(name: str, value: Any) -> Any:
     if not isinstance(value, str) or not names_files(name):
         return value
     path = expanded(value)
-    is_path = value.startswith(("./", "../", "~/")) or (
-        "/" in str(path) and os.path.exists(path)
-    )  # os.path.exists does not raise for a long text
+    # os.path.exists does not raise for a long text
+    is_path = value.startswith(("./", "../", "~/")) or ("/" in str(path) and os.path.exists(path))
     return str(path.absolute()) if is_path else value
 
 

@@ -97,7 +97,7 @@ class Run:
     def message(self) -> str:
         """One sentence for display."""
         if self.reused:
-            return f"nothing to do: the same run is in {self.folder} (force it to run again)"
+            return f"already finished: {self.folder} (--force runs it again)"
         return f"done in {self.manifest['seconds']:.1f} s: {self.folder}"
 
 
@@ -168,7 +168,7 @@ def run_plan(
             return _run_in(part, final, planned, limit)
     except OSError as error:
         raise StoreFailed(
-            f"could not keep the run in {final.parent}: {error}; free some space or choose another root"
+            f"could not store the run in {final.parent}: {error}; free some space or choose another root"
         ) from error
 
 

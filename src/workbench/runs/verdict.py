@@ -45,7 +45,7 @@ def judge(code: int, seen: Mapping[str, Any], executed: Path) -> Outcome:
     if code < 0:
         return _died(f"the run's process was ended by signal {-code}")
     if seen.get("seen") == "dead kernel":
-        return _died(f"the kernel died, perhaps of too little memory, or never answered ({message})")
+        return _died(f"the kernel died, perhaps for lack of memory, or did not start ({message})")
     if seen.get("seen") == "disk":
         return Outcome("failed", 7, {"type": "StoreFailed", "message": message})
     if "seen" not in seen or not executed.exists():  # the process failed; its notebook may be cut off
@@ -58,8 +58,8 @@ def judge(code: int, seen: Mapping[str, Any], executed: Path) -> Outcome:
         return Outcome("failed", 1, {"type": "NotebookFailed", "message": message})
     missing = [cell for cell in cells if _should_have_run(cell) and cell["execution_count"] is None]
     if missing:
-        told = f"{len(missing)} of {len(cells)} code cells did not run"
-        return Outcome("incomplete", 6, {"type": "Incomplete", "message": told})
+        missed = f"{len(missing)} of {len(cells)} code cells did not run"
+        return Outcome("incomplete", 6, {"type": "Incomplete", "message": missed})
     allowed = (
         {"cell": cell["execution_count"], "type": output["ename"], "message": output["evalue"]}
         for cell, output in _errors(notebook)
@@ -140,4 +140,4 @@ def error_of(notebook: str, outcome: Outcome, kept: Path) -> WorkbenchError:
                 f"{notebook}: {where} {raised}: {facts['message']}\n--- the cell\n{facts['source']}\n"
                 f"--- the end of the traceback\n{tail}\n---"
             )
-    return kind(f"{text} – what there was is kept in {kept}")
+    return kind(f"{text} – its files are in {kept}")
