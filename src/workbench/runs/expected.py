@@ -174,7 +174,9 @@ def _hash(value: Any) -> str:
 
 def keep_tolerances(new: Expected, old: Expected) -> None:
     """Give the new values the tolerances of the old ones, which may have been edited."""
-    pairs = [(entry, old.metrics.get(name)) for name, entry in new.metrics.items()]
+    pairs: list[tuple[Metric | Numbers, Metric | Numbers | None]] = [
+        (entry, old.metrics.get(name)) for name, entry in new.metrics.items()
+    ]
     for name, table in new.tables.items():
         known = old.tables[name].numbers if name in old.tables else {}
         pairs += [(entry, known.get(column)) for column, entry in table.numbers.items()]
@@ -220,9 +222,10 @@ def _by_value(expected: Expected, got: Expected) -> Iterator[Difference]:
 def _unequal(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[Difference]:
     """Yield the entries that are not equal, or of another type."""
     for name in sorted({*old, *new}):
-        pair = (old.get(name), new.get(name))
-        if pair[0] != pair[1] or type(pair[0]) is not type(pair[1]):
-            yield Difference(prefix + name, "exact", *("–" if each is None else str(each) for each in pair))
+        before, now = old.get(name), new.get(name)
+        if before != now or type(before) is not type(now):
+            shown = ["–" if each is None else str(each) for each in (before, now)]
+            yield Difference(prefix + name, "exact", shown[0], shown[1])
 
 
 def _in_table(name: str, old: Table, new: Table) -> Iterator[Difference]:
@@ -238,8 +241,8 @@ def _in_table(name: str, old: Table, new: Table) -> Iterator[Difference]:
         ]
         where = f"{len(rows)} differ: rows {', '.join(rows[:5])}{' …' if len(rows) > 5 else ''}"
         yield Difference(f"{name}: {', '.join(columns)}", "exact", f"{old.rows} rows alike", where)
-    counts = ({column: len(each.values) for column, each in table.numbers.items()} for table in (old, new))
-    unlike = list(_unequal(*counts, f"{name}."))
+    counts = [{column: len(each.values) for column, each in table.numbers.items()} for table in (old, new)]
+    unlike = list(_unequal(counts[0], counts[1], f"{name}."))
     yield from unlike
     for column, entry in old.numbers.items():
         if f"{name}.{column}" not in {each.what for each in unlike}:
