@@ -128,7 +128,7 @@ def kept(folder: Path) -> Kept:
     try:
         return Kept(folder, *_manifest_and_metrics(folder))
     except BadInput as error:
-        return Kept(folder, None, {}, f"unreadable: {error}")
+        return Kept(folder, None, {}, f"unreadable: {_without(folder, error)}")
 
 
 def expect_run(folder: Path) -> tuple[Manifest, dict[str, Any]]:
@@ -142,6 +142,11 @@ def expect_run(folder: Path) -> tuple[Manifest, dict[str, Any]]:
             f"no finished run in {folder}; give the folder of one that succeeded, as in runs/<notebook>/<run id>"
         )
     return _manifest_and_metrics(folder)
+
+
+def _without(folder: Path, error: Exception) -> str:
+    """Return a message with names relative to the folder, for a page that may be read elsewhere."""
+    return str(error).replace(f"{folder}{os.sep}", "")
 
 
 def _manifest_and_metrics(folder: Path) -> tuple[Manifest, dict[str, Any]]:
@@ -164,7 +169,7 @@ def figures_of(folder: Path) -> list[Figure]:
                 )
             )
         except (BadInput, OSError) as error:
-            found.append(Figure(path.stem, problem=str(error)))
+            found.append(Figure(path.stem, problem=_without(path.parent, error)))
     return found
 
 
