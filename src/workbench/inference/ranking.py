@@ -75,9 +75,9 @@ def rank(
     model.check_prompts([item.prompt for item in items])
     options = _options(batch_tokens, exact)
     found = _token_scores(model, _requests(items, chosen), chosen.rule, options, progress)
-    scores, groups = _choice_scores(found.values, chosen), _groups(items)
+    scores, groups, near = _choice_scores(found.values, chosen), _groups(items), model.tolerance
     rows = [
-        _row(item, scores[group], found.values[group], model.tolerance)
+        _row(item, scores[group], found.values[group], near)
         for item, group in zip(items, groups, strict=True)
     ]
     table = pd.DataFrame(rows, columns=_COLUMNS).assign(protocol=chosen.name, model=model.name)
