@@ -183,7 +183,10 @@ def test_what_is_in_xp3_or_was_made_from_it_is_flagged(tmp_path):
     ("given", "message"),
     [
         (("topc",), r"no task called 'topc'; miniature: .*topic.*published: xnli.*file or folder"),
-        (("topic", "nowhere"), r"no source 'nowhere'; choose one of: miniature, lexicon, .*published"),
+        (
+            ("topic", "nowhere"),
+            r"no source 'nowhere'; choose one of: miniature, lexicon, parallel, published",
+        ),
         (("xnli", "lexicon"), r"lexicon has no task 'xnli'; it has: lexicon/meanings"),
         (("topic", "published"), r"published has no task 'topic'; it has: xnli"),
         (("xnli", "cambridgeltl/xcopa"), r"cambridgeltl/xcopa has no task 'xnli'; it has: xcopa"),
@@ -218,3 +221,4 @@ def test_the_code_of_the_page_on_data_runs_as_it_stands():
     found = run_blocks((DOCS / "data.md").read_text(encoding="utf-8"))
     assert {item.language for item in found["items"]} == {"sw", "th"}
     assert {row["kind"] for row in found["words"].rows} == {"country", "language", "month", "weekday"}
+    assert len(found["sentences"].languages) == 24

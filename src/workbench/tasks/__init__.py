@@ -1,8 +1,9 @@
 """Items (prompt, choices, gold answer, language) made from data sets.
 
 `read_data` gives a task's rows and wordings from any source: tasks that ship with a family, tasks of the published evaluation
-(from the hub or from files in the same schema), words of CLDR, and your own rows; `read_texts` gives annotated texts for probes
-and retrieval. `limit` counts meanings, so that every language gets the same ones, as far as it has them.
+(from the hub or from files in the same schema), words of CLDR, our own sentences, and your own rows; `read_texts` gives
+annotated texts for probes and retrieval. `limit` counts meanings, so that every language gets the same ones, as far as it
+has them.
 """
 
 from workbench.tasks.benchmarks import Benchmark, benchmarks, contamination

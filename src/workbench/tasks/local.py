@@ -1,4 +1,4 @@
-"""Tasks whose data are here: those that ship with a family, and words from CLDR (`lexicon/…`)."""
+"""Tasks whose data are here: those of families, of words from CLDR (`lexicon/…`), and of our own sentences (`parallel/…`)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,11 +7,14 @@ from workbench.errors import UnknownName
 from workbench.family import Family, data_files, families
 from workbench.paths import data_path
 from workbench.prompts import Template, read_templates
-from workbench.tasks import lexicon
+from workbench.tasks import lexicon, parallel
 from workbench.tasks.selection import select
 from workbench.tasks.tables import read_table
 
-_WORDINGS = dict(lexicon.TASKS)  # the file of templates of each task that belongs to no family
+_WORDINGS = {
+    **lexicon.TASKS,
+    **parallel.TASKS,
+}  # the file of templates of each task that belongs to no family
 
 
 def tasks() -> list[str]:
@@ -20,7 +23,7 @@ def tasks() -> list[str]:
 
 
 def offline_tasks() -> list[str]:
-    """Return the names of all tasks whose data need no network: those of families and of the lexicon."""
+    """Return the names of all tasks whose data need no network: those of families, of the lexicon, and of the parallel sentences."""
     return [*tasks(), *sorted(_WORDINGS)]
 
 
@@ -42,6 +45,8 @@ def read_rows(
         raise UnknownName(f"no task called {task!r}; choose one of: {', '.join(offline_tasks())}")
     if task in lexicon.TASKS:
         return lexicon.rows(task, languages, limit, seed)
+    if task in parallel.TASKS:
+        return parallel.rows(task, languages, limit)
     path = data_files(f"tasks/{task}.jsonl")[0]
     rows = read_table(path, ("id", "cluster", "language"))
     return select([row.fields for row in rows], languages, limit, f"task {task!r}")

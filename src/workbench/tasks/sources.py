@@ -10,14 +10,16 @@ from workbench.errors import BadInput, UnknownName
 from workbench.family import Family, families
 from workbench.paths import expanded
 from workbench.prompts import Template, read_templates
-from workbench.tasks import cldr, lexicon
+from workbench.tasks import cldr, lexicon, parallel
 from workbench.tasks.benchmarks import Benchmark, benchmarks, contamination
 from workbench.tasks.data import Data
 from workbench.tasks.local import english_of, offline_tasks, read_rows, read_sentences, task_templates, tasks
 from workbench.tasks.reading import read_any, read_any_texts, read_benchmark
 
 _PUBLISHED = "published"
-_TEXTS: Mapping[str, Callable[..., list[dict[str, Any]]]] = MappingProxyType({"lexicon": lexicon.texts})
+_TEXTS: Mapping[str, Callable[..., list[dict[str, Any]]]] = MappingProxyType(
+    {"lexicon": lexicon.texts, "parallel": parallel.texts}
+)
 
 
 @dataclass(frozen=True)
