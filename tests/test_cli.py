@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from workbench import family
 from workbench.cli import app, printing
-from workbench.cli.evaluate import folder_name
 
 
 @pytest.fixture
@@ -279,23 +278,6 @@ def test_a_closed_or_full_output_is_no_traceback(end, code, said):
     assert done.returncode == code
     assert said in done.stderr
     assert not re.search("Traceback|Exception ignored|Broken", done.stderr)
-
-
-def test_the_default_folder_of_an_evaluation_is_short_and_of_these_models_alone():
-    """The names of three long paths made one that no file system takes, found out after all was computed."""
-    long = [f"/data/group/{'very-long-name-' * 8}{number}" for number in range(3)]
-    names = [
-        ["xcopa", *long],
-        ["xcopa", *long[:2]],
-        ["xcopa", "a/b"],
-        ["xcopa", "a_b"],
-        ["xcopa", "猫" * 90],
-        ["xcopa", "bloomz"],
-    ]
-    folders = [folder_name(each) for each in names]
-    assert len(set(folders)) == len(names)
-    assert max(len(each.encode()) for each in folders) <= 100
-    assert folders[-1] == "xcopa-bloomz"
 
 
 def test_an_argument_that_is_not_utf_8_is_refused(call):

@@ -18,12 +18,32 @@ def run_blocks(text):
     return names
 
 
-def test_the_code_of_the_python_page_runs_as_it_stands(tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store.sqlite"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_code_of_the_python_page_runs_as_it_stands():
     found = run_blocks((DOCS / "python.md").read_text(encoding="utf-8"))
     assert found["answers"][0].text == " Anna a 4 pommes."
     assert found["table"].loc[0, "correct"]
     assert set(found["gains"]["language"]) == {"x-en", "x-fr"}
+
+
+def test_the_code_of_the_evaluation_page_writes_what_it_says():
+    found = run_blocks((DOCS / "evaluation.md").read_text(encoding="utf-8"))
+    assert len(found["result"].items) == 2 * len(found["plan"].items)
+    assert {path.suffix for path in found["files"]} == {
+        ".parquet",
+        ".csv",
+        ".md",
+        ".tex",
+        ".json",
+        ".png",
+        ".pdf",
+    }
+    assert all(path.exists() for path in found["files"])
 
 
 def test_the_check_sees_a_name_that_is_not_there():

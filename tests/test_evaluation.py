@@ -1,7 +1,10 @@
 """An evaluation end to end on random weights of the real classes; and verdicts whose outcome is known by construction."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from workbench.store.export import export_pack
 from workbench.store.packs import import_pack
 from workbench.studies import sensitivity
 from workbench.studies.evaluation import (
+    EvaluationSpec,
     beside_published,
     by_language,
     by_template,
@@ -29,7 +33,6 @@ from workbench.studies.evaluation import (
     latex,
     make_plan,
     markdown,
-    write,
 )
 
 EXAMPLES = data_path("examples")
@@ -73,7 +76,7 @@ def test_labels_of_cb_follow_our_order_of_choices():
         ({"shots": -1}, BadInput, "shots=-1"),
         ({"shots": 0.5}, BadInput, "shots=0.5"),
         ({"shots": 9}, BadInput, "9 exemplars"),
-        ({"shots": 1, "shots_language": "sw", "prompt_language": "native"}, BadInput, "wordings for both"),
+        ({"shots": 1, "shots_language": "sw", "prompt_language": "native"}, BadInput, "templates in both"),
         ({"task": "mine"}, UnknownName, "with both data and templates"),
     ],
 )
@@ -135,17 +138,16 @@ def test_rows_that_a_wording_skips_are_counted_and_spreads_rest_on_wordings_that
     )
     plan = make_plan("mine", data=str(tmp_path / "r.jsonl"), templates=str(tmp_path / "t.toml"))
     assert (plan.skipped, len(plan.items)) == ({"=1+1": 3}, 15)
-    said = []
-    ranked = evaluate(model, plan, report=said.append)
-    assert said[0] == "template '=1+1' renders nothing for 3 rows, which are skipped"
+    assert plan.warnings == ("template '=1+1' renders nothing for 3 rows, which are skipped",)
+    ranked = evaluate(model, plan)
     [row] = by_language(ranked).to_dict("records")
     complete = ranked[ranked["template"] != "=1+1"]
     assert (row["n"], row["templates"]) == (15, 3)
     assert row["spread"] == sensitivity.spreads(complete)["spread"].item()
     assert np.isnan(by_language(ranked[ranked["template"] != "one"])["spread"].item())  # one wording is whole
-    write(tmp_path / "out", ranked, {"t": by_template(ranked)}, plan, {"m": model}, "MEASURED")
+    EvaluationSpec([model], plan).run().write(tmp_path / "out")
     assert json.loads((tmp_path / "out/evaluation.json").read_text())["skipped"] == {"=1+1": 3}
-    written = pd.read_csv(tmp_path / "out/t.csv")
+    written = pd.read_csv(tmp_path / "out/by_template.csv")
     assert written["template"].tolist() == ["'=1+1", "one", "two"]  # no formula for a spreadsheet
     assert written["accuracy"].dtype == float
 
@@ -194,24 +196,20 @@ def test_a_path_of_the_hub_that_cannot_be_reached_is_said_to_be_untried(tmp_path
         make_plan("story_cloze")
 
 
-def test_a_forecast_counts_and_the_run_tells_progress(model):
-    plan, said = plan_of(), []
+def test_a_forecast_counts_what_is_then_asked_once_each(model):
+    plan = plan_of()
     expected = forecast(model, plan)
     assert (expected.prompts, expected.requests) == (40, 80)
     assert expected.weights > 10_000
     assert "40 prompts, 80 choices" in describe(expected)
-    ranked = evaluate(model, plan, report=said.append)
+    ranked = evaluate(model, plan)
     assert ranked["id"].tolist() == [item.id for item in plan.items]
-    assert "at the pace of the first prompts" in said[1]
-    assert said[-1].endswith("done")
     assert (model.tally.hits, model.tally.misses) == (
         0,
         expected.requests,
     )  # it once asked the first item twice
-    again = []
-    evaluate(model, plan, report=again.append)
-    assert again[0] == again[1]  # nothing was computed, so there is no pace to tell
-    assert "about" in said[1]
+    evaluate(model, plan)
+    assert (model.tally.hits, model.tally.misses) == (expected.requests, expected.requests)
 
 
 def test_what_was_scored_stays_when_an_evaluation_breaks_off(model, monkeypatch):
@@ -290,6 +288,71 @@ def test_a_comparison_needs_both_models_and_the_same_prompts():
     assert compare(both[both["cluster"] != "2"], "a", "b").loc[0, "n"] == 2
 
 
+# From a spec to tables --------------------------------------------------------------------------------------------
+
+
+def test_a_spec_gives_the_tables_that_its_parts_give(checkpoints, tmp_path):
+    store = Store(tmp_path / "s.sqlite")
+    models = [load(checkpoints[side], device="cpu", store=store) for side in ("bloom", "mt5")]
+    plan = plan_of(languages=["sw"])
+    result = EvaluationSpec(models, plan, margin=0.2).run()
+    ranked = pd.concat([evaluate(model, plan) for model in models], ignore_index=True)
+    first, second = (model.name for model in models)
+    pd.testing.assert_frame_equal(result.items, ranked)
+    pd.testing.assert_frame_equal(result.tables["by_language"], by_language(ranked))
+    pd.testing.assert_frame_equal(result.tables["by_template"], by_template(ranked))
+    expected = compare(ranked, first, second, margin=0.2)
+    pd.testing.assert_frame_equal(result.tables["comparison"].drop(columns="models"), expected)
+    assert result.tables["comparison"]["models"].unique().tolist() == [f"{first} / {second}"]
+    assert "published" not in result.tables
+    assert list(EvaluationSpec(models[:1], plan).run().tables) == ["by_language", "by_template"]
+
+
+def test_evaluations_that_differ_never_share_a_folder(model):
+    """Two evaluations of the same models in other languages or with other templates overwrote each other."""
+    changes = [
+        {}, {"languages": ["sw"]}, {"names": ["complete"]}, {"prompt_language": "native"}, {"limit": 3}, {"shots": 1},
+        {"shots": 1, "seed": 1}, {"shots": 1, "shots_language": "zh"},
+    ]  # fmt: skip
+    specs = [EvaluationSpec([model], plan_of(**change)) for change in changes]
+    half = load(model.name, device="cpu", store=model.store, dtype="bfloat16")
+    specs += [
+        EvaluationSpec([model], plan_of(), protocol="pmi"),
+        EvaluationSpec([model], plan_of(), margin=0.1),
+        EvaluationSpec([half], plan_of()),
+    ]
+    assert len({spec.folder for spec in specs}) == len(specs)
+    assert EvaluationSpec([model], plan_of(languages=["sw", "zh"])).folder == specs[0].folder  # the twin
+
+
+def test_an_evaluation_finds_its_folder_again_in_another_process(model):
+    code = (
+        "import sys\nfrom workbench import load\nfrom workbench.studies.evaluation import EvaluationSpec, make_plan\n"
+        "plan = make_plan('xcopa', data=sys.argv[2])\nprint(EvaluationSpec([load(sys.argv[1])], plan).folder)"
+    )
+    words = [sys.executable, "-c", code, model.name, str(EXAMPLES / "xcopa")]
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    found = subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout.strip()
+    assert found == str(EvaluationSpec([model], plan_of()).folder)
+
+
+def test_the_name_of_a_folder_is_short_whatever_the_models_are_called(checkpoints, tmp_path):
+    """The names of three long paths made one that no file system takes, found out after all was computed."""
+    paths = [tmp_path / f"{'very-long-name-' * 8}{number}" for number in range(2)] + [tmp_path / ("猫" * 60)]
+    models = [load(shutil.copytree(checkpoints["bloom"], path)) for path in paths]
+    folders = [EvaluationSpec(some, plan_of()).folder for some in (models, models[:2], models[2:])]
+    assert len(set(folders)) == 3
+    assert max(len(folder.name.encode()) for folder in folders) <= 100
+
+
+@pytest.mark.parametrize(
+    ("count", "margin", "message"), [(0, 0.05, "none"), (2, 0.05, "different models"), (1, 1, "margin=1")]
+)
+def test_a_spec_that_makes_no_evaluation_is_refused(model, count, margin, message):
+    with pytest.raises(BadInput, match=message):
+        EvaluationSpec([model] * count, plan_of(), margin=margin)
+
+
 # Beside the published scores --------------------------------------------------------------------------------------
 
 
@@ -349,7 +412,7 @@ def test_what_cannot_be_compared_says_why(tmp_path):
     assert len(beside_published(of_bloomz(90).assign(model="mini-bloomz"), plan)) == 0
     ours = beside_published(of_bloomz(90), plan_of())
     assert set(ours["statistic"]) == {"median", "max"}
-    assert all("wordings are ours" in why for why in ours["why"])
+    assert all("templates are ours" in why for why in ours["why"])
 
 
 def test_models_without_single_scores_are_compared_by_median_and_maximum(tmp_path):
@@ -391,8 +454,18 @@ def test_the_command_writes_items_tables_and_figures(checkpoints, tmp_path, monk
     assert len(facts["templates"]) == 5
     for about in facts["models"].values():
         [audit] = about["audits"].values()
-        assert audit["items"] >= 2
+        assert audit["items"] >= 1
         assert (audit["largest_difference"] < 1e-4, audit["flips"]) == (True, [])
+
+
+def test_two_evaluations_of_a_model_keep_their_results(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "s.sqlite"))
+    monkeypatch.chdir(tmp_path)
+    asked = (checkpoints["bloom"], "xcopa", "--data", EXAMPLES / "xcopa", "--device", "cpu")
+    for language in ("sw", "zh", "sw"):
+        assert run(*asked, "--languages", language).exit_code == 0
+    found = [json.loads(path.read_text()) for path in tmp_path.glob("runs/evaluate/*/evaluation.json")]
+    assert sorted(facts["languages"] for facts in found) == [["sw"], ["zh"]]
 
 
 def test_a_forecast_reads_no_weights(checkpoints, tmp_path, monkeypatch):

@@ -1,6 +1,17 @@
 """Figures of tidy tables in one style, each with a badge that states what it rests on. No arithmetic."""
 
 from workbench.figures.charts import curves, heatmap, intervals
+from workbench.figures.evaluation import draw_evaluation
 from workbench.figures.showing import BADGES, Badge, badge_for, save, show
 
-__all__ = ["BADGES", "Badge", "badge_for", "curves", "heatmap", "intervals", "save", "show"]
+__all__ = [
+    "BADGES",
+    "Badge",
+    "badge_for",
+    "curves",
+    "draw_evaluation",
+    "heatmap",
+    "intervals",
+    "save",
+    "show",
+]

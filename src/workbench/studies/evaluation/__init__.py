@@ -1,12 +1,16 @@
-"""Evaluation of a model on a task: planned, forecast, ranked, measured, and compared with the published scores."""
+"""Evaluation of models on a task: planned, ranked, measured, and compared with the published scores."""
 
 from workbench.studies.evaluation.beside import beside_published
+from workbench.studies.evaluation.forecast import Forecast, describe, forecast
 from workbench.studies.evaluation.measuring import by_language, by_template, compare
-from workbench.studies.evaluation.planning import Forecast, Plan, forecast, make_plan
-from workbench.studies.evaluation.running import describe, evaluate
-from workbench.studies.evaluation.writing import latex, markdown, rounded, write
+from workbench.studies.evaluation.planning import Plan, make_plan
+from workbench.studies.evaluation.ranking import evaluate
+from workbench.studies.evaluation.specs import Evaluation, EvaluationSpec
+from workbench.studies.evaluation.writing import latex, markdown, rounded
 
 __all__ = [
+    "Evaluation",
+    "EvaluationSpec",
     "Forecast",
     "Plan",
     "beside_published",
@@ -20,5 +24,4 @@ __all__ = [
     "make_plan",
     "markdown",
     "rounded",
-    "write",
 ]

@@ -1,6 +1,6 @@
 """Measured scores beside published ones, cell by cell, each with a verdict.
 
-The published run asked the same weights the same items in the same wordings, so sampling error explains no difference:
+The published run asked the same weights the same items with the same templates, so sampling error explains no difference:
 either the same number of items is right, or the difference is within the items whose outcome rounding can change
 (near-ties), or something in the protocol differs. Published single-template scores exist for ten models and English
 prompts; for the others the median and the maximum over the five are compared.
@@ -126,13 +126,13 @@ def _obstacles(
     if n != n_published:
         found.append(f"{n} of the {n_published} published items")
     if plan.wordings != "published":
-        found.append(f"wordings are {plan.wordings}, not the published ones")
+        found.append(f"templates are {plan.wordings}, not the published ones")
     if plan.shots:
-        found.append(f"{plan.shots} exemplars; published is zero-shot")
+        found.append(f"{plan.shots} demonstrations; published is zero-shot")
     if not str(part["protocol"].iloc[0]).startswith("xmtf"):
         found.append(f"protocol {part['protocol'].iloc[0]}; published is xmtf")
     if statistic != "template" and templates != 5:
-        found.append(f"{templates} of the five wordings")
+        found.append(f"{templates} of the five templates")
     return found
 
 

@@ -1,8 +1,9 @@
-"""Tables of an evaluation: accuracy by language and wording, and comparisons of models, with intervals.
+"""Tables of an evaluation: accuracy by language and template, and comparisons of models, with intervals.
 
-An item asked in several languages or wordings is one cluster; clusters are resampled. Fractions, not percent.
+An item asked in several languages or templates is one cluster; clusters are resampled. Fractions, not percent.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ ALL = "all"  # in the column `language`: the mean over languages, with equal wei
 
 
 def by_template(ranked: pd.DataFrame) -> pd.DataFrame:
-    """Return the accuracy of each model, language and wording: the columns of `sensitivity.accuracies`, ties and truncated.
+    """Return the accuracy of each model, language and template: the columns of `sensitivity.accuracies`, ties and truncated.
 
     `ties` counts items whose margin is within the numerical differences between batches or machines, `truncated` the
     truncated prompts.
@@ -33,11 +34,11 @@ def by_template(ranked: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_language(ranked: pd.DataFrame) -> pd.DataFrame:
-    """Return the accuracy of each model and language over all wordings, its spread over wordings, and chance.
+    """Return the accuracy of each model and language over all templates, its spread over templates, and chance.
 
     Columns: model, task, language ("all": mean over languages), templates, n (prompts), mean with its interval low, high
-    (95 %, clusters resampled), median, best, worst (of the wordings), spread (best minus worst, of the wordings that skip no
-    row), null (its mean when wordings are permuted within each item), p_spread (after Holm, over a model's languages), chance,
+    (95 %, clusters resampled), median, best, worst (of the templates), spread (best minus worst, of the templates that skip
+    no row), null (its mean when templates are permuted within each item), p_spread (after Holm, over a model's languages), chance,
     ties, truncated. The row "all" has no spread.
     """
     rows = []
@@ -78,6 +79,17 @@ def compare(ranked: pd.DataFrame, first: str, second: str, *, margin: float = 0.
     return table
 
 
+def compare_all(ranked: pd.DataFrame, first: str, others: Iterable[str], *, margin: float) -> pd.DataFrame:
+    """Compare the first model with each of the others, as `compare`; `models` names the pair. Empty without others."""
+    tables = [
+        compare(ranked, first, other, margin=margin).assign(models=f"{first} / {other}") for other in others
+    ]
+    if not tables:
+        return pd.DataFrame()
+    whole = pd.concat(tables)
+    return whole[["models", *whole.columns.drop("models")]]
+
+
 def _language_row(part: pd.DataFrame, language: object) -> dict[str, Any]:
     interval = stats.mean_interval(part["correct"], part["cluster"])
     means = part["correct"].astype(float).groupby(part["template"], sort=False).mean()
@@ -95,7 +107,7 @@ def _language_row(part: pd.DataFrame, language: object) -> dict[str, Any]:
 
 
 def _of_all_items(part: pd.DataFrame) -> pd.DataFrame:
-    """Return the answers in the wordings that were asked on every item; other wordings skip rows that they do not fit."""
+    """Return the answers to the templates that were asked on every item; other templates skip rows that they do not fit."""
     counts = part.groupby(["template", "cluster"]).size().unstack(fill_value=0)
     complete = counts.index[(counts == counts.max()).all(axis=1)]
     return part[part["template"].isin(complete)]

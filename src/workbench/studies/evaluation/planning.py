@@ -1,22 +1,19 @@
-"""The plan of an evaluation: its items, wordings and data; and a forecast of its cost.
+"""The plan of an evaluation: the items of a task, and where their data and templates come from.
 
 There are three kinds of task: those that ship with a family, the published ones (from the hub or from files), and rows of
-your own with your own wordings.
+your own with your own templates.
 """
 
-import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from workbench import family
 from workbench.errors import BadInput, NotReachable, UnknownName
-from workbench.models import Model
 from workbench.paths import expanded
 from workbench.prompts import Template
-from workbench.studies.evaluation.wordings import find_wordings, provenance
+from workbench.studies.evaluation.templates import find_templates, provenance
 from workbench.tasks import (
     Asked,
     Benchmark,
@@ -59,25 +56,20 @@ class Plan:
         """Languages of the items, in order."""
         return tuple(dict.fromkeys(item.language for item in self.items))
 
-
-def characters(items: Iterable[Item]) -> int:
-    """Return the number of characters to be scored, to which the time is roughly proportional: each choice with its prompt."""
-    return sum(len(item.prompt) + len(choice) for item in items for choice in item.choices)
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """The cost of an evaluation: choices to score (requests), bytes of the weights alone (0: unknown), this machine's memory.
-
-    `seconds` is None until the first prompts have been timed. The memory of GPUs is not considered.
-    """
-
-    prompts: int
-    requests: int
-    characters: int
-    weights: int
-    memory: int
-    seconds: float | None = None
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the results should know about the data, in sentences."""
+        found = [
+            f"template {name!r} renders nothing for {count} rows, which are skipped"
+            for name, count in self.skipped.items()
+        ]
+        if self.contaminated:
+            found.append(f"contaminated: {self.contaminated}; scores of models finetuned on it mean little")
+        if self.untested:
+            found.append(
+                f"{self.source}: this path on the hub has not been tried yet; look at the rows, or give a local copy (data)"
+            )
+        return tuple(found)
 
 
 def make_plan(
@@ -94,25 +86,25 @@ def make_plan(
     shots_language: str | None = None,
     seed: int = 0,
 ) -> Plan:
-    """Read data and wordings and make the items.
+    """Read data and templates and make the items.
 
     Args:
         task: One that ships with a family, a published one, or, with `data` and `templates`, any name.
-        prompt_language: "en" English wordings for all data; "native" our wordings in the data's language; "mt" and
+        prompt_language: "en" English templates for all data; "native" ours in the data's language; "mt" and
             "ht" promptsource's translated ones.
         templates: A checkout of promptsource (or a folder of its files), or a TOML file like ours.
         names: Names of templates; by default the published five, or all of ours.
         data: A file or folder; by default what ships, or the hub.
-        limit: Meanings per language.
-        shots: Exemplars before each question.
-        shots_language: The language of the exemplars; by default that of the question.
+        limit: Item groups per language, from the first; a group is one item in all its languages.
+        shots: Answered demonstrations before each question.
+        shots_language: The language of the demonstrations; by default that of the question.
 
     Raises:
-        UnknownName, BadInput, NotReachable: a task, language, file or wording is not available; the message says which.
+        UnknownName, BadInput, NotReachable: a task, language, file or template is not available; the message says which.
     """
     if shots_language and prompt_language != "en":
         raise BadInput(
-            "exemplars in another language need wordings for both; use the English ones (prompt language en)"
+            "demonstrations in another language need templates in both languages; use the English ones (prompt language en)"
         )
     data, templates = (expanded(each) if each else None for each in (data, templates))
     languages, names = (list(each) if each is not None else None for each in (languages, names))
@@ -120,22 +112,20 @@ def make_plan(
     asked = [*languages, shots_language] if languages and shots_language else languages
     rows = _rows(task, benchmark, asked, limit, data, revision)
     there = tuple(dict.fromkeys(row["language"] for row in rows))
-    wordings = {
-        code: find_wordings(task, benchmark, code, prompt_language, templates, names) for code in there
-    }
+    found = {code: find_templates(task, benchmark, code, prompt_language, templates, names) for code in there}
     if templates is None and benchmark is not None and benchmark.order:
         rows = [{**row, "label": benchmark.order[row["label"]]} for row in rows]
     digest = fingerprint(rows)  # first, since it reports rows that cannot be sent to the templates' process
     try:
-        made = _items(task, rows, wordings, shots, shots_language, seed)
+        made = _items(task, rows, found, shots, shots_language, seed)
     except BadInput as error:  # the message names the row but not the file
         raise BadInput(f"{data}: {error}" if data else str(error)) from error
     items = [item for item in made.items if not languages or item.language in languages]
     if not items:
-        raise BadInput(f"no row of {task!r} is left to ask about; give more rows, or fewer exemplars")
+        raise BadInput(f"no row of {task!r} is left to ask about; give more rows, or fewer demonstrations")
     _expect_unique(items)
     _expect_both_answers(rows, items)
-    used = tuple(dict.fromkeys(template for each in wordings.values() for template in each))
+    used = tuple(dict.fromkeys(template for each in found.values() for template in each))
     return Plan(
         task=task,
         benchmark=benchmark,
@@ -158,21 +148,9 @@ def _known(task: str, data: Path | None, templates: Path | None) -> Benchmark | 
     if benchmark is None and task not in offline_tasks() and not (data and templates):
         raise UnknownName(
             f"no task called {task!r}; that ship: {', '.join(offline_tasks())}; published: {', '.join(benchmarks())}; "
-            "or give rows and wordings of your own, with both data and templates"
+            "or give rows and templates of your own, with both data and templates"
         )
     return benchmark
-
-
-def forecast(model: Model, plan: Plan) -> Forecast:
-    """Return the cost of an evaluation except for its time, which is measured on the first prompts."""
-    try:
-        weights = family.memory_needed(family.find(model.name), model.dtype)
-    except UnknownName:
-        folder = model.identity.folder
-        weights = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder else 0
-    requests = sum(len(item.choices) for item in plan.items)
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return Forecast(len(plan.items), requests, characters(plan.items), weights, memory)
 
 
 def _rows(
@@ -199,15 +177,15 @@ def _rows(
 def _items(
     task: str,
     rows: Sequence[dict[str, Any]],
-    wordings: dict[str, list[Template]],
+    templates: dict[str, list[Template]],
     shots: int,
     shots_language: str | None,
     seed: int,
 ) -> Asked:
-    """Make the items; languages with the same wordings are grouped, so that exemplars can be in another language."""
+    """Make the items; languages with the same templates are grouped, so that demonstrations can be in another language."""
     groups: dict[tuple[Template, ...], list[str]] = {}
-    for code, templates in wordings.items():
-        groups.setdefault(tuple(templates), []).append(code)
+    for code, of_language in templates.items():
+        groups.setdefault(tuple(of_language), []).append(code)
     made: list[Item] = []
     skipped: Counter[str] = Counter()
     for alike, codes in groups.items():

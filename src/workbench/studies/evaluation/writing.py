@@ -2,88 +2,56 @@
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-import workbench
 from workbench.atomic import write_atomically
 from workbench.errors import StoreFailed
-from workbench.models import Model
-from workbench.studies.evaluation.planning import Plan
-
-_LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pandas")
 
 
 def write(
     folder: Path,
-    ranked: pd.DataFrame,
+    items: pd.DataFrame,
     tables: Mapping[str, pd.DataFrame],
-    plan: Plan,
-    models: Mapping[str, Model],
-    badge: str,
+    facts: Mapping[str, Any],
+    heading: str,
 ) -> list[Path]:
-    """Write `items.parquet`, each table as CSV, Markdown and LaTeX, and `evaluation.json`, which comes last.
+    """Write `items.parquet`, each table as CSV, Markdown and LaTeX, and the facts as `evaluation.json`, which comes last.
 
     Files of the same names from an earlier evaluation are replaced.
 
     Raises:
         StoreFailed: a file could not be written.
     """
-    written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "evaluation.json").unlink(missing_ok=True)
         aside = folder / ".items.parquet"
-        ranked.to_parquet(aside, index=False)
-        written.append(aside.replace(folder / "items.parquet"))
+        items.to_parquet(aside, index=False)
+        written = [aside.replace(folder / "items.parquet")]
     except OSError as error:
         raise StoreFailed(
-            f"could not write in {folder}: {error}; free some space or name another folder with --out"
+            f"could not write in {folder}: {error}; free some space or name another folder"
         ) from error
-    said = f"{badge}: {', '.join(models)} on {plan.task} ({plan.source}), wordings: {plan.wordings}, {plan.prompt_language}"
-    said += f"\nCONTAMINATED: {plan.contaminated}" if plan.contaminated else ""
-    for name, table in tables.items():
-        texts = {
-            "csv": _inert(table).to_csv(index=False),
-            "md": f"{said}\n\n{markdown(table)}",
-            "tex": _comment(said) + latex(table),
-        }
-        for kind, text in texts.items():
-            write_atomically(folder / f"{name}.{kind}", text)
-            written.append(folder / f"{name}.{kind}")
-    facts = json.dumps(_facts(ranked, plan, models, badge), indent=1, ensure_ascii=False)
-    write_atomically(folder / "evaluation.json", facts + "\n")
-    return [*written, folder / "evaluation.json"]
-
-
-def _facts(ranked: pd.DataFrame, plan: Plan, models: Mapping[str, Model], badge: str) -> dict[str, Any]:
-    about = {
-        name: {
-            **model.provenance,
-            **model.tally.facts(),
-            "audits": {protocol: audit.facts() for protocol, audit in model.audits.items()},
-        }
-        for name, model in models.items()
+    texts = {
+        f"{name}.{kind}": text
+        for name, table in tables.items()
+        for kind, text in _formats(table, heading).items()
     }
+    texts["evaluation.json"] = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+    for name, text in texts.items():
+        write_atomically(folder / name, text)
+        written.append(folder / name)
+    return written
+
+
+def _formats(table: pd.DataFrame, heading: str) -> dict[str, str]:
     return {
-        "badge": badge,
-        "task": plan.task,
-        "source": plan.source,
-        "data_digest": plan.data_digest,
-        "contaminated": plan.contaminated,
-        "languages": list(plan.languages),
-        "prompt_language": plan.prompt_language,
-        "wordings": plan.wordings,
-        "templates": {f"{t.name} [{t.language}]": t.digest for t in plan.templates},
-        "skipped": dict(plan.skipped),
-        "shots": plan.shots,
-        "protocols": sorted(set(ranked["protocol"])),
-        "models": about,
-        "workbench": workbench.__version__,
-        "libraries": {name: version(name) for name in _LIBRARIES},
+        "csv": _inert(table).to_csv(index=False),
+        "md": f"{heading}\n\n{markdown(table)}",
+        "tex": _comment(heading) + latex(table),
     }
 
 

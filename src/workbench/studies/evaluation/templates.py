@@ -1,4 +1,4 @@
-"""The wordings in which a task is asked: ours, the published ones of promptsource, or the user's."""
+"""The templates with which a task is asked: ours, the published ones of promptsource, or the user's."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from workbench.tasks import Benchmark, english_of, task_templates
 PROMPT_LANGUAGES = ("en", "native", "mt", "ht")
 
 
-def find_wordings(
+def find_templates(
     task: str,
     benchmark: Benchmark | None,
     language: str,
@@ -19,7 +19,7 @@ def find_wordings(
     folder: Path | None,
     names: Sequence[str] | None,
 ) -> list[Template]:
-    """Find the wordings for data of one language.
+    """Find the templates for data of one language.
 
     Args:
         folder: A checkout of promptsource or a TOML file; None for ours.
@@ -40,7 +40,7 @@ def find_wordings(
         found, names = _of_promptsource(task, benchmark, language, prompt_language, folder, names)
     elif prompt_language in ("mt", "ht"):
         raise BadInput(
-            f"our wordings are no translations; for {prompt_language!r} name a checkout of promptsource (templates)"
+            f"our own templates are not translations; for {prompt_language!r}, give a checkout of promptsource as `templates`"
         )
     elif benchmark is not None:
         ours = read_templates(data_path(f"templates/{benchmark.wordings}.toml"))
@@ -59,7 +59,7 @@ def _of_promptsource(
     names: Sequence[str] | None,
 ) -> tuple[list[Template], Sequence[str] | None]:
     if prompt_language == "native":
-        raise BadInput("promptsource has translated wordings: choose mt or ht; native ones are ours")
+        raise BadInput("promptsource has translated templates: choose mt or ht; native ones are ours")
     english = prompt_language == "en"
     place = benchmark.promptsource.format(prompt="en" if english else language) if benchmark else task
     dataset, _, config = place.partition("/")
@@ -79,7 +79,7 @@ def _in_language(
     if not found:
         there = dict.fromkeys(template.language for template in templates)
         raise BadInput(
-            f"no wordings in {wanted!r}; there are some in: {', '.join(there) or 'nothing'}; name languages among those, or "
+            f"no templates in {wanted!r}; there are some in: {', '.join(there) or 'no language'}; choose among these languages, or "
             "prompt language en"
         )
     return found
@@ -102,7 +102,7 @@ def _named(templates: Sequence[Template], names: Sequence[str] | None, what: str
 
 
 def provenance(benchmark: Benchmark | None, folder: Path | None, used: Iterable[Template]) -> str:
-    """Return the origin of wordings: "ours", "published" (the five, or their translations), or "given"."""
+    """Return the origin of the templates: "ours", "published" (the five, or their translations), or "given"."""
     if folder is None:
         return "ours"
     five = set(benchmark.five) if benchmark is not None and folder.suffix != ".toml" else set()

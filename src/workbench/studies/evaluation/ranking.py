@@ -1,0 +1,57 @@
+"""Rank the items of a plan with one model. Every finished batch is in the store, so a second start asks only what is missing."""
+
+from collections import Counter
+
+import pandas as pd
+
+from workbench.errors import NotReachable
+from workbench.inference.ranking import rank
+from workbench.models import Model
+from workbench.studies.evaluation.planning import Plan
+
+
+def evaluate(
+    model: Model,
+    plan: Plan,
+    *,
+    protocol: str | None = None,
+    batch_tokens: int | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Rank all items of a plan with one model; `EvaluationSpec.run` does it with several and makes the tables.
+
+    Returns:
+        The table of `workbench.inference.ranking.rank`, in the order of the plan, with the columns prompt_language, wordings,
+        digest (of the template), shots, dtype and contaminated.
+
+    Raises:
+        NotReachable: no weights, and answers are missing; the message says for which languages and templates.
+        BadInput, StoreFailed: as `rank`; what was scored stays in the store.
+    """
+    try:
+        table = rank(model, plan.items, protocol=protocol, batch_tokens=batch_tokens, progress=progress)
+    except NotReachable as error:
+        raise _with_cells(error, model, plan) from error
+    digest = {(template.language, template.name): template.digest for template in plan.templates}
+    by_name = {template.name: template.digest for template in plan.templates}
+    keys = zip(table["language"], table["template"], strict=True)
+    return table.assign(
+        prompt_language=plan.prompt_language,
+        wordings=plan.wordings,
+        digest=[digest.get(key, by_name[key[1]]) for key in keys],
+        shots=plan.shots,
+        dtype=model.dtype,
+        contaminated=plan.contaminated,
+    )
+
+
+def _with_cells(error: NotReachable, model: Model, plan: Plan) -> NotReachable:
+    """Return the error with the languages and templates for which answers are missing."""
+    missing = set(error.missing)
+    asked = [item for item in plan.items if item.prompt in missing]
+    if not asked:
+        return error
+    lost = Counter(f"{item.task} in {item.language}, {item.template!r}" for item in asked)
+    cells = "; ".join(f"{cell}: {count}" for cell, count in list(lost.items())[:12])
+    more = f"; and {len(lost) - 12} more" if len(lost) > 12 else ""
+    return NotReachable(f"no answers of {model.name} to {cells}{more} prompts; {error}", error.missing)
