@@ -15,21 +15,14 @@ from miniatures.check.contrasts import Cell, answers, interval, per_meaning, rat
 from miniatures.check.own_mark import own_mark
 from miniatures.check.reported import HELD_OUT_TASKS, P3_AND_XP3, STOP_MARK, TRANSFER
 from miniatures.check.sides import SIDES
-from miniatures.check.unseen_words import (
-    Words,
-    folds,
-    held_out_accuracy,
-    read_states,
-    shuffled,
-    word_accuracy,
-    words_of,
-)
+from miniatures.check.unseen_words import read_states, words_of
 from miniatures.examples import FINETUNED, read_wordings
 from miniatures.questions import HELD_OUT, RANKED
 from miniatures.world import for_evaluation, read_world, sentence
 from workbench.errors import BadInput, UnknownName
 from workbench.models import load
 from workbench.store import Store
+from workbench.studies.probing import unseen_word_accuracy
 from workbench.tasks import Item, read_sentences
 
 WORLD, WORDINGS = read_world(), read_wordings()
@@ -439,82 +432,13 @@ def test_a_missing_member_is_named(quick):
 # --- probes ----------------------------------------------------------------------------------------------------------
 
 
-def words(strength, seed=0, count=12, labels=3, each=30, width=16):
-    """Sentences about words: each word has a place of its own, and those of one label share a direction."""
-    generator = np.random.default_rng(seed)
-    own = generator.permutation(np.repeat(np.arange(labels), count // labels))
-    places = 2 * generator.normal(size=(count, width)) + strength * np.eye(width)[own]
-    word = np.repeat(np.arange(count), each)
-    states = places[word] + generator.normal(size=(len(word), width))
-    return Words(states[:, None] - states.mean(axis=0), word, own)
-
-
-@pytest.mark.parametrize(("count", "labels"), [(12, 3), (10, 2)])
-def test_a_planted_attribute_is_read_from_words_never_seen_and_none_where_none_is(count, labels):
-    read, nothing = (
-        np.mean([held_out_accuracy(words(s, seed, count, labels)).mean() for seed in range(6)])
-        for s in (12, 0)
-    )
-    assert read > 0.9
-    assert nothing == pytest.approx(1 / labels, abs=0.15)
-
-
-@pytest.mark.parametrize("strength", [0, 12])
-def test_shuffled_labels_are_at_chance_though_every_word_is_easy_to_tell(strength):
-    found = shuffled(words(strength), permutations=300)
-    assert found.estimate == pytest.approx(1 / 3, abs=0.02)
-    assert found.high - found.low < 0.04
-
-
-def test_twin_words_that_are_in_training_too_are_remembered_under_any_labels():
-    """The states do tell the words: a probe that has seen a word says whatever label it was given."""
-    given = words(0)
-    features, shuffled_labels = given.states[:, 0], np.random.default_rng(1).permutation(given.labels)
-    train = np.arange(len(given.word)) % 2 == 0
-    weights, *_ = np.linalg.lstsq(features[train], np.eye(3)[shuffled_labels[given.word[train]]])
-    right = (features[~train] @ weights).argmax(axis=1) == shuffled_labels[given.word[~train]]
-    assert right.mean() > 0.8
-
-
-def test_the_interval_of_shuffled_labels_covers_chance_about_19_times_in_20():
-    given = words(12, count=8, labels=2, each=6)
-    fitted = folds(given, 0)
-    generator = np.random.default_rng(0)
-    scores = [word_accuracy(fitted, generator.permutation(given.labels)).mean() for _ in range(1200)]
-    assert np.mean(scores) == pytest.approx(0.5, abs=0.02)
-    covered = [
-        abs(np.mean(part) - 0.5) < 2 * np.std(part) / len(part) ** 0.5
-        for part in np.split(np.array(scores), 40)
-    ]
-    assert np.mean(covered) > 0.85
-
-
-def test_the_answers_to_any_labels_are_those_of_a_fit_from_the_start():
-    given = words(6, count=6, labels=2, each=8)
-    fitted = folds(given, 0)
-    held_out = next(pair for pair in fitted.sets if len(set(given.labels[list(pair)])) == 2)
-    place = fitted.sets.index(held_out)
-    features = np.hstack([given.states[:, 0], np.full((len(given.word), 1), given.states[:, 0].std())])
-    train = ~np.isin(given.word, held_out)
-    gram = features[train].T @ features[train]
-    ridge = 0.1 * np.trace(gram) / len(gram) * np.eye(len(gram))
-    weights = np.linalg.solve(gram + ridge, features[train].T @ np.eye(2)[given.labels[given.word[train]]])
-    told = fitted.told[place] @ np.eye(2)[given.labels]
-    assert told == pytest.approx(features[~train] @ weights)
-
-
-def test_labels_of_unequal_numbers_of_words_are_refused():
-    with pytest.raises(BadInput, match=r"\[3, 1\]"):
-        Words(np.zeros((4, 1, 2)), np.arange(4), np.array([0, 0, 0, 1]))
-
-
 @pytest.mark.parametrize("side", SIDES, ids=lambda side: side.name)
-def test_states_are_those_of_the_weights_and_a_twin_has_others(quick, side):
+def test_states_are_those_of_the_weights_and_random_weights_have_others(quick, side):
     texts = ["Anna has 3 cups.", "Ben a 4 masques."]
-    trained, again, twin = (read_states(quick / side.base, texts, seed) for seed in (None, None, 0))
+    trained, again, random_weights = (read_states(quick / side.base, texts, seed) for seed in (None, None, 0))
     assert trained.shape[:2] == (2, 3)  # the embeddings are left out
     assert np.array_equal(trained, again)
-    assert not np.allclose(trained, twin)
+    assert not np.allclose(trained, random_weights)
 
 
 def test_an_attribute_planted_in_the_shipped_sentences_is_read_and_language_is_taken_away():
@@ -526,12 +450,12 @@ def test_an_attribute_planted_in_the_shipped_sentences_is_read_and_language_is_t
     states = np.array([language[one["language"]] + word[one["object"]] for one in sentences])
     told = states + np.array([value[one["class"]] for one in sentences])
     noise = generator.normal(size=(len(sentences), 1, 24))
-    assert held_out_accuracy(words_of(sentences, told[:, None] + noise, "class")).mean() > 0.9
-    assert held_out_accuracy(words_of(sentences, states[:, None] + noise, "class")).mean() < 0.6
+    assert unseen_word_accuracy(words_of(sentences, told[:, None] + noise, "class")).mean() > 0.9
+    assert unseen_word_accuracy(words_of(sentences, states[:, None] + noise, "class")).mean() < 0.6
 
 
 @pytest.mark.soak
-def test_an_untrained_base_is_no_better_than_its_twins(quick):
+def test_an_untrained_base_is_no_better_than_random_weights(quick):
     table = checks.probes(quick, permutations=60)
     assert set(table["side"]) == {"bloom", "mt5"}
     assert table["what"].str.contains("shuffled").sum() == 4

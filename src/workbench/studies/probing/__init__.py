@@ -1,0 +1,31 @@
+"""Linear probes of hidden states, each beside controls: what a layer encodes, and what is read from words never seen."""
+
+from workbench.studies.probing.layers import (
+    Examples,
+    best_layers,
+    by_layer,
+    control_labels,
+    majority,
+    probe,
+    retrieval,
+)
+from workbench.studies.probing.unseen_words import (
+    WordExamples,
+    shuffle_control,
+    unseen_word_accuracy,
+    word_examples,
+)
+
+__all__ = [
+    "Examples",
+    "WordExamples",
+    "best_layers",
+    "by_layer",
+    "control_labels",
+    "majority",
+    "probe",
+    "retrieval",
+    "shuffle_control",
+    "unseen_word_accuracy",
+    "word_examples",
+]
