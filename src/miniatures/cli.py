@@ -11,21 +11,21 @@ from workbench.cli.options import Json
 from workbench.cli.printing import notice, show, show_json, show_line
 from workbench.errors import ResultsDiffer
 
-app = typer.Typer(help="The miniature family: train it again, check it.", no_args_is_help=True)
+app = typer.Typer(help="Train and check the miniature family, and write its mixtures.", no_args_is_help=True)
 
 
 @app.command()
 def train(
     members: Annotated[
-        list[str] | None, typer.Argument(help="Which to train; all that ship by default.")
+        list[str] | None, typer.Argument(help="Names of the members to train. Default: all that ship.")
     ] = None,
-    folder: Annotated[Path, typer.Option(help="Where the checkpoints go.")] = Path("runs/mini"),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of data and weights.")] = 0,
+    folder: Annotated[Path, typer.Option(help="Folder for the checkpoints.")] = Path("runs/mini"),
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for data and weights.")] = 0,
 ) -> None:
-    """Train members from their recipe; stopped and started again, it goes on.
+    """Train members from their recipe. An interrupted training resumes if the command is given again.
 
-    A base that is not in the folder is taken from those that ship, if it is of this seed, else trained too. Losses are
-    compared with those recorded for the members that ship; exit 3 if they differ.
+    A base that is not in the folder is taken from the package if it has the same seed, and trained otherwise. Losses are
+    compared with those recorded for the members that ship; the command exits with 3 if they differ.
     """
     recipe, card = import_module("miniatures.recipe"), import_module("miniatures.card")
     workbench.atomic.make_folder(folder)
@@ -46,18 +46,19 @@ def train(
 @app.command()
 def check(
     folder: Annotated[
-        Path | None, typer.Option(help="Where the members lie; those that ship by default.")
+        Path | None, typer.Option(help="Folder of the members. Default: those that ship.")
     ] = None,
     meanings: Annotated[
-        int | None, typer.Option(min=12, max=48, help="Of each task: a multiple of 12, at most 48.")
+        int | None,
+        typer.Option(min=12, max=48, help="Number of item groups per task: a multiple of 12, at most 48."),
     ] = None,
     findings: Annotated[
-        bool, typer.Option("--findings", help="Print the findings too, which nothing depends on.")
+        bool, typer.Option("--findings", help="Also print the findings, which are reported but not judged.")
     ] = False,
-    save: Annotated[Path | None, typer.Option(help="Write every answer to this parquet file.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Also write every answer to this parquet file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Does the instrument work? Print the checks with 95 % intervals; exit 3 if a condition fails."""
+    """Check that the measures work on the miniature family. Prints every condition with its 95 % interval; exits with 3 if one fails."""
     room = import_module("miniatures.check")
     if save:
         workbench.atomic.make_folder(save.absolute().parent)  # before the work, not after
@@ -76,7 +77,7 @@ def check(
     failed = room.failed(table)
     notice(
         f"{int(table['holds'].sum())} of {int(table['holds'].notna().sum())} conditions hold"
-        f" ({int((table['holds'] & table['needs'].eq('not contradicted')).sum())} of them need only not be contradicted)"
+        f" ({int((table['holds'] & table['needs'].eq('not contradicted')).sum())} of them are of the kind that only must not be contradicted)"
     )
     if len(failed):
         for row in failed.itertuples():
@@ -86,10 +87,10 @@ def check(
 
 @app.command()
 def mixture(
-    name: Annotated[Literal["p3", "xp3", "xp3mt"], typer.Argument(help="Which mixture.")],
-    out: Annotated[Path, typer.Option(help="A new folder.")],
-    count: Annotated[int, typer.Option(min=1, help="How many examples.")] = 20_000,
-    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
+    name: Annotated[Literal["p3", "xp3", "xp3mt"], typer.Argument(help="Name of the mixture.")],
+    out: Annotated[Path, typer.Option(help="Folder for the mixture; must be new.")],
+    count: Annotated[int, typer.Option(min=1, help="Number of examples.")] = 20_000,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for drawing the examples.")] = 0,
 ) -> None:
     """Write a mixture of the miniature world in xP3's layout, for `workbench finetune`."""
     workbench.atomic.make_folder(out)

@@ -1,7 +1,7 @@
-"""The command `workbench`: a thin face over the rooms.
+"""The command `workbench`: parses arguments, calls the package, prints.
 
-Tables go to people, `--json` to programs; notices go to stderr. Rooms are reached as attributes of `workbench`, which
-imports them on first use, so `--help` is quick.
+By default the output is a table to read, with `--json` it is for programs; notices go to stderr. The package's modules are
+reached as attributes of `workbench`, which imports them on first use, so that `--help` is quick.
 """
 
 import sys
@@ -36,42 +36,49 @@ app.command("sweep")(sweep.sweep)
 app.command("verify")(verify.verify)
 app.command("accept")(accept.accept)
 
-ModelName = Annotated[str, typer.Argument(help="A name of the family, a hub id, or a folder.")]
+ModelName = Annotated[
+    str, typer.Argument(help="A name that `workbench models` lists, a hub id, or a folder.")
+]
 
 
 @app.command()
 def models(as_json: Json = False) -> None:
-    """List the families: sizes, mixtures, prompt languages, memory, and what is on this machine."""
+    """List the known models, with their sizes, finetuning mixtures and memory, and say which are on this machine."""
     rows = [_describe(one) for family in workbench.family.families() for one in family.checkpoints]
     show(rows, as_json)
     if not as_json:
         notice(
-            "A value marked ? rests on a secondary source. GB are the weights alone, in float32 and bfloat16."
+            "? marks a value from a secondary source. GB is the size of the weights alone, in float32 / bfloat16."
         )
 
 
 @app.command()
 def generate(
     model: ModelName,
-    prompts: Annotated[list[str], typer.Argument(help="One or more prompts.")],
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest answer, in tokens.")] = 64,
+    prompts: Annotated[list[str], typer.Argument(help="One or more prompts; quote each.")],
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer, in tokens.")] = 64,
     dtype: Dtype = "float32",
     device: Device = "auto",
     revision: Revision = None,
-    beams: Annotated[int, typer.Option(min=1, help="Beams; 1 is greedy.")] = 1,
-    sample: Annotated[bool, typer.Option("--sample", help="Sample instead of greedy; needs --seed.")] = False,
+    beams: Annotated[int, typer.Option(min=1, help="Number of beams; 1 is greedy decoding.")] = 1,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Sample instead of decoding greedily; requires --seed.")
+    ] = False,
     temperature: Annotated[
-        float, typer.Option(parser=positive, metavar="FLOAT", help="With --sample.")
+        float, typer.Option(parser=positive, metavar="FLOAT", help="With --sample: sampling temperature.")
     ] = 1.0,
     top_p: Annotated[
-        float, typer.Option(parser=positive, metavar="FLOAT", help="With --sample; at most 1.")
+        float,
+        typer.Option(parser=positive, metavar="FLOAT", help="With --sample: nucleus probability, at most 1."),
     ] = 1.0,
-    top_k: Annotated[int, typer.Option(min=0, help="With --sample; 0 cuts nothing.")] = 0,
-    seed: Annotated[int | None, typer.Option(min=0, help="With --sample.")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="With --sample: how many per prompt.")] = 1,
+    top_k: Annotated[
+        int, typer.Option(min=0, help="With --sample: keep only the k likeliest tokens; 0 keeps all.")
+    ] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="With --sample: random seed.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="With --sample: number of answers per prompt.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Answer prompts; an answer given once comes from the store."""
+    """Generate answers to prompts. Answers are stored, and returned from the store when asked for again."""
     handle = workbench.load(model, dtype=dtype, device=device, revision=revision)
     answers = workbench.generate(
         handle, prompts, max_new_tokens=max_new_tokens, num_beams=beams, do_sample=sample, temperature=temperature,
@@ -84,30 +91,40 @@ def generate(
         show_line(answer.text.strip())
     cut = sum(not answer.finished for answer in answers)
     if cut:
-        notice(f"{cut} of {len(answers)} answers reached --max-new-tokens {max_new_tokens} and may go on.")
+        notice(f"{cut} of {len(answers)} answers were cut off at --max-new-tokens {max_new_tokens}.")
 
 
 @app.command()
 def finetune(
     model: ModelName,
-    data: Annotated[str, typer.Argument(help="A folder in xP3's layout, or a data set of the hub.")],
-    out: Annotated[Path, typer.Option(help="A new folder for the checkpoint.")],
-    preset: Annotated[str | None, typer.Option(help="Published settings: bloomz or mt0.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Updates.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Pairs per step, over all processes.")] = None,
-    accumulate: Annotated[int | None, typer.Option(min=1, help="Micro-batches per step and process.")] = None,
+    data: Annotated[str, typer.Argument(help="A folder in xP3's layout, or a data set on the hub.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the checkpoint; must be new, or that of an interrupted run.")
+    ],
+    preset: Annotated[str | None, typer.Option(help="Start from published settings: bloomz or mt0.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of optimizer steps.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Examples per step, over all processes.")] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(min=1, help="Gradient accumulation: micro-batches per step and process.")
+    ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(parser=positive, metavar="FLOAT", help="The highest.")
+        float | None, typer.Option(parser=positive, metavar="FLOAT", help="Peak learning rate.")
     ] = None,
     languages: Languages = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of what is drawn, and of dropout.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Random seed for the order of the examples and for dropout.")
+    ] = 0,
     dtype: Annotated[
-        Literal["float32", "bfloat16"], typer.Option(help="What forward passes compute in.")
+        Literal["float32", "bfloat16"], typer.Option(help="Precision of the forward pass.")
     ] = "float32",
-    max_input: Annotated[int | None, typer.Option(min=1, help="Tokens after which an input is cut.")] = None,
-    max_target: Annotated[int | None, typer.Option(min=1, help="Tokens after which a target is cut.")] = None,
+    max_input: Annotated[
+        int | None, typer.Option(min=1, help="Longer inputs are truncated to this number of tokens.")
+    ] = None,
+    max_target: Annotated[
+        int | None, typer.Option(min=1, help="Longer targets are truncated to this number of tokens.")
+    ] = None,
 ) -> None:
-    """Finetune a model on prompts; stopped and started again, it goes on."""
+    """Finetune a model on prompts and answers. An interrupted run resumes if the command is given again."""
     workbench.atomic.make_folder(out.absolute().parent)  # before the work, not after
     handle = workbench.load(model, device="cpu")
     chosen = workbench.training.settings_for(
@@ -123,14 +140,14 @@ def finetune(
 def convert(
     model: ModelName,
     to: Annotated[Literal["safetensors"], typer.Option(help="The format to write.")],
-    output: Annotated[Path, typer.Option(help="A new folder for the copy.")],
+    output: Annotated[Path, typer.Option(help="Folder for the copy; must be new.")],
     revision: Revision = None,
 ) -> None:
-    """Make a loadable copy of a model whose weights are only there as .bin."""
+    """Convert a model whose weights are published only as .bin files, which are not loaded, to safetensors."""
     folder = import_module("workbench.engines.transformers.convert").to_safetensors(
         model, output, revision=revision
     )
-    show_line(f"{to} in {folder}: load it by that path")
+    show_line(f"wrote {to} to {folder}; load the model by that path")
 
 
 def _describe(checkpoint: Any) -> dict[str, Any]:
@@ -153,10 +170,10 @@ def _describe(checkpoint: Any) -> dict[str, Any]:
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit; an error is one sentence on stderr and the contract's exit code.
+    """Run the command line and exit; an error is one sentence on stderr and a documented exit code.
 
     Args:
-        words: What comes after `workbench`; this process's arguments by default.
+        words: The words after `workbench`; by default this process's arguments.
     """
     given = list(sys.argv[1:] if words is None else words)
     set_up_streams()

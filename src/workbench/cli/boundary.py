@@ -1,7 +1,7 @@
-"""How a command ends, whatever happened inside: one sentence on stderr and an exit code of the contract.
+"""How a command ends: an error is one sentence on stderr and a documented exit code.
 
-The rooms say what is wrong with what they were given. What only the operating system refused, such as a path, is said
-here. Anything else is a fault of our own: its traceback goes into a file, and the sentence names the file.
+The package's own errors carry their message and exit code. Errors of the operating system, such as an unusable path, are
+worded here. Anything else is a bug in workbench: its traceback goes to a file that the message names.
 """
 
 import errno
@@ -37,10 +37,10 @@ _SHOWN = 120  # characters of a path or of a foreign error's message
 
 
 def exit_code_of(command: Callable[[], object], words: Sequence[str]) -> int:
-    """Call a command and say how it ended.
+    """Call a command and return its exit code.
 
     Args:
-        command: It returns an exit code, or None for success.
+        command: Returns an exit code, or None for success.
         words: The command line, for the file with the traceback.
     """
     try:
@@ -82,7 +82,7 @@ def _ended(command: Callable[[], object], words: Sequence[str]) -> int:
 
 
 def _expect_text(words: Sequence[str]) -> None:
-    """Refuse bytes that are no text: they could be written into no manifest, page or store."""
+    """Refuse arguments that are not valid text: no manifest, page or store could contain them."""
     for word in words:
         try:
             word.encode()
@@ -102,7 +102,7 @@ def _wrong_usage(error: Exception) -> int:
 
 
 def _refused(error: OSError) -> int:
-    """A path or a disk that the operating system refused."""
+    """Report a path or a disk that the operating system refused."""
     reason = error.strerror or type(error).__name__
     if error.errno in _DISK:
         where = f" {error.filename}" if error.filename else " the output"
@@ -123,7 +123,7 @@ def _our_fault(error: Exception, words: Sequence[str]) -> int:
 
 
 def _keep(error: Exception, words: Sequence[str]) -> Path:
-    """Write the traceback, for its owner's eyes, into the user's folder of logs, else into a temporary one."""
+    """Write the traceback to the user's log folder, or else to the temporary folder, readable by the user only."""
     text = (
         f"workbench {workbench.__version__}, Python {platform.python_version()}, {platform.platform()}\n"
         f"workbench {shlex.join(words)}\n\n{''.join(traceback.format_exception(error))}"
@@ -140,13 +140,13 @@ def _keep(error: Exception, words: Sequence[str]) -> Path:
 
 
 def _close_output() -> None:
-    """Send the rest of the output nowhere, so that the interpreter does not complain of it as it ends."""
+    """Discard the rest of the output, so that the interpreter does not report an error as it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
 
 
 def _one_line(text: str) -> str:
-    """A sentence on one line, though a parser's or a loader's words in it stood on several."""
+    """Return a message on one line; parsers and loaders word theirs on several."""
     return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 

@@ -1,4 +1,4 @@
-"""Options that several commands have, said once."""
+"""Options that several commands share."""
 
 from math import isfinite, nan
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 
 def positive(text: str | float) -> float:
-    """A finite number above zero, which "nan" and "inf" are not."""
+    """Return a finite number above zero; "nan" and "inf" are refused."""
     try:
         number = float(text)
     except ValueError:
@@ -19,25 +19,31 @@ def positive(text: str | float) -> float:
 
 
 def fraction(text: str | float) -> float:
-    """A number between zero and one, neither included."""
+    """Return a number strictly between zero and one."""
     number = positive(text)
     if number >= 1:
         raise typer.BadParameter(f"{text!r} is not a number between 0 and 1")
     return number
 
 
-Dtype = Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="What to compute in.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 …")]
-Revision = Annotated[str | None, typer.Option(help="A commit or branch of the model on the hub.")]
-Languages = Annotated[str | None, typer.Option(help="Codes with commas, as en,sw; all by default.")]
-Root = Annotated[Path, typer.Option(help="Where the runs' folders go.")]
-Limit = Annotated[
-    float | None, typer.Option(parser=positive, metavar="FLOAT", help="Seconds after which a run is ended.")
+Dtype = Annotated[
+    Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of the computation.")
 ]
-Expected = Annotated[Path | None, typer.Option(help="Another folder of expected values.")]
+Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:0, …")]
+Revision = Annotated[str | None, typer.Option(help="A commit or branch of the model on the hub.")]
+Languages = Annotated[
+    str | None, typer.Option(help="Language codes separated by commas, such as en,sw. Default: all.")
+]
+Root = Annotated[Path, typer.Option(help="Folder that holds the run folders.")]
+Limit = Annotated[
+    float | None, typer.Option(parser=positive, metavar="FLOAT", help="Time limit for each run, in seconds.")
+]
+Expected = Annotated[
+    Path | None, typer.Option(help="Folder of expected values. Default: those that ship with the package.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 def names_in(text: str | None) -> list[str] | None:
-    """What stands between the commas; None for nothing."""
+    """Return the names between the commas, or None if there are none."""
     return text.split(",") if text else None

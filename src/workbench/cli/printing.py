@@ -1,7 +1,7 @@
-"""How the commands print: tables to people, JSON to programs, notices to stderr.
+"""How the commands print: tables or JSON to stdout, notices to stderr.
 
-What is printed comes from data, files and models: none of it is read as markup, and control characters, with which a
-text could rewrite the terminal, are shown and not sent. JSON is exact.
+Printed texts come from data, files and models: none is interpreted as markup, and control characters, with which a text
+could rewrite the terminal, are escaped. JSON is exact.
 """
 
 import json
@@ -39,7 +39,7 @@ def show(rows: list[dict[str, Any]], as_json: bool = False) -> None:
 
 
 def show_json(content: Any) -> None:
-    """Print something for programs."""
+    """Print a value as JSON."""
     unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
     text = json.dumps(_without_nan(content), indent=1, ensure_ascii=not unicode)
     print(_C1.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=True)
@@ -51,22 +51,22 @@ def show_line(text: str) -> None:
 
 
 def notice(text: str) -> None:
-    """Tell people something, beside the results."""
+    """Print a line to stderr, apart from the results."""
     print(harmless(text), file=sys.stderr, flush=True)
 
 
 def harmless(text: str) -> str:
-    r"""The text with its control characters spelled out, as `\x1b`; tabs and line feeds stay."""
+    r"""Return the text with control characters escaped, as `\x1b`; tabs and line feeds stay."""
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def as_text(value: object) -> Text:
-    """A value as a cell of a table that is printed as it stands."""
+    """Return a value as a table cell that is printed verbatim."""
     return Text(harmless(str(value)))
 
 
 def set_up_streams() -> None:
-    """Make every text printable in every terminal: what its encoding lacks is spelled out; a closed stream swallows all."""
+    """Make every text printable: characters outside the terminal's encoding are escaped; output to a closed stream is dropped."""
     sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  as long as the process
     sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -75,7 +75,7 @@ def set_up_streams() -> None:
 
 
 def _without_nan(content: Any) -> Any:
-    """The same with null for NaN and infinities, which JSON has not."""
+    """Replace NaN and infinities, which JSON cannot represent, by null."""
     if isinstance(content, dict):
         return {key: _without_nan(part) for key, part in content.items()}
     if isinstance(content, list | tuple):

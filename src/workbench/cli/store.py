@@ -1,4 +1,4 @@
-"""`workbench store`: count, check and repair the answers, and carry them elsewhere as packs."""
+"""`workbench store`: count, check and repair stored answers, and move them between machines as packs."""
 
 from importlib import import_module
 from pathlib import Path
@@ -10,14 +10,14 @@ import workbench
 from workbench.cli.options import Json
 from workbench.cli.printing import notice, show, show_json, show_line
 
-app = typer.Typer(help="Look after the store of answers.", no_args_is_help=True)
+app = typer.Typer(help="Inspect, check, export and import stored answers.", no_args_is_help=True)
 
-Pack = Annotated[Path, typer.Argument(help="The pack's file.")]
+Pack = Annotated[Path, typer.Argument(help="File of the answer pack.")]
 
 
 @app.command()
 def info(as_json: Json = False) -> None:
-    """Count the answers in the store; those of superseded algorithms apart."""
+    """Count the answers in the store; those of superseded algorithms are counted separately."""
     found = workbench.store.Store().info(workbench.models.algorithms())
     if as_json:
         show_json(found)
@@ -33,19 +33,21 @@ def info(as_json: Json = False) -> None:
         show_line(f"{what} was answered with {len(several)} sets of versions: {'; '.join(several)}")
     if old:
         notice(
-            "What is superseded was computed by an older algorithm: it is kept and not used; "
-            "`workbench store prune` removes it."
+            "Superseded answers were computed by an older algorithm: they are kept but not used; "
+            "`workbench store prune` removes them."
         )
 
 
 @app.command()
 def check(
-    pack: Annotated[Path | None, typer.Argument(help="An answer pack; the store itself by default.")] = None,
+    pack: Annotated[
+        Path | None, typer.Argument(help="An answer pack to check. Default: the store itself.")
+    ] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Remove damaged entries; they are computed again.")
+        bool, typer.Option("--repair", help="Remove damaged entries, which are computed again when needed.")
     ] = False,
 ) -> None:
-    """Read every entry of the store (exit 7 if one is damaged), or of a pack (exit 2)."""
+    """Read every entry of the store or of a pack. Exits with 7 if the store is damaged, with 2 if a pack is."""
     if pack is not None:
         _print_pack(import_module("workbench.store.packs").check_pack(pack))
         return
@@ -62,7 +64,7 @@ def check(
 
 @app.command()
 def prune() -> None:
-    """Remove the answers of superseded algorithms, which are kept and not used, and give their space back."""
+    """Remove the answers of superseded algorithms, which are no longer used, and free their space."""
     store = workbench.store.Store()
     show_line(f"{store.prune(workbench.models.algorithms())} answers removed from {store.path}")
 
@@ -72,14 +74,18 @@ def export_answers(
     pack: Pack,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Whose answers, by name or digest; may be repeated. All by default."),
+        typer.Option(
+            help="Export the answers of this model (name or digest); may be repeated. Default: all."
+        ),
     ] = None,
     run: Annotated[
         list[Path] | None,
-        typer.Option(help="The models of a run's or an evaluation's folder; may be repeated."),
+        typer.Option(
+            help="Export the answers of the models used in this run or evaluation folder; may be repeated."
+        ),
     ] = None,
 ) -> None:
-    """Write answers into one file, which `store import` takes in elsewhere, without weights."""
+    """Write answers to one file. After `store import` on another machine, they are available there without weights."""
     export = import_module("workbench.store.export").export_pack
     found = export(workbench.store.Store(), pack, models=model or (), runs=run or ())
     _print_pack(found)
@@ -92,12 +98,12 @@ def export_answers(
 
 @app.command("import")
 def import_answers(pack: Pack) -> None:
-    """Take in the answers of a pack or of another store; those that are there already stay."""
+    """Add the answers of a pack or of another store. Existing answers are kept."""
     taken = import_module("workbench.store.packs").import_pack(workbench.store.Store(), pack)
     show_line(f"{taken.new} new answers of {taken.answers} in the pack")
     for name in taken.kept_names:
         notice(
-            f"{name} means other weights here than in the pack; its answers are in, and found by those weights"
+            f"{name} stands for other weights here than in the pack; the pack's answers were imported and are used with those weights"
         )
 
 
