@@ -91,7 +91,7 @@ def generate(
         show_line(answer.text.strip())
     cut = sum(not answer.finished for answer in answers)
     if cut:
-        notice(f"{cut} of {len(answers)} answers were cut off at --max-new-tokens {max_new_tokens}.")
+        notice(f"{cut} of {len(answers)} answers reached --max-new-tokens {max_new_tokens} and were cut off.")
 
 
 @app.command()
