@@ -143,7 +143,7 @@ def test_two_sweeps_at_once_on_one_folder_do_each_run_once(place):
 
 
 def test_whatever_process_of_a_sweep_is_killed_its_success_is_real(place):
-    """Twenty random processes below the sweep (warm parent, run, client, kernel) get kill -9."""
+    """Twenty random processes below the sweep (bundle, service, server of forks, run, kernel) get kill -9."""
     generator, kills = random.Random(0), 0
     for _ in range(30):
         sweep = start(place, "mine.toml", "--keep-going")

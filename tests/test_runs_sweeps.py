@@ -1,4 +1,4 @@
-"""Laws of sweeps: what a file asks for, that runs share a warm parent and nothing else, and that they go on."""
+"""Laws of sweeps: what a file asks for, that runs share a model service and nothing else, and that they go on."""
 
 import json
 import os
@@ -7,18 +7,23 @@ import subprocess
 import sys
 import time
 from concurrent.futures import Future
+from pathlib import Path
+from threading import Barrier
 
 import nbformat
 import pandas as pd
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from workbench import runs
-from workbench.errors import BadInput, KernelDied
-from workbench.runs.leases import leased
-from workbench.runs.local import LocalProcesses
+from workbench.errors import BadInput
+from workbench.runs.bundles import Bundle
+from workbench.runs.executors import ThisMachine
+from workbench.runs.machine import cores
 from workbench.runs.plans import plan_all
-from workbench.runs.sweeps import SweepFile, plan_sweep, read_sweep
+from workbench.runs.sweep_file import Part, SweepFile, bundled, plan_sweep, read_part, read_sweep
+from workbench.store import Store
 
 pytestmark = pytest.mark.usefixtures("the_package_stands_still")
 
@@ -31,7 +36,7 @@ if seed == 2: os.kill(os.getpid(), signal.SIGKILL)
 if seed == 3: sys.exit(0)
 left_by_others = [name for name in globals() if name.startswith("mark_")]
 globals()[f"mark_{seed}"] = True
-record(value=seed * 1.5, others=len(left_by_others), warm="workbench.runs.nursery" in sys.modules or "papermill" in sys.modules)
+record(value=seed * 1.5, others=len(left_by_others), forked="papermill" in sys.modules, torch="torch" in sys.modules)
 keep_table(pd.DataFrame({"item": ["a", "b"], "seed": [seed, seed]}))
 """
 
@@ -118,23 +123,28 @@ def test_a_byte_order_mark_changes_nothing_and_a_name_that_stands_twice_is_refus
         read_sweep(twice)
 
 
-def test_whatever_an_executor_raises_stands_in_sweep_json(tmp_path):
-    """Cases that stand twice are one run."""
+@pytest.mark.parametrize("breaks", ["at once", "on the way"])
+def test_whatever_an_executor_raises_stands_in_sweep_json(tmp_path, breaks):
+    """An exception of another class than ours made `sweep` raise, and nothing was kept. Cases that stand twice are one run."""
 
     class Broken:
-        def submit(self, task):
+        def submit(self, call, bundle):
+            if breaks == "on the way":
+                bundle.state.parent.mkdir()
+                bundle.state.write_text(json.dumps({"where": "there", "running": [bundle.plans[1].run_id]}))
             future = Future()
-            future.set_running_or_notify_cancel()
             future.set_exception(MemoryError("no memory to fork"))
             return future
 
     write(tmp_path, body="x = 1")
-    file = write_sweep(tmp_path, 'notebook = "swept.ipynb"\n[[cases]]\nseed = 1\n[[cases]]\nseed = 1\n')
+    cases = "".join(f"[[cases]]\nseed = {seed}\n" for seed in (1, 1, 2))
+    file = write_sweep(tmp_path, f'notebook = "swept.ipynb"\n{cases}')
     done = runs.sweep(file, root=tmp_path / "runs", executor=Broken())
     assert done.exit_code == 70
-    (run,) = json.loads((done.folder / "sweep.json").read_text())["runs"]
-    assert (run["state"], run["exit_code"]) == ("failed", 70)
-    assert "MemoryError: no memory to fork" in run["message"]
+    found = json.loads((done.folder / "sweep.json").read_text())["runs"]
+    states = [run["state"] for run in found]
+    assert states == (["failed", "failed"] if breaks == "at once" else ["waits", "failed"])
+    assert "MemoryError: no memory to fork" in found[1]["message"]
 
 
 def test_a_parameter_in_two_places_is_refused():
@@ -176,9 +186,10 @@ def test_each_run_ends_in_its_own_way_and_takes_no_other_with_it(swept):
     assert swept.exit_code == 138
 
 
-def test_runs_fork_from_a_warm_parent_and_find_nothing_that_another_left(swept):
+def test_runs_are_forked_without_torch_and_find_nothing_that_another_left(swept):
     table = runs.read(swept.folder)
-    assert table["warm"].all()
+    assert table["forked"].all()
+    assert not table["torch"].any()
     assert (table["others"] == 0).all()
     assert sorted(table["value"]) == [0.0, 6.0, 7.5, 9.0]
 
@@ -221,7 +232,9 @@ def test_a_sweep_of_which_nothing_succeeds_prints_an_empty_table_and_the_exit_co
         str(tmp_path / "runs"),
     ]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, json.loads(done.stdout)) == (1, []), done.stderr
+    *changes, last = map(json.loads, done.stdout.splitlines())
+    assert (done.returncode, last["runs"], last["counts"]) == (1, [], {"failed": 1}), done.stderr
+    assert [change["state"] for change in changes][-1] == "failed"
     assert "odd" in done.stderr
 
 
@@ -241,155 +254,160 @@ def test_the_same_sweep_again_repeats_nothing_that_is_done(swept, place):
     asked = []
 
     class Nowhere:
-        def submit(self, task):
-            asked.append(task.plan.given["seed"])
+        def submit(self, call, bundle):
+            asked.extend(plan.given["seed"] for plan in bundle.plans)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         runs.sweep(place / "mine.toml", root=place / "runs", executor=Nowhere())
-    assert asked == [1], "the first that failed; what is done is not asked for"
+    assert asked == [1, 2, 3], "those that failed; what is done is not asked for"
     assert before == {path: path.stat().st_mtime_ns for path in (place / "runs/swept").glob("[!.]*/run.json")}
     content = json.loads((swept.folder / "sweep.json").read_text())
     assert content["counts"] == {"there": 4, "waits": 3}
 
 
+def test_a_sweep_killed_on_the_way_leaves_no_process_and_goes_on(tmp_path):
+    """The twin of the kills in `make soak`: what was finished is neither lost nor repeated."""
+    write(tmp_path, body="import time\ntime.sleep(2 * (seed > 0))\nopen('ledger', 'a').write(f'{seed}\\n')")
+    write_sweep(tmp_path, 'notebook = "swept.ipynb"\nworkers = 2\n[product]\nseed = [0, 1, 2, 3]')
+    command = [sys.executable, "-m", "workbench.cli", "sweep", "mine.toml"]
+    sweep = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
+    while not (done := list(tmp_path.glob("runs/swept/*/_SUCCESS"))):
+        time.sleep(0.05)
+    below = psutil.Process(sweep.pid).children(recursive=True)
+    sweep.kill()
+    sweep.communicate()
+    assert len(below) > 4, "the bundle, its service, the server of forks, a run"
+    assert psutil.wait_procs(below, timeout=30)[1] == []
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    counts = json.loads((tmp_path / "runs/sweeps/mine/sweep.json").read_text())["counts"]
+    assert counts["there"] >= len(done)
+    ledger = (tmp_path / "ledger").read_text().split()
+    assert set(ledger) == {"0", "1", "2", "3"}
+    for path in done:
+        seed = json.loads(path.with_name("run.json").read_text())["parameters"]["seed"]
+        assert ledger.count(str(seed)) == 1, "a finished run is not repeated"
+
+
 # Where runs go ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_executor_takes_any_function_and_a_process_that_dies_takes_no_other_with_it():
-    with LocalProcesses(2) as executor:
-        good = executor.submit(pow, 2, 5)
-        bad = executor.submit(os._exit, 3)
-        also = executor.submit(os.getpid)
-        assert good.result(60) == 32
-        with pytest.raises(KernelDied):
-            bad.result(60)
-        assert also.result(60) != os.getpid()
+def test_each_gpu_does_one_bundle_at_a_time_and_sees_no_other(tmp_path, monkeypatch, place):
+    monkeypatch.setattr("workbench.runs.executors.visible_gpus", lambda: ["0", "1", "3"])
+    _, _, plans = plan_sweep(write_sweep(place, 'notebook = "swept.ipynb"', "one.toml"))
+    bundle = Bundle("one", tuple(plans), tmp_path, tmp_path / "state.json")
+    both = Barrier(2, timeout=30)  # is passed only if two run at once
+
+    def seen(bundle):
+        both.wait()
+        return bundle.environment["CUDA_VISIBLE_DEVICES"]
+
+    with ThisMachine(1) as executor:
+        assert len(executor.groups) == 3
+    with ThisMachine(2) as executor:
+        assert executor.groups == [["0", "1"]]
+        assert executor.submit(lambda given: given.environment, bundle).result(30) == {
+            "CUDA_VISIBLE_DEVICES": "0,1"
+        }
+    monkeypatch.setattr("workbench.runs.executors.visible_gpus", lambda: ["0", "1"])
+    with ThisMachine(1) as executor:
+        assert {task.result(60) for task in [executor.submit(seen, bundle) for _ in range(2)]} == {"0", "1"}
+    with pytest.raises(BadInput, match="3 GPUs for each job, but there are 2"):
+        ThisMachine(3)
 
 
-def test_an_exception_drops_what_waits_and_interrupts_what_runs():
-    """As Ctrl-C in `workbench verify`, which waited for every run to end."""
-    tasks = []
-
-    def interrupted():
-        with LocalProcesses(1) as executor:
-            tasks.extend([executor.submit(time.sleep, 100), executor.submit(os.getpid)])
-            while not tasks[0].running():
-                time.sleep(0.05)
-            time.sleep(1)
-            raise KeyboardInterrupt
-
-    began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    running, waiting = tasks
-    assert time.monotonic() - began < 60
-    assert waiting.cancelled()
-    with pytest.raises(KernelDied):
-        running.result(0)
+def test_cores_are_those_of_the_allocation(monkeypatch):
+    assert cores() == len(os.sched_getaffinity(0)), "the twin: without a limit"
+    limited = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from workbench.runs.machine import cores; print(cores())"
+    assert subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True).stdout == "1\n"
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "64")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    assert cores() == 1
 
 
-def test_a_task_that_waited_for_a_gpu_does_not_begin_after_an_interrupt(tmp_path, monkeypatch):
-    """It took the lease that the interrupted one let go, and ran to its end in a new warm parent."""
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr("workbench.runs.local.visible_gpus", lambda: ["0"])
-    executor = LocalProcesses(2)
-    with leased(["0"], 1):
-        tasks = [executor.submit((tmp_path / name).touch) for name in ("first", "second")]
-        while not all(task.running() for task in tasks):
-            time.sleep(0.05)
-        executor.shutdown(wait=False, cancel_futures=True)
-    executor.shutdown()
-    for task in tasks:
-        with pytest.raises(KernelDied, match="before it began"):
-            task.result(0)
-    assert not (tmp_path / "first").exists()
+@pytest.mark.parametrize("on", ["nowhere", "dask:", "slurm:8"])
+def test_a_place_that_does_not_exist_is_refused(place, tmp_path, on):
+    with pytest.raises(BadInput, match="choose one of: local, dask:ADDRESS, slurm"):
+        runs.sweep(place / "mine.toml", root=tmp_path / "runs", on=on)
 
 
-def test_a_leased_gpu_is_given_to_one_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    with leased(["0", "1"], 1) as first, leased(["0", "1"], 1) as second:
-        assert {first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"]} == {"0", "1"}
-        lease = "from workbench.runs.leases import leased\nimport tempfile, sys\ntempfile.gettempdir = lambda: sys.argv[1]\nwith leased(['0', '1'], 1) as third: print(third)"
-        other = subprocess.Popen(
-            [sys.executable, "-c", lease, str(tmp_path)], stdout=subprocess.PIPE, text=True
-        )
-        time.sleep(1.5)
-        assert other.poll() is None, "a third waits"
-    assert "CUDA_VISIBLE_DEVICES" in other.communicate(timeout=60)[0]
-
-
-def test_without_gpus_there_is_nothing_to_lease_and_too_many_are_refused():
-    with leased([], 1) as environment:
-        assert environment == {}
-    with pytest.raises(BadInput, match="3 GPUs for each run, but there are 2"), leased(["0", "1"], 3):
-        pass
-
-
-SHARE = """
-import os, sys
+MODELS = """
 from workbench import generate, load
-from workbench.engines.transformers import engine, loading
-from workbench.runs.forking import Forked
-from workbench.runs.nursery import share_weights
-import torch
-share_weights([sys.argv[1], "no-such-model"])
-read = engine.read_weights
-def refuse(*_): raise AssertionError("weights were read again")
-engine.read_weights = refuse
-def work():
-    torch.set_num_threads(2)
-    torch.ones(2000, 2000) @ torch.ones(2000, 2000)  # needs OpenMP's threads, which do not survive a fork
-    print(generate(load(sys.argv[1]), ["The cat sat."], max_new_tokens=3)[0].text)
-    try: load(sys.argv[1], dtype="bfloat16").engine
-    except AssertionError as error: print(error)
-sys.stdout.flush()
-assert Forked(work, (0, 1, 2)).wait(100) == 0
-engine.read_weights = read
-print(generate(load(sys.argv[1]), ["The cat sat."], max_new_tokens=3)[0].text)
+from workbench.run_log import record
+model = load(name, dtype=dtype)
+texts = generate(model, ["The cat sat", f"and the dog {seed}"], max_new_tokens=3)
+record(text=texts[0].text, where=model.where)
+---
+import sys
+record(torch="torch" in sys.modules)
+if seed == 3: raise ValueError("so that the log is kept")
 """
 
 
-@pytest.mark.parametrize("side", ["bloom", "mt5"])
-def test_weights_read_before_a_fork_are_used_after_it_and_others_are_not(checkpoints, tmp_path, side):
-    environment = {**os.environ, "WORKBENCH_STORE": str(tmp_path / "store.sqlite"), "OMP_NUM_THREADS": "2"}
-    command = [sys.executable, "-c", SHARE, str(checkpoints[side])]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == 0, done.stderr
-    forked, other_dtype, here = done.stdout.strip("\n").split("\n")
-    assert forked == here
-    assert other_dtype == "weights were read again"
-
-
-FORK = """
-import subprocess, sys
-from workbench.runs import nursery
-from workbench.runs.forking import Forked
-if sys.argv[1] == "limits too early":  # before torch is there, so that nothing is limited
-    nursery.import_module = lambda name: None
-nursery.share_weights(["mini-mt0"])  # casts weights, in the main thread too
-def work():
-    import torch
-    torch.ones(4_000_000).exp()
-if sys.argv[1] == "computes": work()
-process = Forked(work, (0, 1, 2))
-try:
-    print("ended", process.wait(60 if sys.argv[1] == "reads" else 8))
-except subprocess.TimeoutExpired:
-    process.kill()
-    print("hangs")
-"""
-
-
-@pytest.mark.parametrize(
-    ("parent", "fork"), [("reads", "ended 0"), ("limits too early", "hangs"), ("computes", "hangs")]
-)
-def test_a_fork_computes_with_several_threads_unless_its_parent_did_before(parent, fork):
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-    done = subprocess.run(
-        [sys.executable, "-c", FORK, parent], capture_output=True, text=True, env=environment, timeout=300
+@pytest.mark.parametrize("architecture", ["bloom", "mt5"])
+def test_a_sweep_reads_each_model_once_in_its_dtype_and_not_at_all_if_its_answers_are_stored(
+    checkpoints, tmp_path, architecture, monkeypatch
+):
+    monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store.sqlite"))
+    cell = (
+        "from workbench.runs import Model\nname: Model = 'mini-bloom'\ndtype: str = 'float32'\nseed: int = 0"
     )
-    assert done.stdout.strip() == fork, done.stderr
+    write(tmp_path, body=MODELS, parameters=cell)
+    content = {
+        "notebook": "swept.ipynb",
+        "workers": 2,
+        "parameters": {"name": str(checkpoints[architecture])},
+        "product": {"dtype": ["float32", "bfloat16"], "seed": [0, 3]},
+    }
+    file = write_sweep(tmp_path, json.dumps(content), "mine.json")
+
+    def loads(**options):
+        done = runs.sweep(file, root=tmp_path / "runs", keep_going=True, **options)
+        assert done.counts == {"done": 2, "failed": 2}
+        (log,) = done.folder.glob("work-*/*.log")
+        lines = [line for line in log.read_text().splitlines() if " loaded " in line]
+        log.unlink()
+        return lines
+
+    read = loads()
+    assert len(read) == 2
+    assert "(float32" in read[0]
+    assert "(bfloat16" in read[1]
+    table = runs.read(tmp_path / "runs/sweeps/mine")
+    assert not table["torch"].any()
+    assert (table.groupby("dtype")["text"].nunique() == 1).all()
+    assert loads(force=True) == []
+
+
+def test_parts_share_the_runs_out_by_model_and_the_whole_brings_them_together(tmp_path, monkeypatch):
+    cell = "from workbench.runs import Model\nname: Model = 'mini-bloomz'\nseed: int = 0"
+    body = "from workbench import generate, load\ngenerate(load(name), [f'The cat {seed}'], max_new_tokens=1)"
+    write(tmp_path, body=body, parameters=cell)
+    names = ["mini-bloomz", "mini-mt0", "mini-bloom"]
+    content = {"notebook": "swept.ipynb", "product": {"seed": [0, 1], "name": names}}
+    file = write_sweep(tmp_path, json.dumps(content), "mine.json")
+    _, _, plans = plan_sweep(file)
+    parts = [[plan for group in bundled(plans, Part(k, 2)) for plan in group] for k in (1, 2)]
+    assert sorted(plan.run_id for part in parts for plan in part) == sorted(plan.run_id for plan in plans)
+    assert [{plan.models for plan in part} for part in parts] == [
+        {("mini-bloom",), ("mini-mt0",)},
+        {("mini-bloomz",)},
+    ]
+
+    monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "other node.sqlite"))
+    done = runs.sweep(file, root=tmp_path / "runs", part=Part(2, 2))
+    assert done.counts == {"done": 2}
+    assert not Path(os.environ["WORKBENCH_STORE"]).exists(), (
+        "a store on a shared disk is not touched by a part"
+    )
+    monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store.sqlite"))
+    whole = runs.sweep(file, root=tmp_path / "runs")
+    assert whole.counts == {"there": 2, "done": 4}
+    assert Store().info()["answers"] == 6
+    assert not (whole.folder / "answers").exists()
+    with pytest.raises(BadInput, match="as 2/8"):
+        read_part("3/2")
 
 
 @pytest.mark.parametrize("name", ["...toml", ".toml", "..json", f"{'n' * 230}.toml"])

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -18,8 +17,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 from workbench import runs
 from workbench.errors import BadInput
 from workbench.runs import verifying
+from workbench.runs.bundles import Ending, State
 from workbench.runs.expected import Expected, differences, drift, expectation
-from workbench.runs.task import Ending, Task
 from workbench.runs.verifying import Case, Verdict
 
 METRICS = {"accuracy": 0.75, "accuracy_low": 0.6, "accuracy_high": 0.85, "items": 40, "language": "no"}
@@ -308,16 +307,15 @@ def test_a_verification_that_fails_names_a_folder_that_is_still_there(tmp_path, 
     case = Case("mine/default", tmp_path / "mine.ipynb", expectation(run_folder(tmp_path / "first")))
 
     def ended(code):
-        def call(task):
-            kept = task.plan.folder(task.root)
+        def call(bundle):
+            kept = bundle.plans[0].folder(bundle.root)
             kept.mkdir(parents=True)
-            return Ending(task.plan.run_id, code, f"kept in {kept}")
+            return State("here", (), (Ending(bundle.plans[0].run_id, code, f"kept in {kept}"),))
 
-        monkeypatch.setattr(Task, "__call__", call)
+        monkeypatch.setattr(verifying, "carry_out", call)
         monkeypatch.setattr(
             verifying, "_judged", lambda case, planned, ending, *_: Verdict(case.name, ending)
         )
-        monkeypatch.setattr(verifying, "LocalProcesses", lambda *_, **__: ThreadPoolExecutor(1))
         (verdict,) = runs.verify([case])
         return Path(verdict.ending.message.removeprefix("kept in ")).is_dir()
 

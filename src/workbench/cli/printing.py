@@ -38,10 +38,10 @@ def show(rows: list[dict[str, Any]], as_json: bool = False) -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def show_json(content: Any) -> None:
-    """Print a value as JSON."""
+def show_json(content: Any, *, indent: int | None = 1) -> None:
+    """Print a value as JSON; without `indent`, on one line."""
     unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
-    text = json.dumps(_without_nan(content), indent=1, ensure_ascii=not unicode)
+    text = json.dumps(_without_nan(content), indent=indent, ensure_ascii=not unicode)
     print(_C1.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=True)
 
 

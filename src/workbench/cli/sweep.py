@@ -1,10 +1,9 @@
-"""`workbench sweep`: many runs of one notebook, with a table of what runs, waits and failed."""
+"""`workbench sweep`: many runs of one notebook, with a table of what runs where, waits and failed."""
 
 import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,11 +17,22 @@ from workbench.cli.options import Json, Root
 from workbench.cli.printing import as_text, notice, show_json, show_line
 
 _SHOWN = 20  # rows of the live table
+_WORDS = {
+    "runs": "running", "failed": "failed", "stale": "stale", "waits": "waiting", "done": "done", "there": "there before",
+}  # fmt: skip
 
 
 def sweep(
     file: Annotated[Path, typer.Argument(help="The sweep, as .toml or .json.")],
-    workers: Annotated[int | None, typer.Option(min=1, help="How many runs at a time.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="How many runs at a time on a machine.")] = None,
+    on: Annotated[
+        str,
+        typer.Option("--on", metavar="PLACE", help="Where: local, dask:ADDRESS (of a scheduler) or slurm."),
+    ] = "local",
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Only part K of N, as a job array asks; then once without."),
+    ] = None,
     root: Root = Path("runs"),
     force: Annotated[bool, typer.Option("--force", help="Run all again.")] = False,
     keep_going: Annotated[
@@ -34,18 +44,28 @@ def sweep(
 
     The file names a notebook, and its parameters as \[parameters] (the
     same for all), \[product] (lists: every combination) and [\[cases]]
-    (each with every combination).
+    (each with every combination); \[resources] (cpus, memory, gpus, time,
+    partition, jobs) says what one set of models needs. With --json each
+    line is an object: a run whose state changed, and at last the sweep
+    with its table.
     """
-    with _watching() as watch:
+    with _watching(as_json) as watch:
         done = workbench.runs.sweep(
-            file, root=root, workers=workers, force=force, keep_going=keep_going, watch=watch
-        )
+            file, root=root, workers=workers, on=on, part=workbench.runs.read_part(part) if part else None,
+            force=force, keep_going=keep_going, watch=watch,
+        )  # fmt: skip
     for ending in done.endings:
         if ending.exit_code:
             notice(f"{ending.run_id} ({ending.exit_code}): {ending.message.splitlines()[0]}")
     if as_json:
-        table = import_module("pandas").read_parquet(done.folder / "runs.parquet")
-        show_json(json.loads(table.to_json(orient="records")))
+        rows = json.loads(done.table().to_json(orient="records"))
+        facts = {
+            "state": "ended",
+            "folder": str(done.folder),
+            "counts": done.counts,
+            "exit_code": done.exit_code,
+        }
+        show_json({**facts, "runs": rows}, indent=None)
     else:
         show_line(f"{_words(done.counts)} in {done.seconds:.1f} s: {done.folder}")
         show_line(f"Open {(done.folder / 'index.html').resolve().as_uri()}")
@@ -54,52 +74,56 @@ def sweep(
 
 
 @contextmanager
-def _watching() -> Iterator[Callable[[Any], None]]:
-    """A table that changes in place on a terminal; elsewhere a line on stderr for each run that ended."""
-    if sys.stderr.isatty():
+def _watching(as_json: bool) -> Iterator[Callable[[Any], None]]:
+    """A table that changes in place on a terminal; elsewhere a line for each run whose state changed, with `as_json` as JSON."""
+    if not as_json and sys.stderr.isatty():
         with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
             yield lambda progress: live.update(_table(progress))
         return
-    told: set[str] = set()
+    known: dict[str, str] = {}
 
-    def tell(progress: Any) -> None:
-        for run_id, ending in list(progress.endings.items()):
-            if run_id not in told and not ending.reused:
-                notice(
-                    f"{progress.state(run_id)} {run_id} {ending.seconds:.1f} s ({_words(progress.counts())})"
-                )
-            told.add(run_id)
+    def show_changes(progress: Any) -> None:
+        for run_id in [plan.run_id for plan in progress.plans]:
+            state = progress.state(run_id)
+            if state != known.get(run_id, "waits"):
+                _show_change(progress, run_id, as_json=as_json)
+            known[run_id] = state
 
-    yield tell
+    yield show_changes
+
+
+def _show_change(progress: Any, run_id: str, *, as_json: bool) -> None:
+    state, ending, where = progress.state(run_id), progress.endings.get(run_id), progress.where(run_id)
+    seconds = ending.seconds if ending else 0.0
+    if as_json:
+        message = ending.message if ending else ""
+        facts = {"run_id": run_id, "state": state, "where": where, "seconds": seconds, "message": message}
+        show_json({**facts, "counts": progress.counts()}, indent=None)
+    elif state not in ("runs", "there"):
+        notice(f"{state} {run_id} {seconds:.1f} s ({_words(progress.counts())})")
 
 
 def _table(progress: Any) -> Table:
     """The runs that are of interest now: those that run, that failed, that wait."""
     table = Table(title=_words(progress.counts()), box=None, pad_edge=False)
-    for column in ("state", "run", "what happened"):
+    for column in ("state", "run", "where", "what happened"):
         table.add_column(column, no_wrap=True, overflow="ellipsis")
-    order = ("runs", "failed", "stale", "waits", "done", "there")
+    order = list(_WORDS)
     states = sorted(
         ((progress.state(plan.run_id), plan.run_id) for plan in progress.plans),
         key=lambda each: order.index(each[0]),
     )
     for state, run_id in states[:_SHOWN]:
         ending = progress.endings.get(run_id)
-        table.add_row(state, as_text(run_id), as_text(ending.message.splitlines()[0] if ending else ""))
+        message = as_text(ending.message.splitlines()[0] if ending else "")
+        table.add_row(_WORDS[state], as_text(run_id), as_text(progress.where(run_id)), message)
     if len(states) > _SHOWN:
-        table.add_row("…", f"and {len(states) - _SHOWN} more", "")
+        table.add_row("…", f"and {len(states) - _SHOWN} more", "", "")
     return table
 
 
 def _words(counts: dict[str, int]) -> str:
-    told = {
-        "done": "done",
-        "there": "there before",
-        "failed": "failed",
-        "stale": "stale",
-        "runs": "running",
-        "waits": "waiting",
-    }
     return (
-        ", ".join(f"{counts[state]} {word}" for state, word in told.items() if counts.get(state)) or "no runs"
+        ", ".join(f"{counts[state]} {word}" for state, word in _WORDS.items() if counts.get(state))
+        or "no runs"
     )

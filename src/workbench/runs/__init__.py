@@ -27,6 +27,7 @@ _FILE_OF = {
     "parse": "parameters",
     "read": "reading",
     "read_notebook": "notebooks",
+    "read_part": "sweep_file",
     "run": "supervise",
     "sweep": "sweeps",
     "verify": "verifying",

@@ -1,7 +1,7 @@
 """The process of one run: execute one notebook with papermill, write its HTML report, and record how it ended.
 
-`workbench.runs.supervise` starts it as `python -m workbench.runs.child ORDERS.json`, or forks it from a warm parent, in
-the run's folder and in its own process group. When its standard input closes, which means that the parent is gone, it
+`workbench.runs.supervise` starts it as `python -m workbench.runs.child ORDERS.json`, or `workbench.runs.fork_server` forks
+it, in the run's folder and in its own process group. When its standard input closes, which means that the parent is gone, it
 kills itself and the kernel. It writes what it observed to `result.json`; the parent decides whether the run succeeded.
 """
 
@@ -128,19 +128,18 @@ def _end_with_parent() -> None:
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-def carry_out(path: Path, waiting: WaitingKernel | None = None) -> None:
-    """Read the orders, execute the notebook, and write `report.html` and the result."""
+def carry_out(path: Path, *, forks: bool = False) -> None:
+    """Read the orders, execute the notebook, and write `report.html` and the result; `forks`: fork the kernel, too."""
+    waiting = WaitingKernel() if forks else None  # before any thread is started
     orders = json.loads(path.read_text(encoding="utf-8"))
     adopt_orphans()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     preparing = threading.Thread(target=prepare_report, args=(orders["notebook"],), daemon=True)
     try:
-        if waiting is None:  # else it was forked from a process that had already prepared it
-            preparing.start()
+        preparing.start()
         result = execute(orders, waiting)
         end_below(os.getpid())
-        if waiting is None:
-            preparing.join()
+        preparing.join()
         if Path("notebook.ipynb").exists():
             write_report(orders["title"])
     except OSError as error:

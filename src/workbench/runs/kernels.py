@@ -1,13 +1,14 @@
 """The kernel of a run: this Python interpreter, connected through private sockets.
 
-The kernel is started afresh, or, if the run's process was forked from a warm parent, forked from it too: `WaitingKernel`
-is created before the run's process starts any thread, and becomes an IPython kernel when the notebook's client asks for one.
+The kernel is started afresh, or, if the run's process was forked, forked from it too: `WaitingKernel` is created before
+the run's process starts any thread, and becomes an IPython kernel when the notebook's client asks for one.
 """
 
 import json
 import os
 import sys
 from importlib.metadata import EntryPoint
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,32 +29,36 @@ class WaitingKernel:
     """A process that waits for the name of its connection file, and then becomes an IPython kernel."""
 
     def __init__(self) -> None:
-        listen, self._tell = os.pipe()
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        self.process = Forked(lambda: _be_kernel(listen), (nothing, 1, 2), keep=(listen,))
+        listen, self._orders = os.pipe()
+        forks = get_context("fork")  # of this process alone, which has no other threads yet
+        self.process = Forked(forks.Process(target=_be_kernel, args=(listen, self._orders), daemon=True))
         os.close(listen)
-        os.close(nothing)
 
     def start(self, connection_file: str, cwd: str, environment: dict[str, str]) -> Forked:
         """Start the kernel in a folder and with an environment."""
-        told = {"connection_file": connection_file, "cwd": cwd, "environment": environment}
-        with os.fdopen(self._tell, "w", encoding="utf-8") as pipe:
-            json.dump(told, pipe)
+        orders = {"connection_file": connection_file, "cwd": cwd, "environment": environment}
+        with os.fdopen(self._orders, "w", encoding="utf-8") as pipe:
+            json.dump(orders, pipe)
         return self.process
 
 
-def _be_kernel(listen: int) -> None:
+def _be_kernel(listen: int, other_end: int) -> None:
+    os.close(other_end)
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     parent = os.getppid()
     with os.fdopen(listen, encoding="utf-8") as pipe:
         text = pipe.read()
     if not text:  # the run ended before it needed a kernel
         return
-    told = json.loads(text)
-    os.chdir(told["cwd"])
+    orders = json.loads(text)
+    os.chdir(orders["cwd"])
     os.environ.clear()
-    os.environ.update(told["environment"])
+    os.environ.update(orders["environment"])
     np.random.seed()  # else kernels forked from one parent would draw the same numbers without a seed
-    sys.argv = ["ipykernel_launcher", "-f", told["connection_file"]]
+    sys.argv = ["ipykernel_launcher", "-f", orders["connection_file"]]
     IPKernelApp.launch_instance(argv=[*sys.argv[1:], f"--IPKernelApp.parent_handle={parent}"])
 
 

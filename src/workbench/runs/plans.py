@@ -14,7 +14,7 @@ from typing import Any
 
 from workbench.errors import BadInput, StaleRun
 from workbench.models import digest_of
-from workbench.models.identity import locate
+from workbench.models.places import locate
 from workbench.paths import expanded
 from workbench.runs.folders import finished
 from workbench.runs.identity import ground, package_versions, run_id_of, stamp

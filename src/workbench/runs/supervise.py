@@ -1,6 +1,7 @@
 """Run one notebook in its own process, supervise it, and store the result (`workbench.runs.folders`). Unix only."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -9,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,7 +72,18 @@ def start_afresh(start: Start) -> Process:
     )  # fmt: skip
 
 
-STARTER: ContextVar[Callable[[Start], Process]] = ContextVar("STARTER", default=start_afresh)
+def never() -> bool:
+    """Return that nobody asked for a stop."""
+    return False
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """How a run is supervised: its time limit in seconds, how its process is started, and whether it was stopped meanwhile."""
+
+    limit: float | None = None
+    start: Callable[[Start], Process] = start_afresh
+    stopped: Callable[[], bool] = never
 
 
 @dataclass(frozen=True)
@@ -135,6 +146,8 @@ def run_plan(
     force: bool = False,
     limit: float | None = None,
     wait: bool = False,
+    start: Callable[[Start], Process] = start_afresh,
+    stopped: Callable[[], bool] = never,
 ) -> Run:
     """Execute a planned run as `run` does.
 
@@ -145,6 +158,10 @@ def run_plan(
         limit: As `run`.
         wait: The plan has been waiting, perhaps elsewhere: check that it still holds, and wait for another process that is
             executing the same run.
+
+    Args:
+        start: Starts the process of the run.
+        stopped: Asked several times a second; once it says yes, the run is interrupted.
 
     Raises:
         BadInput: with `wait`, the package changed since planning; without it, the same run is in progress elsewhere.
@@ -165,16 +182,16 @@ def run_plan(
             ):  # finished by another process while we waited
                 return Run(final, manifest, reused=True)
             part.mkdir()
-            return _run_in(part, final, planned, limit)
+            return _run_in(part, final, planned, Supervision(limit, start, stopped))
     except OSError as error:
         raise StoreFailed(
             f"could not store the run in {final.parent}: {error}; free some space or choose another root"
         ) from error
 
 
-def _run_in(part: Path, final: Path, planned: Plan, limit: float | None) -> Run:
+def _run_in(part: Path, final: Path, planned: Plan, how: Supervision) -> Run:
     began, clock = datetime.now(UTC), monotonic()
-    outcome, seen = _supervise(part, planned, limit)
+    outcome, seen = _supervise(part, planned, how)
     parameters = planned.parameters
     manifest = {
         "format": 2,
@@ -212,7 +229,7 @@ def _run_in(part: Path, final: Path, planned: Plan, limit: float | None) -> Run:
     return Run(final, manifest)
 
 
-def _supervise(part: Path, planned: Plan, limit: float | None) -> tuple[Outcome, dict[str, Any]]:
+def _supervise(part: Path, planned: Plan, how: Supervision) -> tuple[Outcome, dict[str, Any]]:
     """Start the child, wait for it, kill everything it left behind, and judge; also return what the child observed."""
     short = "/tmp" if Path("/tmp").is_dir() else None  # a socket's path is limited to about 100 characters
     with tempfile.TemporaryDirectory(prefix="wb-", dir=short, ignore_cleanup_errors=True) as name:
@@ -223,11 +240,12 @@ def _supervise(part: Path, planned: Plan, limit: float | None) -> tuple[Outcome,
             environment["IPYTHONDIR"] = str(private / "ipython")
             environment["WORKBENCH_STORE"] = str(default_path())  # absolute: the notebook runs elsewhere
             orders = _write_orders(private, planned)
-            process = STARTER.get()(Start(orders, out, err, part, environment))
+            process = how.start(Start(orders, out, err, part, environment))
         try:
-            process.wait(limit)
+            _await(process, how)
         except subprocess.TimeoutExpired:
-            verdict = Outcome("timeout", 124, {"type": "TimeLimit", "message": f"not done after {limit:g} s"})
+            message = f"not done after {how.limit:g} s"
+            verdict = Outcome("timeout", 124, {"type": "TimeLimit", "message": message})
         except KeyboardInterrupt:
             verdict = Outcome("interrupted", 130, {"type": "KeyboardInterrupt", "message": "interrupted"})
         _end(process, private / "kernel.pid")
@@ -236,6 +254,18 @@ def _supervise(part: Path, planned: Plan, limit: float | None) -> tuple[Outcome,
         seen = read_json(private / "result.json")
         code = process.returncode if process.returncode is not None else 1
         return verdict or judge(code, seen, part / "notebook.ipynb"), seen
+
+
+def _await(process: Process, how: Supervision) -> None:
+    """Wait for a process to end; raise TimeoutExpired after the limit, and KeyboardInterrupt when the run is stopped."""
+    until = math.inf if how.limit is None else monotonic() + how.limit
+    while process.poll() is None:
+        if how.stopped():
+            raise KeyboardInterrupt
+        if (left := until - monotonic()) <= 0:
+            raise subprocess.TimeoutExpired("the run", how.limit or 0.0)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(min(left, 0.25))
 
 
 def _inherited() -> dict[str, str]:

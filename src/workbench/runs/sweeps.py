@@ -1,97 +1,38 @@
-"""Many runs of one notebook: read from a file, grouped by model, executed in parallel, and resumed where they stopped.
+"""Many runs of one notebook: planned from a file, done in bundles that share their models, and resumed where they stopped.
 
 A sweep's own folder is `root/sweeps/<name>/`: `sweep.json` (how each run ended), `runs.parquet` (one row per run with
-parameters and metrics) and `index.html`. The runs themselves are stored like single runs, and shared with them.
+parameters and metrics) and `index.html`; `work-*` says what its bundles do now, and why one broke off. The runs themselves
+are stored like single runs, and shared with them.
 """
 
 import json
 import os
-import tomllib
-from collections import Counter
-from collections.abc import Callable, Iterator
+import shutil
+import socket
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
-from itertools import product
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import pandas as pd
 
-from workbench.atomic import expect_file_name, make_folder, write_atomically
-from workbench.errors import BadInput, StaleRun
+from workbench.atomic import make_folder, write_atomically
+from workbench.errors import StaleRun
 from workbench.paths import expanded
-from workbench.runs.leases import visible_gpus
-from workbench.runs.local import LocalProcesses
-from workbench.runs.notebooks import find_notebook
-from workbench.runs.plans import Plan, plan_all
+from workbench.runs.answers import lend, merge, own_store
+from workbench.runs.bundles import INTERRUPT, NO_MORE, Bundle, Ending, State, carry_out, ending_of
+from workbench.runs.executors import executor_on, expect_place
+from workbench.runs.machine import visible_gpus
+from workbench.runs.plans import Plan
+from workbench.runs.progress import Progress
 from workbench.runs.reading import write_table
+from workbench.runs.sweep_file import Part, SweepFile, bundled, plan_sweep
 from workbench.runs.sweep_page import write_sweep_page
-from workbench.runs.task import Ending, Task, ending_of
 
-Values = Annotated[list[Any], Field(min_length=1)]
-
-
-class SweepFile(BaseModel):
-    """The content of a sweep's file.
-
-    Every entry of `cases` is combined with every combination of `product`; `parameters` are the same for all runs.
-    """
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    notebook: str
-    parameters: dict[str, Any] = {}
-    product: dict[str, Values] = {}
-    cases: Annotated[list[dict[str, Any]], Field(min_length=1)] = [{}]
-    workers: Annotated[int, Field(ge=1)] | None = None
-    gpus: Annotated[int, Field(ge=0)] = 1
-    limit: Annotated[float, Field(gt=0)] | None = None
-
-    def combinations(self) -> Iterator[dict[str, Any]]:
-        """Yield the parameters of each run, in order.
-
-        Raises:
-            BadInput: a parameter given in two places.
-        """
-        for case in self.cases:
-            named = [*self.parameters, *case, *self.product]
-            twice = {name for name in named if named.count(name) > 1}
-            if twice:
-                raise BadInput(
-                    f"{', '.join(sorted(twice))}: given in two places; let a parameter stand in one of "
-                    "[parameters], [product] and [[cases]]"
-                )
-            for values in product(*self.product.values()):
-                yield {**self.parameters, **case, **dict(zip(self.product, values, strict=True))}
-
-
-@dataclass
-class Progress:
-    """The state of a sweep: its plans in order, the runs in progress, and how finished ones ended."""
-
-    plans: list[Plan]
-    endings: dict[str, Ending] = field(default_factory=dict)
-    running: list[str] = field(default_factory=list)
-
-    @property
-    def failed(self) -> list[Ending]:
-        """The runs of this sweep that did not succeed."""
-        return [ending for ending in self.endings.values() if ending.exit_code and not ending.reused]
-
-    def state(self, run_id: str) -> str:
-        """Return "done", "there" (existed before this sweep), "stale" (as that, of other weights), "failed", "runs" or "waits"."""
-        ending = self.endings.get(run_id)
-        if ending is None:
-            return "runs" if run_id in self.running else "waits"
-        if ending.exit_code == StaleRun.exit_code:
-            return "stale"
-        return "failed" if ending.exit_code else "there" if ending.reused else "done"
-
-    def counts(self) -> dict[str, int]:
-        """Return the number of runs in each state."""
-        return dict(Counter(self.state(plan.run_id) for plan in self.plans))
+_PATIENCE = 60.0  # seconds for interrupted bundles to end
 
 
 @dataclass(frozen=True)
@@ -108,55 +49,9 @@ class Sweep:
         """The highest exit code of its runs; 0 if all succeeded."""
         return max((ending.exit_code for ending in self.endings), default=0)
 
-
-def read_sweep(path: Path | str) -> tuple[str, SweepFile]:
-    """Read a sweep's file, TOML or JSON; the sweep is named after the file.
-
-    Raises:
-        BadInput: no such file, not TOML or JSON, an unknown key, or a value of the wrong type.
-    """
-    path = Path(path)
-    name = expect_file_name(path.stem, "the sweep")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        content = (
-            json.loads(text, object_pairs_hook=_object) if path.suffix == ".json" else tomllib.loads(text)
-        )
-        return name, SweepFile.model_validate(content)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read the sweep {path}: {error}; give a .toml or .json file") from error
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, each['loc']))}: {each['msg'].lower()}"
-            for each in error.errors(include_url=False)
-        ]
-        known = ", ".join(SweepFile.model_fields)
-        raise BadInput(f"{path}: {'; '.join(problems)} – a sweep's file may say: {known}") from error
-    except (ValueError, RecursionError) as error:
-        raise BadInput(
-            f"{path} is not {'JSON' if path.suffix == '.json' else 'TOML'}: {error}; correct it at that place"
-        ) from error
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object as a dict; as in TOML, a repeated key is an error."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
-        raise ValueError(f"{twice!r} stands twice in one object")
-    return found
-
-
-def plan_sweep(path: Path | str) -> tuple[str, SweepFile, list[Plan]]:
-    """Validate every run of a sweep; runs of the same models are adjacent, and equal runs appear once.
-
-    Raises:
-        BadInput, UnknownName: the file, or a run in it, is invalid; nothing has been started.
-    """
-    name, file = read_sweep(path)
-    notebook = find_notebook(file.notebook, beside=Path(path).absolute().parent)
-    plans = {plan.run_id: plan for plan in plan_all(notebook, file.combinations())}
-    return name, file, sorted(plans.values(), key=lambda plan: plan.models)
+    def table(self) -> pd.DataFrame:
+        """Return one row per finished run, with parameters and metrics."""
+        return pd.read_parquet(self.folder / "runs.parquet")
 
 
 def sweep(
@@ -164,6 +59,8 @@ def sweep(
     *,
     root: Path | str = Path("runs"),
     workers: int | None = None,
+    on: str = "local",
+    part: Part | None = None,
     executor: Executor | None = None,
     force: bool = False,
     keep_going: bool = False,
@@ -173,9 +70,11 @@ def sweep(
 
     Args:
         path: The sweep's file.
-        root: The folder of all runs.
-        workers: Runs at a time; by default the file's number, else one per GPU (or group of GPUs), else one per core.
-        executor: Executes the runs, instead of this machine. It is not shut down, and an interrupt does not stop its tasks.
+        root: The folder of all runs; on a disk that all machines share.
+        workers: Runs at a time on a machine; by default the file's number, else one per core of the allocation.
+        on: "local", "dask:ADDRESS" (of a scheduler) or "slurm".
+        part: Only these runs, for a job array; the sweep without it then brings all parts together.
+        executor: Executes the bundles, instead of `on`; it is not shut down.
         force: Run all again.
         keep_going: Start the remaining runs even after one has failed.
         watch: Called with the state of the sweep several times a second.
@@ -186,33 +85,62 @@ def sweep(
         KeyboardInterrupt: after the runs in progress have been stopped; the same sweep, started again, resumes from there.
     """
     clock = monotonic()
-    name, file, plans = plan_sweep(path)
+    expect_place(on)
     root = expanded(root).absolute()
-    progress = Progress(plans)
-    if not force:
-        there = [ending for plan in plans if (ending := _there(plan, root))]
-        progress.endings = {ending.run_id: ending for ending in there}
-    todo = [Task(plan, root, force, file.limit) for plan in plans if plan.run_id not in progress.endings]
-    folder = root / "sweeps" / name
-    make_folder(folder)
-    pending: dict[Future[Ending], str] = {}
+    with (
+        own_store() if part else nullcontext()
+    ):  # planning on a node does not touch a store on the shared disk
+        begun = _begin(path, root, part, force=force)
+    is_here = on == "local" and executor is None
+    usual = Bundle(
+        "", (), root, begun.folder / f"work-{socket.gethostname()}-{os.getpid()}", workers or begun.file.workers, force,
+        begun.file.limit, keep_going, None if is_here and part is None else begun.answers,
+    )  # fmt: skip
+    shutil.rmtree(usual.state, ignore_errors=True)  # of an earlier sweep by this process
+    one_service = is_here and not visible_gpus()  # it lets the least used model go when memory is short
+    groups = [[plan for group in begun.todo for plan in group]] if one_service else begun.todo
+    bundles = [_bundle(usual, group, lends=part is None) for group in groups if group]
     try:
-        if todo:
-            slots = workers or file.workers or _slots(file.gpus)
-            where = (
-                nullcontext(executor) if executor is not None else LocalProcesses(slots, gpus_each=file.gpus)
-            )
-            with where as processes:
-                pending |= {processes.submit(task): task.plan.run_id for task in todo}
-                _carry_out(pending, progress, keep_going, watch)
+        if bundles:
+            place = nullcontext(executor) if executor else executor_on(on, begun.file.resources, len(bundles))
+            with place as machines:
+                _carry_out(machines, bundles, begun.progress, watch)
     finally:
-        progress.running = []
-        _take_endings(pending, progress)
-        watch(progress)
-        seconds = round(monotonic() - clock, 3)
-        done = Sweep(folder, list(progress.endings.values()), progress.counts(), seconds)
-        _keep(done, name, file, progress, root)
+        begun.progress.running = {}
+        watch(begun.progress)
+        done = _keep(begun, monotonic() - clock)
+        if part is None:
+            merge(begun.answers)
+    if not begun.progress.failed:
+        shutil.rmtree(usual.state, ignore_errors=True)
     return done
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A planned sweep: its folder, that of the packs of all its parts, its state, and the runs to be done by set of models."""
+
+    name: str
+    file: SweepFile
+    root: Path
+    folder: Path
+    answers: Path
+    progress: Progress
+    todo: list[list[Plan]]
+
+
+def _begin(path: Path | str, root: Path, part: Part | None, *, force: bool) -> _Begun:
+    name, file, plans = plan_sweep(path)
+    groups = bundled(plans, part)
+    progress = Progress([plan for group in groups for plan in group])
+    if not force:
+        there = [ending for plan in progress.plans if (ending := _there(plan, root))]
+        progress.endings = {ending.run_id: ending for ending in there}
+    todo = [[plan for plan in group if plan.run_id not in progress.endings] for group in groups]
+    whole = root / "sweeps" / name
+    folder = whole if part is None else whole.with_name(f"{name}.part-{part.number}-of-{part.of}")
+    make_folder(folder)
+    return _Begun(name, file, root, folder, whole / "answers", progress, todo)
 
 
 def _there(plan: Plan, root: Path) -> Ending | None:
@@ -225,52 +153,72 @@ def _there(plan: Plan, root: Path) -> Ending | None:
     return None
 
 
+def _bundle(usual: Bundle, plans: list[Plan], *, lends: bool) -> Bundle:
+    """Return a bundle named after its models; with `lends`, the answers stored here travel with it."""
+    models = sorted({model for plan in plans for model in plan.models})
+    name = f"bundle-{sha256(json.dumps(models).encode()).hexdigest()[:8]}"
+    if usual.answers is not None and lends:
+        lend(usual.answers, name, models)
+    return replace(usual, name=name, plans=tuple(plans), state=usual.state / f"{name}.json")
+
+
 def _carry_out(
-    pending: "dict[Future[Ending], str]",
-    progress: Progress,
-    keep_going: bool,
-    watch: Callable[[Progress], None],
+    machines: Executor, bundles: list[Bundle], progress: Progress, watch: Callable[[Progress], None]
 ) -> None:
+    """Have the bundles done, and stop them after a failure (unless they keep going) or an interrupt."""
+    pending: dict[Future[State], Bundle] = {}
     try:
+        for bundle in bundles:
+            pending[machines.submit(carry_out, bundle)] = bundle
         while pending:
-            progress.running = [name for future, name in pending.items() if future.running()]
-            watch(progress)
             wait(pending, timeout=0.25, return_when=FIRST_COMPLETED)
-            _take_endings(pending, progress)
-            if progress.failed and not keep_going:
-                for future in pending:
-                    future.cancel()
+            _take_endings(pending, bundles, progress)
+            watch(progress)
+            if progress.failed and not bundles[0].keep_going:
+                _stop(bundles[0], pending, NO_MORE)
     except KeyboardInterrupt:
-        for future in pending:
-            future.cancel()
+        _stop(bundles[0], pending, INTERRUPT)
+        wait(pending, timeout=_PATIENCE)
         raise
+    finally:
+        _take_endings(pending, bundles, progress)
 
 
-def _take_endings(pending: "dict[Future[Ending], str]", progress: Progress) -> None:
-    """Move finished tasks from `pending` to the endings; cancelled ones are left for the next time."""
-    for future in [future for future in pending if future.done()]:
-        name = pending.pop(future)
-        if not future.cancelled():
-            progress.endings[name] = ending_of(name, future)
+def _stop(bundle: Bundle, pending: "dict[Future[State], Bundle]", what: str) -> None:
+    """Tell all bundles; one that has begun is waited for (a cancelled future of Dask would leave it at work)."""
+    make_folder(bundle.stop.parent)
+    write_atomically(bundle.stop, what)
+    for future in [future for future, each in pending.items() if not each.state.exists()]:
+        future.cancel()
 
 
-def _slots(gpus_each: int) -> int:
-    there = len(visible_gpus())
-    return max(1, there // gpus_each) if there and gpus_each else os.cpu_count() or 1
+def _take_endings(pending: "dict[Future[State], Bundle]", bundles: list[Bundle], progress: Progress) -> None:
+    """Read how runs ended; if a bundle broke off, the runs that it was doing, or else all that it had left, ended as it did."""
+    ended = [future for future in pending if future.done()]
+    progress.look_at(bundles)
+    for future in ended:
+        bundle = pending.pop(future)
+        error = None if future.cancelled() else future.exception()
+        if error is not None:
+            left = [plan.run_id for plan in bundle.plans if plan.run_id not in progress.endings]
+            failed = [run_id for run_id in left if run_id in progress.running] or left
+            progress.endings |= {run_id: ending_of(run_id, error) for run_id in failed}
 
 
-def _keep(done: Sweep, name: str, file: SweepFile, progress: Progress, root: Path) -> None:
+def _keep(begun: _Begun, seconds: float) -> Sweep:
     """Write `sweep.json`, the table of runs and the page."""
+    progress = begun.progress
+    done = Sweep(begun.folder, list(progress.endings.values()), progress.counts(), round(seconds, 3))
     runs = []
     for plan in progress.plans:
         ending = progress.endings.get(plan.run_id)
-        place = os.path.relpath(plan.folder(root), done.folder)
+        place = os.path.relpath(plan.folder(begun.root), done.folder)
         runs.append({"run_id": plan.run_id, "folder": place, "given": plan.given, "models": plan.models})
         runs[-1] |= {"state": progress.state(plan.run_id), **(asdict(ending) if ending else {})}
     content = {
         "format": 1,
-        "name": name,
-        "file": file.model_dump(mode="json", exclude_defaults=True),
+        "name": begun.name,
+        "file": begun.file.model_dump(mode="json", exclude_defaults=True),
         "counts": done.counts,
         "exit_code": done.exit_code,
         "seconds": done.seconds,
@@ -279,3 +227,4 @@ def _keep(done: Sweep, name: str, file: SweepFile, progress: Progress, root: Pat
     write_atomically(done.folder / "sweep.json", json.dumps(content, indent=1, ensure_ascii=False))
     write_table(done.folder)
     write_sweep_page(done.folder)
+    return done

@@ -16,6 +16,7 @@ from typing import Any
 from workbench.atomic import expect_file_name, make_folder, write_atomically
 from workbench.errors import BadInput
 from workbench.paths import data_path, expanded
+from workbench.runs.bundles import Bundle, Ending, carry_out
 from workbench.runs.expected import (
     Difference,
     Expected,
@@ -24,11 +25,9 @@ from workbench.runs.expected import (
     expectation,
     keep_tolerances,
 )
-from workbench.runs.local import LocalProcesses
 from workbench.runs.manifests import expect_run, read_as
 from workbench.runs.notebooks import find_notebook
 from workbench.runs.plans import Plan, plan
-from workbench.runs.task import Ending, Task, ending_of
 
 
 @dataclass(frozen=True)
@@ -114,9 +113,11 @@ def verify(
     with TemporaryDirectory(prefix="workbench-verify-") as temporary:
         root = expanded(keep or mkdtemp(prefix="workbench-verified-")).absolute()
         environment = {"WORKBENCH_STORE": str(Path(temporary) / "store.sqlite")}
-        with LocalProcesses(workers, environment=environment) as executor:
-            tasks = [executor.submit(Task(planned, root, True, limit)) for planned in plans]
-            endings = [ending_of(planned.run_id, task) for planned, task in zip(plans, tasks, strict=True)]
+        state = root / ".work" / "verify.json"
+        bundle = Bundle("verify", tuple(plans), root, state, workers, True, limit, True, None, environment)
+        ended = {ending.run_id: ending for ending in carry_out(bundle).endings}
+        endings = [ended[planned.run_id] for planned in plans]
+        shutil.rmtree(state.parent, ignore_errors=True)
         verdicts = [
             _judged(case, planned, ending, root, other_hardware)
             for case, planned, ending in zip(cases, plans, endings, strict=True)
