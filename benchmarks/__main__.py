@@ -26,6 +26,7 @@ def parts(folder: Path, *, quick: bool) -> dict[str, Callable[[], list[Result]]]
         "floor-float32": lambda: alone.floor(folder, "float32", share),
         "floor-bfloat16": lambda: alone.floor(folder, "bfloat16", share),
         "runs": lambda: [*runs.sweeps(*((4, 10) if quick else (20, 100))), *runs.single(1 if quick else 5)],
+        "runs-560m": lambda: runs.large(3 if quick else 8, folder),
         "growth": lambda: alone.growth((100, 1000) if quick else (100, 1000, 10_000)),
     }
 

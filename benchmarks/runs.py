@@ -10,6 +10,7 @@ from time import perf_counter
 
 import nbformat
 
+from benchmarks.checkpoints import checkpoint
 from benchmarks.results import Result, ratio
 from workbench.paths import notebook_path
 
@@ -17,6 +18,16 @@ NOTEBOOK = notebook_path("01_prompt_sensitivity.ipynb")
 _NOTHING = (
     "from workbench.run_log import record\nrecord(value=seed)"  # a notebook whose runs cost next to nothing
 )
+_ASKING = """
+import pandas as pd
+import matplotlib.pyplot as plt
+from workbench import Item, load, rank
+from workbench.run_log import record
+items = [Item(str(n), f"w{7 * n + 1000 * seed} w{n}", ("w1", "w2 w3"), gold=0) for n in range(8)]
+table = rank(load(model), items)
+record(margin=float(table["margin"].mean()))
+table.plot(y="margin")
+"""
 
 
 def sweeps(runs: int, many: int) -> list[Result]:
@@ -31,6 +42,21 @@ def sweeps(runs: int, many: int) -> list[Result]:
         ratio("runs", f"a sweep of {runs}, against papermill run by run", [alone], [swept], 4),
         Result("runs", f"a sweep of {many} small runs, again", again, "s", "≤ 3 s", again <= 3, detail=f"first {first:.1f} s"),
     ]  # fmt: skip
+
+
+def large(runs: int, folder: Path) -> list[Result]:
+    """A sweep over random weights of bloomz-560m's size, a cold store, other prompts in each run, against papermill run by run."""
+    path = checkpoint("bloom", folder)
+    with TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        notebook = _asking_notebook(place, path)
+        swept = _sweep(place, "large", notebook, runs)
+        alone = sum(_by_papermill(place, seed, f"papermill-{seed}", notebook) for seed in range(runs))
+    return [
+        ratio(
+            "runs", f"a sweep of {runs} over 559 M weights, against papermill run by run", [alone], [swept], 3
+        )
+    ]
 
 
 def single(rounds: int) -> list[Result]:
@@ -64,10 +90,10 @@ def _supervised(folder: Path, seed: int, store: str) -> float:
     return _seconds(folder, store, "workbench.cli", *words)
 
 
-def _by_papermill(folder: Path, seed: int, store: str) -> float:
+def _by_papermill(folder: Path, seed: int, store: str, notebook: Path = NOTEBOOK) -> float:
     output = str(folder / f"{seed}.ipynb")
-    options = ["--no-progress-bar", "--cwd", str(NOTEBOOK.parent), "-p", "seed", str(seed)]
-    return _seconds(folder, store, "papermill", str(NOTEBOOK), output, *options)
+    options = ["--no-progress-bar", "--cwd", str(notebook.parent), "-p", "seed", str(seed)]
+    return _seconds(folder, store, "papermill", str(notebook), output, *options)
 
 
 def _seconds(folder: Path, store: str, *words: str) -> float:
@@ -79,9 +105,17 @@ def _seconds(folder: Path, store: str, *words: str) -> float:
 
 
 def _small_notebook(folder: Path) -> Path:
-    path = folder / "small.ipynb"
-    parameters = nbformat.v4.new_code_cell("seed: int = 0", metadata={"tags": ["parameters"]})
-    cells = [parameters, nbformat.v4.new_code_cell(_NOTHING)]
+    return _notebook(folder / "small.ipynb", "seed: int = 0", _NOTHING)
+
+
+def _asking_notebook(folder: Path, checkpoint: Path) -> Path:
+    cell = f"from workbench.runs import Model\nmodel: Model = {str(checkpoint)!r}\nseed: int = 0"
+    return _notebook(folder / "asking.ipynb", cell, _ASKING)
+
+
+def _notebook(path: Path, parameters: str, body: str) -> Path:
+    first = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    cells = [first, nbformat.v4.new_code_cell(body)]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"  # the same at every call, so that the same runs are asked for
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
