@@ -48,7 +48,8 @@ class _Work:
     def go_through(self) -> None:
         """Do the runs, as many at a time as there are workers, until all are done or an end is asked for."""
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="run")
-        waiting, pending = list(self.bundle.plans), {}
+        waiting = list(self.bundle.plans)
+        pending: dict[Future[Ending], Plan] = {}
         interrupted_at = None
         while (waiting or pending) and (interrupted_at is None or monotonic() - interrupted_at < _PATIENCE):
             while len(pending) < self._workers and (plan := self._next(waiting)):
