@@ -97,7 +97,7 @@ def test_a_cut_answer_says_so(call, checkpoints):
         (["generate", "some-one/some-model", "hello"], 5, "network"),
         (["run", "99_nothing"], 2, "99_nothing"),
         (["run", "03_probing", "-p", "model", "mini-blom"], 2, "nearest: mini-bloom"),
-        (["run", "03_probing", "-p", "sentences"], 2, "-p NAME VALUE"),
+        (["run", "03_probing", "-p", "limit"], 2, "-p NAME VALUE"),
         (["verify", "--workers", "0"], 2, "equal to 1"),
         (["sweep", "any.toml", "--workers", "0"], 2, "equal to 1"),
         (["store", "fold"], 2, "fold"),

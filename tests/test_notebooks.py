@@ -206,7 +206,7 @@ def test_a_notebook_runs_on_any_checkpoint_in_a_folder(checkpoints, tmp_path, mo
     monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store.sqlite"))
     models = {"model": str(checkpoints["bloom"]), "encoder_decoder": str(checkpoints["mt5"])}
     done = runs.run(
-        notebook_path("03_probing.ipynb"), {**models, "sentences": 30, "folds": 2}, root=tmp_path / "runs"
+        notebook_path("03_probing.ipynb"), {**models, "limit": 30, "folds": 2}, root=tmp_path / "runs"
     )
     figures = [json.loads(path.read_text()) for path in (done.folder / "figures").glob("*.json")]
     assert {figure["badge"] for figure in figures} == {"MEASURED"}

@@ -8,6 +8,10 @@ from miniatures.world import read_world
 from workbench.family import Checkpoint, Family, count_parameters
 from workbench.paths import data_path
 
+ABOUT = (
+    "The items are sentences of the miniature world: a test bed for these measures, and no evidence about BLOOMZ or mT0 on "
+    "natural text."
+)
 _MIXTURES = {"": ("xP3", "English"), "mt": ("xP3mt", "non-English"), "p3": ("P3", "research only")}
 
 
@@ -23,6 +27,9 @@ def family(folder: Path | None = None) -> Family:
         data=folder,
         check_prompts=check_prompts,
         source="miniature",
+        about=ABOUT,
+        attribute="object",
+        finetuned=("x-en", "x-fr", "x-id", "x-zh"),  # as `examples.FINETUNED`, which would import the prompts
     )
 
 

@@ -17,6 +17,7 @@ from workbench.family.catalogue import checkpoints, named, nearest
 from workbench.family.checkpoints import Checkpoint
 
 Badge = Literal["PUBLISHED", "MEASURED", "SYNTHETIC"]
+REAL_WORDS = "lexicon"  # the source of real data that is always here
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Family:
     `languages` are the language codes of its tasks, beginning with that of the English templates. `data` is a folder with those
     tasks: `tasks/<task>.jsonl`, `templates/<task>.toml`, `sentences.jsonl`, and `words.txt`, the vocabulary used to segment text
     without spaces; each is optional. `source` names these data where a source of data is asked for; by default `name`.
+    `about` says in a sentence what these data are, and `attribute` is the one that probes read by default. `finetuned` are the
+    languages of its multilingual mixtures, for codes outside `data/languages.csv`; that of its P3 is the first of `languages`.
     `check_prompts` takes prompts and returns a warning about them, or None.
     """
 
@@ -37,6 +40,9 @@ class Family:
     data: Path | None = None
     check_prompts: Callable[[Sequence[str]], str | None] | None = None
     source: str = ""
+    about: str = ""
+    attribute: str = ""
+    finetuned: tuple[str, ...] = ()
 
     def has_task(self, task: str) -> bool:
         """Whether its data contain a task."""
@@ -105,8 +111,33 @@ def badge_of(name: str) -> Badge:
     return family.badge if family else "MEASURED"
 
 
-def shared_badge(names: Iterable[str]) -> Badge:
-    """Return the provenance of a figure that shows these models.
+def family_with_data(source: str) -> Family | None:
+    """Return the family whose data have this name, or None."""
+    return next(
+        (one for one in families() if one.data is not None and source == (one.source or one.name)), None
+    )
+
+
+def fitting_source(names: Iterable[str]) -> str:
+    """Return the data to ask models about where none are named: their family's own, or else real words, which need no network."""
+    own = [one.source or one.name for name in names if (one := family_of(name)) and one.data is not None]
+    return own[0] if own else REAL_WORDS
+
+
+def data_badge(source: str) -> Badge:
+    """Return the provenance of data: SYNTHETIC for those of an artificial world, by name or by path, else MEASURED (real text)."""
+    synthetic = [one for one in families() if one.badge == "SYNTHETIC" and one.data is not None]
+    path = Path(source).absolute()
+    inside = any(
+        one is family_with_data(source) or path.is_relative_to(one.data or path) for one in synthetic
+    )
+    return "SYNTHETIC" if inside else "MEASURED"
+
+
+def shared_badge(names: Iterable[str], source: str = "") -> Badge:
+    """Return the provenance of a figure that shows these models, asked on data of this source (by default, each on its own).
+
+    It states two facts: an artificial world makes a figure SYNTHETIC, whether it is the models' or that of the data.
 
     Raises:
         BadInput: models whose results must not share a figure.
@@ -120,7 +151,7 @@ def shared_badge(names: Iterable[str]) -> Badge:
             f"{', '.join(synthetic)} beside {', '.join(others)}: SYNTHETIC results never share a figure with others; "
             "set all model parameters of the notebook, not only one"
         )
-    return "SYNTHETIC" if synthetic else "MEASURED"
+    return "SYNTHETIC" if synthetic or (source and data_badge(source) == "SYNTHETIC") else "MEASURED"
 
 
 def shipped() -> tuple[str, ...]:

@@ -24,13 +24,15 @@ from workbench.run_log import run_folder
 BADGES = {"PUBLISHED": "#1f4e8c", "MEASURED": "#0b6b50", "SYNTHETIC": "#a8430b"}
 
 
-def badge_for(*models: Model) -> Badge:
-    """Return the badge of results of these models: SYNTHETIC for checkpoints of an artificial world, else MEASURED.
+def badge_for(*models: Model, source: str = "") -> Badge:
+    """Return the badge of results of these models on data of this source: SYNTHETIC if either is of an artificial world.
+
+    Without a source only the models count. MEASURED says that a checkpoint trained on real text was asked on real text.
 
     Raises:
         BadInput: models of both kinds, which never share a figure.
     """
-    return shared_badge(model.name for model in models)
+    return shared_badge((model.name for model in models), source)
 
 
 def show(figure: Figure, table: pd.DataFrame, *, name: str, badge: Badge, alt: str, note: str = "") -> None:

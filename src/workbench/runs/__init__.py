@@ -4,18 +4,21 @@
 runs and `read` returns them as one table; `verify` repeats runs and compares them with expected values, `accept` writes
 those values; `parse` reads parameters from a command line; `write_index` writes a page of all runs; `execute_committed`
 and `check_committed` keep the executed notebooks in `notebooks/` up to date. Names are imported on first use, so a single
-run does not load pandas. `Model`, `OtherModel`, `Task`, `Language`, `PromptLanguage` and `Wording` are types of parameters.
+run does not load pandas. `Model`, `OtherModel`, `Source`, `Task`, `Language`, `PromptLanguage`,
+`Wording` and `Attribute` are types of parameters.
 """
 
 from importlib import import_module
 from typing import Any
 
 _FILE_OF = {
+    "Attribute": "types",
     "Language": "types",
     "Model": "types",
     "OtherModel": "types",
     "PromptLanguage": "types",
     "Run": "supervise",
+    "Source": "types",
     "Task": "types",
     "TimeLimit": "verdict",
     "Wording": "types",

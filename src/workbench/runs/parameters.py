@@ -14,20 +14,21 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
 from workbench.errors import BadInput
-from workbench.family import families, shared_badge
+from workbench.family import families, family_with_data, fitting_source, shared_badge
 from workbench.paths import expanded
 from workbench.runs.notebooks import Notebook
 from workbench.runs.secrets import refuse_secret
-from workbench.runs.types import DECLARED
+from workbench.runs.types import DECLARED, Found
 
 _NAMES_FILES = re.compile(
     r"(^|_)(paths?|files?|folders?|dirs?|director(y|ies)|data|datasets?|corp(us|ora)|rows|lexicons?|templates?|family|answers"
-    r"|models?|checkpoints?|bases?|encoder|decoder)(_|$)"
+    r"|models?|sources?|checkpoints?|bases?|encoder|decoder)(_|$)"
 )
 _TYPES: dict[str, Any] = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)} | DECLARED
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True, protected_namespaces=())
@@ -196,16 +197,28 @@ def check(notebook: Notebook, values: Mapping[str, Any]) -> tuple[dict[str, Any]
             f"parameters must be strings, finite numbers, booleans, lists or dicts, written in UTF-8: {error}"
         ) from error
     given = {name: _from_here(name, value) for name, value in given.items()}
-    models: dict[str, list[str]] = {}
-    try:
-        checked = declared.types.model_validate(given, context=models).model_dump(mode="json")
-    except ValidationError as error:
-        raise BadInput(_explain(error, declared.types)) from error
+    checked, found = _validated(declared.types, given, Found())
+    for group in ("Model", "OtherModel"):
+        shared_badge(found.of(group))
+    source = next(iter(found.of("Source")), fitting_source(found.of("Model")))
+    ships = "Source" not in found.names or family_with_data(source) is not None
+    _validated(declared.types, given, Found(ships=ships))
     for condition in declared.conditions:
         _expect(condition, checked)
-    for group in models.values():
-        shared_badge(group)
+    if not ships or ("Source" in found.names and found.of("Attribute")):
+        # reads the data, for which it imports pyarrow and jinja2
+        import_module("workbench.runs.fitting").expect_fit(source, found, checked)
     return checked, {name: checked[name] for name in given}
+
+
+def _validated(
+    types: type[BaseModel], given: Mapping[str, Any], found: Found
+) -> tuple[dict[str, Any], Found]:
+    """Return all parameters, and the names in them by type."""
+    try:
+        return types.model_validate(given, context=found).model_dump(mode="json"), found
+    except ValidationError as error:
+        raise BadInput(_explain(error, types)) from error
 
 
 def models_in(notebook: Notebook, parameters: Mapping[str, Any]) -> list[str]:
@@ -216,9 +229,9 @@ def models_in(notebook: Notebook, parameters: Mapping[str, Any]) -> list[str]:
     its declared type. A folder or the hub id of another model is found only where the type says so. `parameters` are all, as
     `check` returns them.
     """
-    found: dict[str, list[str]] = {}
+    found = Found()
     declared_in(notebook).types.model_validate(dict(parameters), context=found)
-    named = {name for names in found.values() for name in names} | {
+    named = set(found.of("Model", "OtherModel")) | {
         name for family in families() for one in family.checkpoints for name in (one.name, one.hub_id)
     }
     return list(dict.fromkeys(text for text in texts_in(dict(parameters)) if text in named))

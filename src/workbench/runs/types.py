@@ -10,6 +10,7 @@ them in full import pandas and jinja2, which would delay the start of a run.
 
 import tomllib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any
@@ -47,11 +48,27 @@ def template_names() -> list[str]:
     return list(dict.fromkeys(one["name"] for found in _templates().values() for one in found))
 
 
-def _one_of(known: Callable[[], Sequence[str]]) -> AfterValidator:
-    """Accept only known names; without a context (`workbench.runs.parameters.check` gives one) any text is accepted."""
+@dataclass
+class Found:
+    """The names found in parameters, by their declared type: the context of a validation.
+
+    `ships` says whether those of data must be names of data that ship with a family.
+    """
+
+    ships: bool = False
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+    def of(self, *kinds: str) -> list[str]:
+        """Return the names that parameters of these types have, in order."""
+        return [name for kind in kinds for name in self.names.get(kind, [])]
+
+
+def _one_of(kind: str, known: Callable[[], Sequence[str]]) -> AfterValidator:
+    """Collect names and, if the data are those that ship, accept only known ones; an empty text stands for what fits."""
 
     def expect_known(name: str, info: ValidationInfo) -> str:
-        if info.context is not None and name not in known():
+        found = _collect(kind, name, info)
+        if name and found is not None and found.ships and name not in known():
             near = get_close_matches(name, known(), n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise ValueError(f"{hint}choose from: {', '.join(known())}")
@@ -60,42 +77,62 @@ def _one_of(known: Callable[[], Sequence[str]]) -> AfterValidator:
     return AfterValidator(expect_known)
 
 
-def _model(group: str) -> AfterValidator:
-    """Collect names of models in the context, a dict of lists, under `group`."""
+def _named(kind: str, needed: str = "") -> AfterValidator:
+    """Collect names; if it is `needed`, an empty one is refused with this advice."""
 
-    def collect(name: str, info: ValidationInfo) -> str:
-        if not name:
-            raise ValueError("give a short name, a hub id or a folder")
-        if info.context is not None:
-            info.context.setdefault(group, []).append(name)
+    def expect_name(name: str, info: ValidationInfo) -> str:
+        if needed and not name:
+            raise ValueError(needed)
+        _collect(kind, name, info)
         return name
 
-    return AfterValidator(collect)
+    return AfterValidator(expect_name)
 
 
-Model = Annotated[str, _model("Model")]
+def _collect(kind: str, name: str, info: ValidationInfo) -> Found | None:
+    found: Found | None = info.context
+    if found is not None:
+        found.names.setdefault(kind, []).extend([name] if name else [])
+    return found
+
+
+_A_MODEL = "give a short name, a hub id or a folder"
+
+
+Model = Annotated[str, _named("Model", _A_MODEL)]
 """A checkpoint: short name, hub id or folder. All models of one notebook must be allowed in one figure."""
 
-OtherModel = Annotated[str, _model("OtherModel")]
+OtherModel = Annotated[str, _named("OtherModel", _A_MODEL)]
 """As `Model`, for models that are never in one figure with those declared `Model`."""
 
-Task = Annotated[str, _one_of(tasks)]
-"""A task with answer choices that ships with a family."""
+Source = Annotated[str, _named("Source")]
+"""Where the data come from, as `workbench.tasks.read_data` takes it; empty: what fits the models.
 
-Language = Annotated[str, _one_of(languages)]
-"""The language of rows of the shipped tasks."""
+In a notebook that declares it, the names of the types below are those of the source, and empty ones stand for what fits it.
+"""
 
-PromptLanguage = Annotated[str, _one_of(template_languages)]
-"""The language of shipped templates."""
+Task = Annotated[str, _one_of("Task", tasks)]
+"""A task with answer choices; without a `Source`, one that ships with a family."""
 
-Wording = Annotated[str, _one_of(template_names)]
-"""The name of a shipped template."""
+Language = Annotated[str, _one_of("Language", languages)]
+"""The language of rows."""
+
+PromptLanguage = Annotated[str, _one_of("PromptLanguage", template_languages)]
+"""The language of templates."""
+
+Wording = Annotated[str, _one_of("Wording", template_names)]
+"""The name of a template."""
+
+Attribute = Annotated[str, _named("Attribute")]
+"""An attribute of the source's texts."""
 
 DECLARED = {
+    "Attribute": Attribute,
+    "Language": Language,
     "Model": Model,
     "OtherModel": OtherModel,
-    "Task": Task,
-    "Language": Language,
     "PromptLanguage": PromptLanguage,
+    "Source": Source,
+    "Task": Task,
     "Wording": Wording,
 }

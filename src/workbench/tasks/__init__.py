@@ -9,9 +9,11 @@ has them.
 from workbench.tasks.benchmarks import Benchmark, benchmarks, contamination
 from workbench.tasks.data import Data
 from workbench.tasks.exposure import Exposure, exposure
+from workbench.tasks.fitting import Fitting, attributes, expect_attribute, fitting
 from workbench.tasks.items import Asked, Item, make_items
 from workbench.tasks.local import english_of, offline_tasks, read_rows, read_sentences, task_templates, tasks
 from workbench.tasks.reading import fingerprint, read_any, read_benchmark
+from workbench.tasks.selection import shared_meanings
 from workbench.tasks.shots import ask_with_shots, few_shot_items
 from workbench.tasks.sources import read_data, read_texts, sources
 from workbench.tasks.spelling import match_answer
@@ -21,14 +23,18 @@ __all__ = [
     "Benchmark",
     "Data",
     "Exposure",
+    "Fitting",
     "Item",
     "ask_with_shots",
+    "attributes",
     "benchmarks",
     "contamination",
     "english_of",
+    "expect_attribute",
     "exposure",
     "few_shot_items",
     "fingerprint",
+    "fitting",
     "make_items",
     "match_answer",
     "offline_tasks",
@@ -38,6 +44,7 @@ __all__ = [
     "read_rows",
     "read_sentences",
     "read_texts",
+    "shared_meanings",
     "sources",
     "task_templates",
     "tasks",

@@ -51,7 +51,9 @@ def rows(
 
 
 def texts(languages: Sequence[str] | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-    """Return names of all kinds as parallel words, English ones too; `key` says of what, `equal` whether it is as in English.
+    """Return names of all kinds as parallel words, English ones too, in one drawn order of their meanings.
+
+    `key` says what a name is of, `equal` whether it is as in English.
 
     `similarity` is that of its spelling to the English name's, `prominence` that of the thing (0: the highest).
 
@@ -66,7 +68,8 @@ def texts(languages: Sequence[str] | None = None, limit: int | None = None) -> l
         if key in names("en", kind)
     ]
     expect_languages(languages or (), dict.fromkeys(row["language"] for row in made), "the lexicon")
-    return select_each(made, limit)
+    place = _places(0, KINDS)
+    return select_each(sorted(made, key=lambda row: place[row["id"]]), limit)
 
 
 def _codes() -> list[str]:
@@ -128,7 +131,7 @@ def _translations(code: str, seed: int, *, back: bool) -> list[dict[str, Any]]:
         for drawn in _sets({key: one.text for key, one in answers.items()}, kind, seed):
             choices = [answers[key].text for key in drawn]
             made += [_question(code, kind, key, choices, answers[key].forms) for key in drawn]
-    place = _places(seed)
+    place = _places(seed, _NAMED)
     return sorted(made, key=lambda row: place[row["id"]])
 
 
@@ -154,10 +157,10 @@ def _sets(found: Mapping[str, str], kind: Kind, seed: int) -> list[list[str]]:
     return [draw.sample(ordered[start : start + _CHOICES], _CHOICES) for start in starts]
 
 
-@lru_cache(maxsize=4)
-def _places(seed: int) -> dict[str, int]:
+@lru_cache(maxsize=8)
+def _places(seed: int, kinds: tuple[Kind, ...]) -> dict[str, int]:
     """Return an order of all meanings, so that a limit takes the same ones in every language that has them."""
-    meanings = [f"{kind}-{key}" for kind in _NAMED for key in names("en", kind)]
+    meanings = [f"{kind}-{key}" for kind in kinds for key in names("en", kind)]
     random.Random(f"order {seed}").shuffle(meanings)
     return {meaning: number for number, meaning in enumerate(meanings)}
 

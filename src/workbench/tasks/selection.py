@@ -36,6 +36,18 @@ def select_each(rows: list[dict[str, Any]], limit: int | None) -> list[dict[str,
     return [row for row in rows if row["cluster"] in kept[row["language"]]]
 
 
+def shared_meanings(rows: Sequence[dict[str, Any]], limit: int | None = None) -> list[dict[str, Any]]:
+    """Return the rows of the first `limit` meanings that all languages of these rows have."""
+    if limit is not None:
+        expect_count("limit", limit)
+    spoken: dict[str, set[str]] = {}
+    for row in rows:
+        spoken.setdefault(row["cluster"], set()).add(row["language"])
+    everywhere = len({row["language"] for row in rows})
+    kept = {*[cluster for cluster, codes in spoken.items() if len(codes) == everywhere][:limit]}
+    return [row for row in rows if row["cluster"] in kept]
+
+
 def expect_languages(asked: Iterable[str], there: Iterable[str], what: str) -> None:
     """Raise UnknownName for a language that is not there; the message lists those that are."""
     known = list(there)

@@ -1,0 +1,85 @@
+"""What is asked of a source where tasks, languages or an attribute are not named, and what its data are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from workbench.errors import BadInput
+from workbench.family import family_with_data, fitting_source
+
+_FIXED = ("id", "cluster", "language", "language_name", "text")
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What fits a source: tasks with choices, languages beside English (none: all there are), the attribute that probes read.
+
+    `about` is a sentence about its data for a reader of results. Empty where there is nothing that fits.
+    """
+
+    source: str
+    about: str
+    tasks: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    attribute: str = ""
+
+
+_NAMED = MappingProxyType(
+    {
+        "lexicon": Fitting(
+            "lexicon",
+            "The items are names of countries, languages, months and weekdays from CLDR: real words, and no evidence about whole "
+            "sentences.",
+            ("lexicon/words", "lexicon/meanings"),
+            (
+                "fr",
+                "ar",
+                "hi",
+                "sw",
+                "zh",
+                "de",
+                "ru",
+                "th",
+                "tr",
+            ),  # five that xP3 contains, four that it does not
+            "kind",
+        ),
+        "published": Fitting("published", "The items are those of the published evaluation.", ("xcopa",)),
+    }
+)
+
+
+def fitting(source: str, *models: str) -> Fitting:
+    """Return what fits a source; without a source, the one that fits the models: their family's, or else real words."""
+    name = source or fitting_source(models)
+    family = family_with_data(name)
+    if family is not None:
+        return Fitting(name, family.about, attribute=family.attribute)
+    return _NAMED.get(name, Fitting(name, f"The data are those of {name.rstrip('/').rpartition('/')[2]}."))
+
+
+def attributes(texts: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the fields that probes can read: equal in all languages of a meaning, and with values that several meanings share."""
+    meanings = len({row["cluster"] for row in texts})
+    found = []
+    for name in dict.fromkeys(field for row in texts for field in row if field not in _FIXED):
+        values = {(row["cluster"], repr(row.get(name))) for row in texts}
+        kinds = {value for _, value in values}
+        if len(values) == meanings and 2 <= len(kinds) <= meanings / 2:
+            found.append(name)
+    return tuple(found)
+
+
+def expect_attribute(name: str, texts: Sequence[dict[str, Any]], source: str) -> str:
+    """Return the attribute, or what fits the source if it is empty.
+
+    Raises:
+        BadInput: the texts do not have it; the message lists those that they have.
+    """
+    known, wanted = attributes(texts), name or fitting(source).attribute
+    if wanted not in known:
+        raise BadInput(
+            f"texts of {source} have no attribute {wanted!r} to read; choose one of: {', '.join(known)}"
+        )
+    return wanted
