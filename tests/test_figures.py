@@ -178,6 +178,19 @@ def test_miniatures_never_share_a_figure_with_other_checkpoints(checkpoints):
         badge_for(mini, other)
 
 
+def test_a_badge_counts_the_checkpoint_and_the_data(checkpoints):
+    """Sentences of an artificial world put to BLOOMZ were called MEASURED."""
+    from workbench.figures import badge_for
+    from workbench.models import load
+    from workbench.paths import data_path
+
+    mini, other = load("mini-bloomz"), load(str(checkpoints["bloom"]))
+    for world in ("miniature", str(data_path("mini/tasks/sentiment.jsonl"))):
+        assert badge_for(mini, source=world) == badge_for(other, source=world) == "SYNTHETIC"
+    for real in ("lexicon", "published", str(data_path("examples/xnli"))):
+        assert (badge_for(mini, source=real), badge_for(other, source=real)) == ("SYNTHETIC", "MEASURED")
+
+
 def test_a_figure_is_saved_as_png_and_vector_pdf_with_its_badge_and_the_same_bytes_twice(tmp_path):
     table = pd.DataFrame({"x": [0.2], "y": ["a"], "low": [0.1], "high": [0.3]})
     figure = intervals(table, x="x", y="y", low="low", high="high")

@@ -4,12 +4,13 @@ import json
 
 import pytest
 
+from miniatures.examples import FINETUNED
 from miniatures.family import family as miniatures
 from miniatures.recipe import MEMBERS
 from miniatures.world import read_world
 from workbench import family
 from workbench.errors import UnknownName
-from workbench.tasks import read_rows, read_sentences, tasks
+from workbench.tasks import read_rows, read_sentences, seen_in_finetuning, tasks
 
 CONFIG = {
     "model_type": "mt5", "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "vocab_size": 100,
@@ -76,3 +77,10 @@ def test_its_languages_are_those_of_its_world_and_of_its_tasks():
     assert {row["language"] for row in read_sentences()} == set(languages)
     for task in tasks():
         assert {row["language"] for row in read_rows(task)} <= set(languages)
+
+
+def test_its_finetuning_languages_are_those_of_its_mixtures():
+    assert miniatures().finetuned == FINETUNED
+    assert [code for code in miniatures().languages if seen_in_finetuning(code)] == [
+        code for code in miniatures().languages if code in FINETUNED
+    ]

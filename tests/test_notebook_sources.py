@@ -3,14 +3,16 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 
 from workbench import runs
+from workbench.errors import NotReachable
 from workbench.paths import data_path, notebook_path
-from workbench.runs.notebooks import find_notebook
+from workbench.studies import sensitivity
 
 WORLD = re.compile(r"miniature|mini-|\bx-[a-z]{2}|artificial|invented")
-TEXTS = ("The cat sleeps.", "Le chat dort.", "Paka amelala."), ("en", "fr", "sw")
+BOTH = {"model": "bloom", "encoder_decoder": "mt5"}
 PROBE = {"limit": 30, "folds": 2, "device": "cpu"}
 
 
@@ -42,24 +44,67 @@ def badges(run):
     return {json.loads(path.read_text())["badge"] for path in (run.folder / "figures").glob("*.json")}
 
 
-def own_texts(folder):
-    """Sixty meanings in three languages: a cat or a dog, somewhere."""
+@pytest.fixture
+def pets(tmp_path):
+    """A file with sixty meanings in three languages: a cat or a dog, with a number."""
+    names = {
+        "cat": {"en": "cat", "fr": "chat", "sw": "paka"},
+        "dog": {"en": "dog", "fr": "chien", "sw": "mbwa"},
+    }
     rows = [
-        {"text": f"{animal[code]} {number}", "language": code, "cluster": str(number), "animal": kind}
-        for number in range(60)
-        for kind, animal in [
-            ("cat", {"en": "cat", "fr": "chat", "sw": "paka"}),
-            ("dog", {"en": "dog", "fr": "chien", "sw": "mbwa"}),
-        ][number % 2 : number % 2 + 1]
-        for code in ("en", "fr", "sw")
+        {"text": f"{named[code]} {number}", "language": code, "cluster": str(number), "animal": animal}
+        for number, (animal, named) in enumerate(list(names.items()) * 30)
+        for code in named
     ]
-    path = folder / "pets.jsonl"
+    path = tmp_path / "pets.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     return str(path)
 
 
+def expect_chance(ranked):
+    """Every cell's interval covers chance, but for the few that 95 % intervals miss."""
+    cells = sensitivity.accuracies(ranked, by=["task", "template", "language"])
+    covered = (cells["low"] <= cells["chance"]) & (cells["chance"] <= cells["high"])
+    assert covered.mean() >= 0.85
+
+
 def test_probing_asks_random_checkpoints_about_real_words(ask):
-    done = ask("03", {"model": "bloom", "encoder_decoder": "mt5", "languages": ["en", "fr", "sw"], **PROBE})
+    done = ask("03", {**BOTH, "languages": ["en", "fr", "sw"], **PROBE})
     assert badges(done) == {"MEASURED"}
     assert not WORLD.search(said_in(done))
     assert "from CLDR" in done.manifest["answer"]
+
+
+def test_probing_reads_texts_of_ones_own(ask, pets):
+    done = ask("03", {**BOTH, "source": pets, "attribute": "animal", **PROBE})
+    assert badges(done) == {"MEASURED"}
+    assert not WORLD.search(said_in(done))
+    assert "pets.jsonl" in done.manifest["answer"]
+
+
+@pytest.mark.parametrize("side", ["bloom", "mt5"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"languages": ["fr", "de"], "tasks": ["words"], "limit": 16},
+        {"source": str(data_path("examples/xnli")), "tasks": ["xnli"], "limit": 8},
+    ],
+)
+def test_sensitivity_asks_random_checkpoints_on_real_data(ask, side, values):
+    done = ask("01", {"model": side, "device": "cpu", "protocol": f"xmtf-{side}", **values})
+    assert badges(done) == {"PUBLISHED", "MEASURED"}
+    assert not WORLD.search(said_in(done))
+    expect_chance(pd.read_parquet(done.folder / "ranked.parquet"))
+
+
+def test_an_artificial_world_is_synthetic_whoever_answers_in_it(ask):
+    done = ask(
+        "01", {"model": "bloom", "source": "miniature", "tasks": ["sentiment"], "limit": 8, "device": "cpu"}
+    )
+    assert badges(done) == {"PUBLISHED", "SYNTHETIC"}
+
+
+def test_weights_that_are_not_here_are_named_with_what_fetches_them(ask, hub_cache, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(hub_cache))
+    with pytest.raises(NotReachable, match="hf download bigscience/bloomz-560m"):
+        ask("01", {"model": "bloomz-560m", "limit": 8})

@@ -32,7 +32,9 @@ def faults(path: Path) -> list[str]:
     nbformat.validate(nbformat.read(path, as_version=4))
     found = check_committed(path)
     found += [
-        f"cell {i} {what}" for i, cell in enumerate(notebook.code, 1) for what in code_faults(cell["source"])
+        f"cell {i} {what}"
+        for i, cell in enumerate(notebook.code, 1)
+        for what in code_faults(cell["source"], 25 if "parameters" in tags(cell) else 15)
     ]
     found += [f"cell {i} {what}" for i, cell in enumerate(notebook.code, 1) for what in output_faults(cell)]
     found += ["tag raises-exception"] * any("raises-exception" in tags(cell) for cell in notebook.cells)
@@ -58,12 +60,12 @@ def parameter_faults(source):
             yield f"{lines[node.end_lineno - 1]} is not explained"
 
 
-def code_faults(source):
+def code_faults(source, longest):
     if re.search(r"^\s*[%!]", source, re.MULTILINE):
         yield "uses a magic or the shell"
         return
-    if len([line for line in source.splitlines() if line.strip()]) > 15:
-        yield "has more than 15 lines"
+    if len([line for line in source.splitlines() if line.strip()]) > longest:
+        yield f"has more than {longest} lines"
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield "defines a function or a class"
@@ -182,6 +184,7 @@ def png(**metadata):
         ({"cell": CELL.replace("int = 0", "str = 0")}, "refuses its own parameters"),
         ({"cell": CELL + "\nmore = 1  # of it"}, "more has no type"),
         ({"cell": CELL + "\nmore: int = 1"}, "is not explained"),
+        ({"cell": CELL + "".join(f"\nn{i}: int = 1  # of them" for i in range(22))}, "25 lines"),
         ({"outputs": [png()]}, "without badge"),
         (
             {"outputs": [png(workbench={"badge": "REAL"}, **{"image/png": {"alt": "It rises."}})]},

@@ -7,13 +7,14 @@ answer is than a continuation. A model that first closes the prompt itself and t
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 
 from workbench import stats
 from workbench.errors import BadInput
+from workbench.inference.generation import generate
 from workbench.inference.ranking import score
 from workbench.models import Model
 from workbench.models.requests import TokenScores
@@ -112,6 +113,34 @@ def answer_preference(
         for texts in ([item.target for item in items], continuations)
     )
     return pd.Series(answers - others, name="preference")
+
+
+def outcomes(
+    model: Model, closed: Sequence[Item], opened: Sequence[Item], goes_on: Sequence[Sequence[str]]
+) -> pd.DataFrame:
+    """Put both versions of each item to a model, and measure its greedy outputs and its preferences.
+
+    Args:
+        closed, opened: As `mark_pair` returns them.
+        goes_on: The continuations of each item's text, the likeliest first.
+
+    Returns:
+        One row per prompt: id, language, cluster, prompt, target, model, mark (closed), text (the output), ways (`goes_on`),
+        nats (`answer_preference`), and yes or no: answers, adds mark, adds words, prefers answer.
+    """
+    likely, own = [ways[0] for ways in goes_on], [closing_mark(item.prompt) for item in closed]
+    parts = []
+    for mark, version in ((True, closed), (False, opened)):
+        texts = [one.text for one in generate(model, [item.prompt for item in version], max_new_tokens=24)]
+        table = pd.DataFrame(map(asdict, version))[["id", "language", "cluster", "prompt", "target"]]
+        nats = answer_preference(model, version, likely, own)
+        parts.append(table.assign(model=model.name, mark=mark, text=texts, ways=list(goes_on), nats=nats))
+    found = pd.concat(parts, ignore_index=True)
+    found["answers"] = answered(found["text"], found["target"])
+    found["adds mark"] = [opens_with_mark(text) for text in found["text"]]
+    found["adds words"] = continued(found["text"], found["target"], found["ways"])
+    found["prefers answer"] = found["nats"] > 0
+    return found
 
 
 def answered(texts: Iterable[str], targets: Iterable[str]) -> list[bool]:

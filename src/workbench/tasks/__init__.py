@@ -8,7 +8,7 @@ has them.
 
 from workbench.tasks.benchmarks import Benchmark, benchmarks, contamination
 from workbench.tasks.data import Data
-from workbench.tasks.exposure import Exposure, exposure
+from workbench.tasks.exposure import Exposure, exposure, seen_in_finetuning
 from workbench.tasks.fitting import Fitting, attributes, expect_attribute, fitting
 from workbench.tasks.items import Asked, Item, make_items
 from workbench.tasks.local import english_of, offline_tasks, read_rows, read_sentences, task_templates, tasks
@@ -44,6 +44,7 @@ __all__ = [
     "read_rows",
     "read_sentences",
     "read_texts",
+    "seen_in_finetuning",
     "shared_meanings",
     "sources",
     "task_templates",

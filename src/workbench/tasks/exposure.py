@@ -7,7 +7,7 @@ from types import MappingProxyType
 from babel.core import get_global
 
 from workbench.errors import UnknownName
-from workbench.family import find_language
+from workbench.family import families, find_language
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,12 @@ def exposure(code: str) -> Exposure:
         )
     shares = {"bloom": found.roots_percent, "mt5": found.mc4_percent}
     return Exposure(code, found.name, _script(found.code), MappingProxyType(shares), found.xp3_percent)
+
+
+def seen_in_finetuning(code: str) -> bool:
+    """Return whether a language is in the multilingual finetuning mixture: xP3's, or that of the family that has the language."""
+    found = exposure(code)
+    return found.finetuning is not None or any(code in one.finetuned for one in families())
 
 
 def _script(code: str) -> str:
