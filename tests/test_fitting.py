@@ -78,5 +78,5 @@ def test_attributes_are_fields_of_the_meaning_whose_values_are_shared():
     assert attributes(rows) == ("even",)
     assert expect_attribute("even", rows, "mine") == "even"
     for wrong in ("number", "own", "one", "cluster", ""):
-        with pytest.raises(BadInput, match="mine have no attribute .*; choose one of: even$"):
+        with pytest.raises(BadInput, match=r"mine have no attribute .*; choose one of: even$"):
             expect_attribute(wrong, rows, "mine")

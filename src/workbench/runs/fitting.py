@@ -5,7 +5,7 @@ from typing import Any
 
 from workbench.errors import BadInput, UnknownName
 from workbench.runs.types import Found
-from workbench.tasks import expect_attribute, fitting, read_data, read_texts
+from workbench.tasks import expect_attribute, fitting, read_data, read_texts, sources
 
 
 def expect_fit(source: str, found: Found, parameters: Mapping[str, Any]) -> None:
@@ -22,7 +22,9 @@ def expect_fit(source: str, found: Found, parameters: Mapping[str, Any]) -> None
         return
     tasks = found.of("Task") or fitting(source).tasks
     if not tasks:
-        raise BadInput(f"no task is known to fit {source}; name the tasks")
+        raise BadInput(
+            f"no task is known to fit {source}; name the tasks, or a source: {', '.join(sources())}"
+        )
     for task in tasks:
         data = read_data(
             task, source, languages=languages, limit=1, templates=parameters.get("templates") or None

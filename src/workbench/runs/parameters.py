@@ -198,13 +198,13 @@ def check(notebook: Notebook, values: Mapping[str, Any]) -> tuple[dict[str, Any]
         ) from error
     given = {name: _from_here(name, value) for name, value in given.items()}
     checked, found = _validated(declared.types, given, Found())
+    for condition in declared.conditions:
+        _expect(condition, checked)
     for group in ("Model", "OtherModel"):
         shared_badge(found.of(group))
     source = next(iter(found.of("Source")), fitting_source(found.of("Model")))
     ships = "Source" not in found.names or family_with_data(source) is not None
     _validated(declared.types, given, Found(ships=ships))
-    for condition in declared.conditions:
-        _expect(condition, checked)
     if not ships or ("Source" in found.names and found.of("Attribute")):
         # reads the data, for which it imports pyarrow and jinja2
         import_module("workbench.runs.fitting").expect_fit(source, found, checked)

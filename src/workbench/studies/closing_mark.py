@@ -134,7 +134,11 @@ def outcomes(
         texts = [one.text for one in generate(model, [item.prompt for item in version], max_new_tokens=24)]
         table = pd.DataFrame(map(asdict, version))[["id", "language", "cluster", "prompt", "target"]]
         nats = answer_preference(model, version, likely, own)
-        parts.append(table.assign(model=model.name, mark=mark, text=texts, ways=list(goes_on), nats=nats))
+        parts.append(
+            table.assign(
+                model=model.name, mark=mark, text=texts, ways=[list(ways) for ways in goes_on], nats=nats
+            )
+        )
     found = pd.concat(parts, ignore_index=True)
     found["answers"] = answered(found["text"], found["target"])
     found["adds mark"] = [opens_with_mark(text) for text in found["text"]]

@@ -1,13 +1,14 @@
 """What a source gives: rows with the wordings that ask about them, and what is known about their languages."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from workbench.prompts import Template
 from workbench.tasks.exposure import Exposure, exposures
 from workbench.tasks.items import Item, make_items
+from workbench.tasks.selection import select_each, shared_meanings
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,16 @@ class Data:
         """
         english = [one for one in self.templates if one.language == self.english]
         return make_items(self.rows, english if wordings is None else wordings)
+
+    @property
+    def is_parallel(self) -> bool:
+        """Whether all its languages have the same meanings."""
+        return len(shared_meanings(self.rows)) == len(self.rows)
+
+    def limited(self, limit: int) -> "Data":
+        """Return the first `limit` meanings that all its languages have; where languages share none, those of each language."""
+        kept = shared_meanings(self.rows, limit) or select_each(list(self.rows), limit)
+        return replace(self, rows=tuple(kept))
 
     def accepted(self, item: Item) -> tuple[str, ...]:
         """Return all texts that are right for an item: every name that the source knows, or else its target."""
