@@ -24,21 +24,22 @@ def test_a_miniature_gets_its_world_and_any_other_checkpoint_real_words():
     assert fitting("published", "mini-bloomz").source == "published"
 
 
-def test_what_fits_the_lexicon_is_there_and_half_of_its_languages_were_seen_in_finetuning():
-    fits = fitting("lexicon")
+@pytest.mark.parametrize(("source", "meanings"), [("lexicon", 200), ("parallel", 60)])
+def test_what_fits_a_source_is_there_and_half_of_its_languages_were_seen_in_finetuning(source, meanings):
+    fits = fitting(source)
     for task in fits.tasks:
-        assert [one.code for one in read_data(task, languages=fits.languages).languages] == list(
+        assert {one.code for one in read_data(task, languages=fits.languages).languages} == set(
             fits.languages
         )
-    texts = shared_meanings(read_texts("lexicon", languages=["en", *fits.languages]).rows)
+    texts = shared_meanings(read_texts(source, languages=["en", *fits.languages]).rows)
     assert fits.attribute in attributes(texts)
-    assert len({row["cluster"] for row in texts}) >= 200
+    assert len({row["cluster"] for row in texts}) >= meanings
     seen = [seen_in_finetuning(code) for code in fits.languages]
     assert (seen.count(True), seen.count(False)) == (5, 4)
     assert seen == [exposure(code).finetuning is not None for code in fits.languages]
 
 
-@pytest.mark.parametrize("source", ["miniature", "lexicon"])
+@pytest.mark.parametrize("source", ["miniature", "lexicon", "parallel"])
 def test_every_named_source_says_what_its_data_are(source):
     assert source in sources()
     assert fitting(source).about.startswith("The items are ")

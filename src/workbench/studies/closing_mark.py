@@ -128,17 +128,14 @@ def outcomes(
         One row per prompt: id, language, cluster, prompt, target, model, mark (closed), text (the output), ways (`goes_on`),
         nats (`answer_preference`), and yes or no: answers, adds mark, adds words, prefers answer.
     """
-    likely, own = [ways[0] for ways in goes_on], [closing_mark(item.prompt) for item in closed]
+    likely, own = [each[0] for each in goes_on], [closing_mark(item.prompt) for item in closed]
     parts = []
     for mark, version in ((True, closed), (False, opened)):
         texts = [one.text for one in generate(model, [item.prompt for item in version], max_new_tokens=24)]
         table = pd.DataFrame(map(asdict, version))[["id", "language", "cluster", "prompt", "target"]]
         nats = answer_preference(model, version, likely, own)
-        parts.append(
-            table.assign(
-                model=model.name, mark=mark, text=texts, ways=[list(ways) for ways in goes_on], nats=nats
-            )
-        )
+        ways = pd.Series([list(each) for each in goes_on], dtype=object)
+        parts.append(table.assign(model=model.name, mark=mark, text=texts, ways=ways, nats=nats))
     found = pd.concat(parts, ignore_index=True)
     found["answers"] = answered(found["text"], found["target"])
     found["adds mark"] = [opens_with_mark(text) for text in found["text"]]

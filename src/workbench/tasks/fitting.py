@@ -8,6 +8,17 @@ from typing import Any
 from workbench.errors import BadInput
 from workbench.family import family_with_data, fitting_source
 
+_LANGUAGES = (
+    "fr",
+    "ar",
+    "hi",
+    "sw",
+    "zh",
+    "de",
+    "ru",
+    "th",
+    "tr",
+)  # five that xP3 contains, four that it does not
 _FIXED = ("id", "cluster", "language", "language_name", "text")
 
 
@@ -32,18 +43,15 @@ _NAMED = MappingProxyType(
             "The items are names of countries, languages, months and weekdays from CLDR: real words, and no evidence about whole "
             "sentences.",
             ("lexicon/words", "lexicon/meanings"),
-            (
-                "fr",
-                "ar",
-                "hi",
-                "sw",
-                "zh",
-                "de",
-                "ru",
-                "th",
-                "tr",
-            ),  # five that xP3 contains, four that it does not
+            _LANGUAGES,
             "kind",
+        ),
+        "parallel": Fitting(
+            "parallel",
+            "The items are short sentences written for this project, which no speaker of the languages has checked yet.",
+            ("parallel/topic", "parallel/polarity"),
+            _LANGUAGES,
+            "topic",
         ),
         "published": Fitting("published", "The items are those of the published evaluation.", ("xcopa",)),
     }
