@@ -487,8 +487,8 @@ def test_a_mt5_base_answers_with_its_sentinels(checkpoints, store, tmp_path):
     engine = load(str(folder), device="cpu", store=store).engine
     word = engine.tokenizer("chat", add_special_tokens=False)["input_ids"]
     ids = [engine._pad, first, *word, first + 1, *engine._ends]
-    assert engine._decoded(ids).text.replace(" ", "") == "<extra_id_0>chat<extra_id_1>"
-    assert engine._decoded([engine._pad, *word, *engine._ends]).text == "chat"
+    assert engine.decode(ids).text.replace(" ", "") == "<extra_id_0>chat<extra_id_1>"
+    assert engine.decode([engine._pad, *word, *engine._ends]).text == "chat"
 
 
 def test_a_prefill_has_a_budget_of_tokens(model, monkeypatch):

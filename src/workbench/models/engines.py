@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from workbench.errors import BadInput, UnknownName
 from workbench.family import plugged
@@ -20,8 +20,11 @@ from workbench.models.requests import (
     ComputeOptions,
     Decoded,
     Decoding,
+    IdsToGenerate,
+    IdsToScore,
     ScoringRule,
     ToGenerate,
+    TokenRank,
     TokenScores,
     ToRead,
     ToScore,
@@ -121,6 +124,43 @@ class Engine(Protocol):
         self, texts: Sequence[str], reading: ToRead, batch_size: int
     ) -> Iterator[tuple[list[int], list[Any]]]:
         """Yield batches of pooled hidden states, float32 arrays of shape (L+1, D)."""
+
+
+@runtime_checkable
+class TokenEngine(Protocol):
+    """What an engine may do besides: work on token ids, as clients of the service's OpenAI protocol send them.
+
+    Attributes:
+        identity: the model's.
+        end: the id of the end token.
+        token_count: the number of tokens that the model knows.
+    """
+
+    identity: Identity
+    end: int
+    token_count: int
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of prompts; end tokens that an encoder reads are not added."""
+
+    def decode(self, ids: Sequence[int]) -> Decoded:
+        """Return the text of generated tokens up to the end token."""
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids, special tokens included."""
+
+    def names(self, ids: Sequence[int]) -> list[str]:
+        """Return the tokens as the vocabulary has them."""
+
+    def generate_ids(
+        self, requests: Sequence[IdsToGenerate], decoding: Decoding, batch_size: int
+    ) -> Iterator[tuple[list[int], list[list[int]]]]:
+        """Yield batches of generated token ids, with the end token where there is one."""
+
+    def score_ids(
+        self, requests: Sequence[IdsToScore], top: int
+    ) -> Iterator[tuple[list[int], list[list[TokenRank]]]]:
+        """Yield batches of ranks, one for each token; none for a first token that nothing precedes."""
 
 
 @lru_cache(maxsize=1)

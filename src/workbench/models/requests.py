@@ -93,3 +93,27 @@ class ToRead:
 
     stack: Stack
     pooling: Pooling
+
+
+@dataclass(frozen=True)
+class IdsToGenerate:
+    """The token ids of a prompt to be continued or answered, and the text that seeds its noise when sampling."""
+
+    ids: tuple[int, ...]
+    noise: str
+
+
+@dataclass(frozen=True)
+class IdsToScore:
+    """Token ids to be scored after those of a prompt, which may be empty in a decoder; an encoder reads the prompt."""
+
+    prompt: tuple[int, ...]
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TokenRank:
+    """The log-probability of a token in nats, and the likeliest tokens in its place with theirs, best first."""
+
+    logprob: float
+    top: tuple[tuple[int, float], ...]

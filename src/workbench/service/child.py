@@ -26,6 +26,7 @@ from workbench.models import Dtype, Model, load
 from workbench.models.engines import DEFAULT, Engine
 from workbench.models.identity import Identity
 from workbench.models.requests import ComputeOptions, Decoding, ScoringRule, ToGenerate, ToRead, ToScore
+from workbench.service.completions import complete
 
 _WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}
 _BESIDE_WEIGHTS = 500_000_000  # bytes: libraries, and a batch
@@ -116,6 +117,9 @@ def _reported(send: Callable[[bytes], None]) -> Iterator[dict[str, Any]]:
 
 def _frames(engine: Engine, order: dict[str, Any]) -> Iterator[bytes]:
     do = order["do"]
+    if do == "complete":
+        yield from (pack(choice) for choice in complete(engine, order["settings"]))
+        return
     for positions, answers in _batches(engine, do, order["requests"], order["settings"], order):
         yield pack_answers(do, positions, answers)
 

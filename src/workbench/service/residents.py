@@ -178,6 +178,20 @@ class Residents:
         """Return a row for each model that is loaded or being loaded."""
         return [each.describe() for each in self._by_key.values() if each.is_loaded or each.waiting]
 
+    def names(self) -> list[str]:
+        """Return the models that are loaded, as they are named in the OpenAI protocol."""
+        loaded = [
+            each.wanted
+            for each in self._by_key.values()
+            if each.is_loaded and each.wanted.random_seed is None
+        ]
+        return [
+            one.name
+            + (f"@{one.revision}" if one.revision else "")
+            + ("" if one.dtype == "float32" else f":{one.dtype}")
+            for one in loaded
+        ]
+
     async def spawn(self) -> asyncio.subprocess.Process:
         """Start the process of a model."""
         environment = {**os.environ, **self._environment, "WORKBENCH_SERVICE": "off"}

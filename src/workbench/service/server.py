@@ -6,7 +6,6 @@ the token. One service listens on a socket; a socket that a killed service left 
 
 import asyncio
 import fcntl
-import hmac
 import json
 import logging
 import os
@@ -21,17 +20,18 @@ from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_unix_socket
-from tornado.web import Application, HTTPError, RequestHandler
+from tornado.web import Application
 
 from workbench.engines.service import Wanted
 from workbench.engines.service.address import TOKEN, make_private
 from workbench.engines.service.frames import pack
 from workbench.errors import BadInput
+from workbench.service.openai import Completions, ModelList
 from workbench.service.residents import Residents
+from workbench.service.routes import Route
 
 _LOG = logging.getLogger(__name__)
 _LARGEST_ORDER = 2**28  # bytes; a client asks for at most 2,000 answers at a time
-_SECONDS_TO_READ = 60.0  # a client that takes no data for so long has gone
 _LONGEST_SOCKET = 100  # characters of a socket's path; systems allow 104 to 108
 
 
@@ -105,7 +105,10 @@ def _stop_at_end(stop: asyncio.Event) -> None:
 
 def _server(residents: Residents, stop: asyncio.Event, token: str | None) -> HTTPServer:
     about = {"residents": residents, "stop": stop, "token": token}
-    routes: list[Any] = [("/", About, about), ("/answer", Answer, about), ("/stop", Stop, about)]
+    routes: list[Any] = [
+        ("/", About, about), ("/answer", Answer, about), ("/stop", Stop, about),
+        ("/v1/models", ModelList, about), ("/v1/completions", Completions, about),
+    ]  # fmt: skip
     return HTTPServer(Application(routes, log_function=lambda _: None), max_body_size=_LARGEST_ORDER)
 
 
@@ -122,33 +125,6 @@ async def _end_idle(residents: Residents, seconds: float) -> None:
     while True:
         await asyncio.sleep(min(30.0, seconds / 4))
         await residents.end_idle(seconds)
-
-
-class Route(RequestHandler):
-    """What all routes share: the token, and whether the client has gone."""
-
-    def initialize(self, residents: Residents, stop: asyncio.Event, token: str | None) -> None:
-        """Keep the state of the service."""
-        self.residents, self.stop, self.token = residents, stop, token
-        self.gone = asyncio.Event()
-
-    def prepare(self) -> None:
-        """Refuse a request without the token, on a port."""
-        given = self.request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if self.token is not None and not hmac.compare_digest(given.encode(), self.token.encode()):
-            raise HTTPError(401, reason=f"send the token in {TOKEN}")
-
-    def on_connection_close(self) -> None:
-        """Note that the client has gone."""
-        self.gone.set()
-
-    async def send(self, frame: bytes) -> None:
-        """Send a part of a reply; a client that does not read it has gone."""
-        self.write(frame)
-        try:
-            await asyncio.wait_for(self.flush(), _SECONDS_TO_READ)
-        except (TimeoutError, OSError):
-            self.gone.set()
 
 
 class About(Route):

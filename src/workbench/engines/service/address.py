@@ -18,7 +18,7 @@ def address() -> str | None:
     """Return the place of the service, from WORKBENCH_SERVICE or else the usual socket; None if there is none."""
     named = os.environ.get(NAME)
     if named:
-        return None if named == _OFF else named
+        return None if named == _OFF else named.removeprefix("unix:")
     socket = usual_socket()
     return str(socket) if socket.exists() and is_private(socket.parent) else None
 
@@ -34,6 +34,12 @@ def usual_socket() -> Path:
     if runtime and os.path.isdir(runtime):
         return Path(runtime, "workbench", "service.sock")
     return Path(tempfile.gettempdir(), f"workbench-{_user()}", "service.sock")
+
+
+def socket_to_serve() -> Path:
+    """Return the path that a new service listens at: the usual one, or that in WORKBENCH_SERVICE."""
+    named = os.environ.get(NAME, _OFF).removeprefix("unix:")
+    return usual_socket() if named == _OFF or "://" in named else Path(named).absolute()
 
 
 def make_private(folder: Path) -> None:

@@ -36,17 +36,30 @@ def client_of(address: str) -> httpx.Client:
     timeout = httpx.Timeout(None, connect=_SECONDS_TO_CONNECT)
     if address.startswith(("http://", "https://")):
         return httpx.Client(base_url=address, headers=headers, timeout=timeout, trust_env=False)
-    transport = httpx.HTTPTransport(uds=address.removeprefix("unix:"))
+    transport = httpx.HTTPTransport(uds=address)
     return httpx.Client(base_url="http://workbench", transport=transport, timeout=timeout, trust_env=False)
 
 
 def answers(address: str) -> bool:
     """Whether a service runs at an address."""
     try:
-        with client_of(address) as client:
-            return client.get("/", timeout=_SECONDS_TO_CONNECT).is_success
-    except httpx.TransportError:
+        about(address)
+    except httpx.HTTPError:
         return False
+    return True
+
+
+def about(address: str) -> dict[str, Any]:
+    """Return what a service says of itself: its process and its models."""
+    with client_of(address) as client:
+        found: dict[str, Any] = client.get("/", timeout=_SECONDS_TO_CONNECT).raise_for_status().json()
+    return found
+
+
+def stop(address: str) -> None:
+    """End a service and its models."""
+    with client_of(address) as client:
+        client.post("/stop", timeout=_SECONDS_TO_CONNECT).raise_for_status()
 
 
 def open_served(address: str, wanted: Wanted) -> "ServedEngine":

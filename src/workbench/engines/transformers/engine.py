@@ -26,8 +26,11 @@ from workbench.models.requests import (
     ComputeOptions,
     Decoded,
     Decoding,
+    IdsToGenerate,
+    IdsToScore,
     ScoringRule,
     ToGenerate,
+    TokenRank,
     TokenScores,
     ToRead,
     ToScore,
@@ -70,12 +73,9 @@ class TransformersEngine:
         self._special = frozenset(self.tokenizer.all_special_ids)
         names = {token: str(self.tokenizer.convert_ids_to_tokens(token)) for token in self._special}
         self._sentinels = frozenset(token for token, name in names.items() if _SENTINEL.fullmatch(name))
-        self._encoder = Encoder(
-            identity,
-            self.tokenizer,
-            end=min(self._ends, default=self._pad),
-            rows=self.model.get_input_embeddings().weight.shape[0],
-        )
+        self.end = min(self._ends, default=self._pad)
+        self.token_count = self.model.get_input_embeddings().weight.shape[0]
+        self._encoder = Encoder(identity, self.tokenizer, end=self.end, rows=self.token_count)
 
     @property
     def scores_wide(self) -> bool:
@@ -113,14 +113,36 @@ class TransformersEngine:
                     f"max_new_tokens={decoding.max_new_tokens} {self.identity.name} has room for {max(room, 0)}: shorten one of them"
                 )
         prompts = [
-            Prompt(ids.tolist(), f"{decoding.seed}|{request.sample}|{request.prompt}")
+            IdsToGenerate(tuple(ids.tolist()), f"{decoding.seed}|{request.sample}|{request.prompt}")
             for request, ids in zip(requests, encoded, strict=True)
         ]
+        for positions, found in self.generate_ids(prompts, decoding, batch_size):
+            yield positions, [self.decode(ids) for ids in found]
+
+    def generate_ids(
+        self, requests: Sequence[IdsToGenerate], decoding: Decoding, batch_size: int
+    ) -> Iterator[tuple[list[int], list[list[int]]]]:
+        """Yield (positions, token ids) as rows finish, with the end token where there is one."""
+        prompts = [Prompt(list(request.ids), request.noise) for request in requests]
         generator = TextGenerator(self.model, self._ends, self._pad, self.is_encoder_decoder)
         for finished in generator.generate(prompts, decoding, batch_size):
-            yield list(finished), [self._decoded(ids) for ids in finished.values()]
+            yield list(finished), list(finished.values())
 
-    def _decoded(self, ids: list[int]) -> Decoded:
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of prompts; end tokens that an encoder reads are not added."""
+        encoded = self._encoder.ids(texts, special_tokens=not self.is_encoder_decoder)
+        return [ids.tolist() for ids in encoded]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids, special tokens included."""
+        return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
+
+    def names(self, ids: Sequence[int]) -> list[str]:
+        """Return the tokens as the vocabulary has them."""
+        return [str(name) for name in self.tokenizer.convert_ids_to_tokens(list(ids))]
+
+    def decode(self, ids: Sequence[int]) -> Decoded:
+        """Return the text of generated tokens up to the end token, without special tokens."""
         end = next((place for place, token in enumerate(ids) if token in self._ends), None)
         kept = ids[:end]
         shown = kept
@@ -160,6 +182,17 @@ class TransformersEngine:
         missing = len(tokens) - len(logprobs)
         return TokenScores(tuple(tokens), (*[None] * missing, *logprobs), encoded.truncated)
 
+    def score_ids(
+        self, requests: Sequence[IdsToScore], top: int
+    ) -> Iterator[tuple[list[int], list[list[TokenRank]]]]:
+        """Yield (positions, ranks) batch by batch; with transformers' own forward, which computes whole rows of logits."""
+        encoded = [
+            Encoded(np.array(each.prompt, np.int32), np.array(each.ids, np.int32), False) for each in requests
+        ]
+        scorer = Scorer(self.model, self.is_encoder_decoder, "rows", max(top, 1))
+        for found in scorer.score(encoded, None):
+            yield list(found), [[_rank(numbers, top) for numbers in rows] for rows in found.values()]
+
     def read_states(
         self, texts: Sequence[str], reading: ToRead, batch_size: int
     ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
@@ -176,3 +209,10 @@ class TransformersEngine:
                     f"{self.identity.name} takes 1 to {self.identity.context_length}"
                 )
         yield from read_states(self.model, encoded, reading, batch_size)
+
+
+def _rank(numbers: Sequence[float], top: int) -> TokenRank:
+    """Return the rank in a row of `Scorer` with `top`: the log-probability, those of the likeliest tokens, their ids."""
+    half = 1 + len(numbers) // 2
+    ids = [int(number) for number in numbers[half:]]
+    return TokenRank(numbers[0], tuple(zip(ids[:top], numbers[1:half], strict=False)))

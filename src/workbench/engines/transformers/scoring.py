@@ -36,14 +36,16 @@ class Scorer:
     """A model that scores encoded requests.
 
     `strategy`: "trees" share common prefixes; "rows" hold one sequence each, for architectures without trees here; "exact"
-    computes one row at a time.
+    computes one row at a time. `top`: with rows, each number becomes a list: the log-probability, those of that many likeliest
+    tokens, and their ids.
     """
 
     model: Any
     is_encoder_decoder: bool
     strategy: Strategy
+    top: int = 0
 
-    def score(self, requests: Sequence[Encoded], budget: int | None) -> Iterator[dict[int, list[float]]]:
+    def score(self, requests: Sequence[Encoded], budget: int | None) -> Iterator[dict[int, list[Any]]]:
         """Yield log-probabilities by request number, batch by batch, longest first.
 
         If nothing precedes a text's first token, the text gets one number fewer than it has tokens.
@@ -153,7 +155,14 @@ class Scorer:
             logits = self.model(input_ids=ids, attention_mask=mask).logits.flatten(0, 1)[keep]
         logits = logits.reshape(len(asked.targets), -1).float()
         chosen = torch.from_numpy(asked.targets).to(logits.device).long()
-        return asked.by_number((logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(1)).cpu().numpy())
+        total = logits.logsumexp(1, keepdim=True)
+        found = logits.gather(1, chosen[:, None]) - total
+        if not self.top:
+            return asked.by_number(found[:, 0].cpu().numpy())
+        best = logits.topk(self.top)
+        return asked.by_number(
+            torch.cat([found, best.values - total, best.indices.float()], dim=1).cpu().numpy()
+        )
 
 
 @dataclass(frozen=True)
@@ -164,7 +173,7 @@ class _Asked:
     targets: np.ndarray
     counts: list[tuple[int, int]]
 
-    def by_number(self, flat: np.ndarray) -> dict[int, list[float]]:
+    def by_number(self, flat: np.ndarray) -> dict[int, list[Any]]:
         """Return K answers, grouped by request number."""
         ends = np.cumsum([count for _, count in self.counts])
         parts = np.split(flat, ends[:-1])

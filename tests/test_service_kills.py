@@ -1,0 +1,193 @@
+"""Whatever is killed — service, model, client — nothing that was finished is lost and no process is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from workbench import generate, load
+from workbench.engines.service.engine import about, answers
+from workbench.service import private_service
+from workbench.store import Store
+
+CLI = [sys.executable, "-m", "workbench.cli", "serve"]
+WORDS = ["Anna has 4 apples.", "Tom has 2 lemons.", "Who has apples?", "Anna and Tom sing."]
+PROMPTS = [f"{WORDS[n % 4]} {WORDS[n // 4 % 4]} {WORDS[n // 16]}" for n in range(24)]
+CLIENT = """
+    import sys
+    from workbench import generate, load
+    {PROMPTS}
+    print("asks", flush=True)
+    generate(load(sys.argv[1]), PROMPTS, max_new_tokens=60, min_new_tokens=60, batch_size=2, progress=False)
+"""
+OWNER = """
+    import sys, time
+    from workbench import generate, load
+    from workbench.service import private_service
+    with private_service() as address:
+        import os
+        os.environ["WORKBENCH_SERVICE"] = address
+        generate(load(sys.argv[1]), ["Anna"], max_new_tokens=1)
+        print(address, flush=True)
+        time.sleep(600)
+"""
+
+
+@pytest.fixture
+def environment(tmp_path, monkeypatch):
+    """A user of our own: a runtime folder, a store, and no service named."""
+    monkeypatch.delenv("WORKBENCH_SERVICE")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store.sqlite"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path
+
+
+@pytest.fixture
+def serve(environment):
+    """A function that starts `workbench serve` and returns its process once it listens."""
+    started = []
+
+    def start(*words):
+        process = subprocess.Popen([*CLI, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        assert "listens at" in process.stdout.readline()
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def python(code, *words):
+    text = textwrap.dedent(code).replace("{PROMPTS}", f"PROMPTS = {PROMPTS!r}")
+    return subprocess.Popen(
+        [sys.executable, "-c", text, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def eventually(holds, seconds=30.0):
+    until = time.monotonic() + seconds
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.05)
+    return holds()
+
+
+def gone(pids):
+    return eventually(
+        lambda: not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
+    )
+
+
+def models_of(address):
+    return [row["process"] for row in about(str(address))["models"]]
+
+
+def count(folder):
+    return Store(folder / "store.sqlite").info({})["answers"] if (folder / "store.sqlite").exists() else 0
+
+
+REPEATS = [
+    pytest.param(1, id="once"),
+    pytest.param(20, id="twenty times", marks=pytest.mark.soak),
+]
+
+
+@pytest.mark.parametrize("repeats", REPEATS)
+@pytest.mark.parametrize("victim", ["service", "model", "client"])
+@pytest.mark.parametrize("name", ["mini-bloomz", "mini-mt0"])
+def test_a_kill_loses_no_finished_answer_and_leaves_no_process(serve, environment, name, victim, repeats):
+    address = environment / "workbench" / "service.sock"
+    service = serve()
+    for repeat in range(repeats):
+        Path(environment, "store.sqlite").unlink(missing_ok=True)
+        client = python(CLIENT, name)
+        assert eventually(lambda: count(environment) >= 4, 120), client.stderr.read()
+        (model,) = models_of(address)
+        os.kill({"service": service.pid, "model": model, "client": client.pid}[victim], signal.SIGKILL)
+        _, told = client.communicate(timeout=60)
+        kept = count(environment)
+        assert 4 <= kept < len(PROMPTS)
+        if victim != "client":
+            assert "ServiceFailed" in told
+        if victim == "service":
+            assert gone([service.pid, model])
+            service = serve()  # its socket is replaced
+        if victim == "client":  # the model stops after its batch and is there for others
+            assert eventually(lambda: about(str(address))["models"][0]["state"] == "idle", 60)
+            assert models_of(address) == [model]
+        handle = load(name)
+        generate(handle, PROMPTS, max_new_tokens=60, min_new_tokens=60, batch_size=2, progress=False)
+        assert (handle.tally.hits, handle.tally.misses) == (kept, len(PROMPTS) - kept), repeat
+        assert handle.where == f"the service at {address}"
+    pids = [service.pid, *models_of(address)]
+    assert subprocess.run([*CLI, "--stop"]).returncode == 0
+    assert gone(pids)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_a_private_service_ends_with_its_owner(environment, end):
+    owner = python(OWNER, "mini-bloomz")
+    address = owner.stdout.readline().strip()
+    pids = [about(address)["process"], *models_of(address)]
+    assert len(pids) == 2
+    owner.send_signal(end)
+    owner.communicate(timeout=60)
+    assert gone(pids)
+
+
+def test_a_second_service_of_a_user_is_refused_and_another_user_does_not_see_the_first(
+    serve, environment, monkeypatch
+):
+    serve()
+    address = environment / "workbench" / "service.sock"
+    assert address.stat().st_mode & 0o777 == 0o600
+    assert address.parent.stat().st_mode & 0o777 == 0o700
+    second = subprocess.run(CLI, capture_output=True, text=True)
+    assert second.returncode == 2
+    assert second.stderr.startswith("error: a model service already runs at")
+    assert answers(str(address))
+    (environment / "other").mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(environment / "other"))
+    nobody = subprocess.run([*CLI, "--list"], capture_output=True, text=True)
+    assert (nobody.returncode, nobody.stderr) == (
+        5,
+        "error: no model service runs; `workbench serve` starts one\n",
+    )
+
+
+def test_a_socket_in_a_folder_of_others_is_not_asked(serve, environment):
+    serve()
+    folder = environment / "workbench"
+    assert subprocess.run([*CLI, "--list"], capture_output=True).returncode == 0
+    folder.chmod(0o755)
+    assert subprocess.run([*CLI, "--list"], capture_output=True).returncode == 5
+    refused = subprocess.run(CLI, capture_output=True, text=True)
+    assert "is open to other users" in refused.stderr
+
+
+def test_least_recently_used_models_make_room_and_unused_ones_end(environment, monkeypatch):
+    with private_service(memory=1_200_000_000, idle=2.0, threads=1) as address:
+        monkeypatch.setenv("WORKBENCH_SERVICE", address)
+        for name in ("mini-bloomz", "mini-mt0", "mini-bloomz-p3"):
+            generate(load(name), ["Anna has apples."], max_new_tokens=1)
+            last = [row["model"] for row in about(address)["models"]]
+        assert [text.split(" ")[0] for text in last] == ["mini-mt0", "mini-bloomz-p3"]
+        assert eventually(lambda: about(address)["models"] == [])
+    with private_service(memory=1000) as address:
+        monkeypatch.setenv("WORKBENCH_SERVICE", address)
+        with pytest.warns(UserWarning, match="has no room for mini-bloomz .* in this process instead"):
+            assert generate(load("mini-bloomz"), ["Anna sings."], max_new_tokens=1)
+
+
+def test_a_port_without_a_token_is_refused(environment):
+    refused = subprocess.run([*CLI, "--port", "1234"], capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "a port needs a token" in refused.stderr
