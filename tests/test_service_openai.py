@@ -174,6 +174,7 @@ def test_a_stop_text_ends_an_answer_before_it(own, post):
         ({"guided": "x"}, 400, "guided"),
         ({"prompt": "\ud800"}, 400, "Invalid JSON"),
         ({"model": "mini-mt0:float16"}, 400, "overflow"),
+        ({"model": "mini-mt0", "max_tokens": 1, "temperature": 0, "echo": True}, 400, "put its end token"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_the_protocol_s_form(post, fields, status, message):

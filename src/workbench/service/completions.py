@@ -96,6 +96,11 @@ def _prompt(engine: TokenEngine, ids: list[int], noise: str, settings: dict[str,
         raise BadInput(
             f"a prompt has {len(ids)} tokens; with max_tokens={longest} {identity.name} takes {identity.context_length} in all"
         )
+    if source and _only_scores(settings) and engine.end not in ids:
+        raise BadInput(
+            f"{identity.name} reads its input in an encoder: put its end token ({engine.names([engine.end])[0]}, id {engine.end}) "
+            "between the input and the answer that is to be scored"
+        )
     if source and target and not _only_scores(settings):
         raise BadInput(
             f"{identity.name} cannot go on with an answer that a prompt begins after its end token; to score it, set echo, "
