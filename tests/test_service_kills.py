@@ -174,12 +174,16 @@ def test_a_socket_in_a_folder_of_others_is_not_asked(serve, environment):
 
 
 def test_least_recently_used_models_make_room_and_unused_ones_end(environment, monkeypatch):
-    with private_service(memory=1_200_000_000, idle=2.0, threads=1) as address:
+    with private_service(memory=1_200_000_000, threads=1) as address:
         monkeypatch.setenv("WORKBENCH_SERVICE", address)
         for name in ("mini-bloomz", "mini-mt0", "mini-bloomz-p3"):
             generate(load(name), ["Anna has apples."], max_new_tokens=1)
             last = [row["model"] for row in about(address)["models"]]
         assert [text.split(" ")[0] for text in last] == ["mini-mt0", "mini-bloomz-p3"]
+    with private_service(idle=2.0, threads=1) as address:
+        monkeypatch.setenv("WORKBENCH_SERVICE", address)
+        generate(load("mini-mt0"), ["Tom has apples."], max_new_tokens=1)
+        assert len(about(address)["models"]) == 1
         assert eventually(lambda: about(address)["models"] == [])
     with private_service(memory=1000) as address:
         monkeypatch.setenv("WORKBENCH_SERVICE", address)
