@@ -424,6 +424,11 @@ def test_models_without_single_scores_are_compared_by_median_and_maximum(tmp_pat
     assert (table.loc["median", "right"], table.loc["max", "right"]) == (52, 54)
 
 
+@pytest.mark.parametrize(("task", "badge"), [("who", "SYNTHETIC"), ("lexicon/weekdays", "MEASURED")])
+def test_an_artificial_world_is_never_called_measured_whoever_answers_in_it(model, task, badge):
+    assert EvaluationSpec([model], make_plan(task, limit=1)).badge == badge
+
+
 # From the command line --------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import BadInput, NotReachable, UnknownName
+from workbench.family import Badge, data_badge, families
 from workbench.paths import expanded
 from workbench.prompts import Template
 from workbench.studies.evaluation.templates import find_templates, provenance
@@ -41,6 +42,7 @@ class Plan:
     task: str
     benchmark: Benchmark | None
     source: str
+    badge: Badge  # of the data
     data_digest: str
     contaminated: str
     untested: bool
@@ -130,6 +132,7 @@ def make_plan(
         task=task,
         benchmark=benchmark,
         source=_source(benchmark, data, revision),
+        badge=_badge(task, data),
         data_digest=digest,
         contaminated=contamination(task, benchmark.hub_id if benchmark else "", data.stem if data else ""),
         untested=benchmark is not None and data is None,
@@ -220,6 +223,11 @@ def _expect_both_answers(rows: Sequence[dict[str, Any]], items: Sequence[Item]) 
                 f"template {name!r} gives choice {found[0]} as right for all {len(found)} rows, whose labels differ; look at how "
                 "it compares the label"
             )
+
+
+def _badge(task: str, data: Path | None) -> Badge:
+    of_family = (one.source or one.name for one in families() if one.data is not None and one.has_task(task))
+    return data_badge(str(data) if data is not None else next(of_family, "published"))
 
 
 def _source(benchmark: Benchmark | None, data: Path | None, revision: str | None) -> str:

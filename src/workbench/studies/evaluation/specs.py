@@ -58,8 +58,9 @@ class EvaluationSpec:
 
     @property
     def badge(self) -> Badge:
-        """The badge of the results: SYNTHETIC or MEASURED."""
-        return shared_badge(self.names)
+        """The badge of the results: SYNTHETIC if the models or the data are of an artificial world, else MEASURED."""
+        of_models = shared_badge(self.names)
+        return "SYNTHETIC" if self.plan.badge == "SYNTHETIC" else of_models
 
     @cached_property
     def folder(self) -> Path:
