@@ -64,3 +64,9 @@ def test_the_recipe_of_every_member_hangs_on_it(monkeypatch):
     assert before == {one.name: recipe.recipe_hash(one, 0) for one in recipe.MEMBERS}
     monkeypatch.setattr(recipe, "source_digest", lambda: "other")
     assert not {(one.name, recipe.recipe_hash(one, 0)) for one in recipe.MEMBERS} & set(before.items())
+
+
+def test_the_order_of_imports_of_ours_does_not_count():
+    one, other = "from workbench.a import first\n", "from workbench.b import second\n"
+    assert meaning(one + other) == meaning(other + one)
+    assert meaning(one + other) != meaning(one)

@@ -27,7 +27,7 @@ def source_digest(sources: Path = PACKAGE.parent) -> str:
 
 
 def meaning(text: str) -> Any:
-    """Return a module's syntax tree as lists, without docstrings, positions and the modules that it imports from our packages.
+    """Return a module's syntax tree as lists, without docstrings, positions, and where in our packages imported names come from.
 
     `ast.dump` is not used because its text differs between versions of Python, in the empty fields that it prints.
     """
@@ -40,6 +40,9 @@ def meaning(text: str) -> Any:
             node.body = node.body[1:]
         elif isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in _OURS:
             node.module = None
+    ours = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module is None]
+    rest = [node for node in tree.body if node not in ours]
+    tree.body = [*sorted(ours, key=lambda node: [each.name for each in node.names]), *rest]
     return _plain(tree)
 
 
