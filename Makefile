@@ -23,8 +23,12 @@ $(READY): pyproject.toml constraints.txt
 run: $(READY)
 	$(BIN)/workbench run --all --keep-going
 
-test: $(READY)
+test: $(VENV)/.clients
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+$(VENV)/.clients: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[clients]"
+	touch $@
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak
