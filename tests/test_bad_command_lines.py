@@ -67,6 +67,10 @@ COMMANDS = {
     "mini mixture": (["p3", "--out", "new"], {0: NAMES, "--out": PLACES, "--count": [*INTEGERS, "0"], "--seed": INTEGERS}),
     "convert": (["mini-bloom", "--to", "safetensors", "--output", "new"], {0: NAMES + FILES, "--to": NAMES, "--output": PLACES}),
     "models": ([], {0: NAMES, "--jsn": NAMES}),
+    "serve": ([], {
+        0: NAMES, "--port": [*INTEGERS, "0", "65536", "8123"], "--memory": REALS, "--idle": REALS, "--threads": [*INTEGERS, "0"],
+        "--log": ["folder", "binary/below", LONG, "/dev/null/x"],
+    }),
 }  # fmt: skip
 
 
@@ -98,6 +102,8 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(here)
     monkeypatch.setenv("WORKBENCH_STORE", str(here / "store.sqlite"))
     monkeypatch.setenv("XDG_STATE_HOME", str(here / "state"))
+    monkeypatch.setenv("WORKBENCH_SERVICE", str(tmp_path / "private/s.sock"))
+    monkeypatch.delenv("WORKBENCH_SERVICE_TOKEN", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(supervise, "_supervise", no_work)
     monkeypatch.setattr(Model, "fresh_engine", no_work)

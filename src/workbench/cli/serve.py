@@ -46,6 +46,9 @@ def serve(
         str(socket), port, None if memory is None else int(memory * 1e9), idle * 60, threads
     )
 
+    if log is not None:
+        log.open("a").close()  # a file that cannot be written is refused before anything listens
+
     def ready() -> None:
         show_line(f"The model service listens at {socket}; Ctrl-C or `workbench serve --stop` ends it.")
         _begin_log(log)
