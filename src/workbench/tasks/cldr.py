@@ -27,7 +27,7 @@ _CALENDAR = {"month": "months", "weekday": "days"}
 
 @dataclass(frozen=True)
 class Name:
-    """A thing's name in one language: the main form, and every form that CLDR has for the language (the main one first)."""
+    """The names of one entity in one language: the main form, and every form that CLDR has (the main one first)."""
 
     text: str
     forms: tuple[str, ...]

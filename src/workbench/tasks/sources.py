@@ -1,4 +1,4 @@
-"""One way to data: a task or texts from any source, whether it ships with a family, is published, from CLDR or your own."""
+"""Reads a task or texts from any source: data of a family, the published tasks, words of CLDR, or files of your own."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a client asks a service for: a checkpoint by its digests, computed by an engine with these versions."""
+"""The model that a client requests from a service: the digests of a checkpoint, its engine, and library versions."""
 
 import os
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ class Wanted:
 
     @property
     def key(self) -> str:
-        """What one process of the service can answer for: clients with an equal key share it, whatever name they use."""
+        """Identifies a process of the service: clients with equal keys share one, whatever name they use for the model."""
         return canonical([self.kind, self.dtype, self.device, *(getattr(self, name) for name in _DECISIVE)])
 
     def difference(self, other: "Wanted") -> str | None:
