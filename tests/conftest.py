@@ -71,7 +71,7 @@ def checkpoints(tmp_path_factory):
 def the_package_stands_still():
     """A file of the package edited while the tests run would make each run a new one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("workbench.runs.identity.tree_digest", lambda *_, **__: "0")
+        patch.setattr("workbench.runs.run_id.tree_digest", lambda *_, **__: "0")
         yield
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from workbench.errors import BadInput
 from workbench.inference.generation import generate
-from workbench.inference.ranking import rank, score
+from workbench.inference.ranking import rank
+from workbench.inference.scoring import score
 from workbench.inference.states import hidden_states
 from workbench.models import load
 from workbench.tasks import Item

@@ -218,15 +218,12 @@ def scores_of(handle, path) -> list[float]:
     return rank(handle, SAID, protocol="xmtf")["scores"][0]
 
 
-@pytest.mark.parametrize("case", ["to the end", "interrupted", "engine kept for all handles"])
+@pytest.mark.parametrize("case", ["to the end", "interrupted"])
 def test_a_handle_answers_as_its_base_after_its_finetuning(
     architecture, case, checkpoints, data, tmp_path, monkeypatch
 ):
     """The trained weights stayed in the handle, and its answers went into the store as those of the base."""
-    monkeypatch.setattr("workbench.models.handle._KEPT", {})
     handle = load(str(checkpoints[architecture]), device="cpu")
-    if case == "engine kept for all handles":
-        handle.keep_engine()
     before = scores_of(handle, tmp_path / "before.sqlite")
     settings = settings_for(handle.identity, steps=3, batch=4, learning_rate=1e-2)
     given = handle, mixtures.read(str(data)), tmp_path / "tuned", settings

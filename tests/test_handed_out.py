@@ -7,10 +7,10 @@ import torch
 
 from workbench.errors import BadInput
 from workbench.inference.generation import generate
-from workbench.inference.ranking import rank, score
+from workbench.inference.ranking import rank
+from workbench.inference.scoring import score
 from workbench.inference.states import hidden_states
 from workbench.models import load
-from workbench.models.handle import _KEPT
 from workbench.store import Store
 from workbench.tasks import Item
 
@@ -108,15 +108,6 @@ def test_a_change_that_is_undone_is_no_change(model):
         score(model, TEXTS)
     edit(weight, lambda each: each.div_(2))
     assert score(model, TEXTS)
-
-
-def test_a_kept_engine_that_was_changed_serves_no_new_handle(model, monkeypatch):
-    monkeypatch.setattr("workbench.models.handle._KEPT", {})
-    model.keep_engine()
-    assert load(model.name, device="cpu", store=model.store).engine is model.engine
-    norm(model.hf.model).weight.data.zero_()
-    assert load(model.name, device="cpu", store=model.store).engine is not model.engine
-    assert _KEPT == {}
 
 
 def test_a_thread_waits_for_the_engine_and_answers_then(model):

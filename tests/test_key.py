@@ -5,11 +5,12 @@ from importlib.metadata import version
 
 import pytest
 
-from workbench.engines.transformers import SPEC, scoring
+from workbench.engines.transformers import SPEC, log_probabilities
 from workbench.engines.transformers import engine as engines
 from workbench.errors import NotReachable, StoreFailed
 from workbench.inference.generation import generate
-from workbench.inference.ranking import rank, score
+from workbench.inference.ranking import rank
+from workbench.inference.scoring import score
 from workbench.inference.states import hidden_states
 from workbench.models import Model, load
 from workbench.store import Store, canonical
@@ -80,7 +81,7 @@ def half(model, **options):
 
 
 def arithmetic(monkeypatch, *, wide):
-    for module in (engines, scoring):
+    for module in (engines, log_probabilities):
         monkeypatch.setattr(module, "better_wide", lambda model: wide)
 
 

@@ -13,7 +13,7 @@ from tests.mutant_texts import ROWS, TOML, Notebooks, Rows, Templates
 from tests.mutant_weights import PROMPTS, Checkpoints, Lab, Packs, Stores
 from tests.mutants import ending
 from tests.test_bad_command_lines import complaints, ended
-from workbench import models, runs
+from workbench import runs
 from workbench.prompts import Template
 from workbench.runs import supervise
 from workbench.runs.notebooks import Notebook
@@ -30,7 +30,6 @@ def subject(request, tmp_path_factory, checkpoints, monkeypatch):
     """A valid thing of the kind asked for, to be changed; engines and digests are kept as in a process that runs for long."""
     place = tmp_path_factory.mktemp(request.param)
     monkeypatch.setattr("workbench.models.digests._COARSEST_CLOCK", -1)
-    monkeypatch.setattr(models.handle, "_KEPT", {})
     kind = request.param
     return OF_WEIGHTS[kind](Lab(place, checkpoints)) if kind in OF_WEIGHTS else OF_TEXT[kind](place)
 

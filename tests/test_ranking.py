@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from workbench.engines.transformers import mt5
 from workbench.engines.transformers.padding import real
 from workbench.errors import BadInput, UnknownName
-from workbench.inference.protocols import PROTOCOLS, protocol_for
-from workbench.inference.ranking import rank, score
+from workbench.inference.ranking import rank
+from workbench.inference.scoring import PROTOCOLS, protocol_for, score
 from workbench.models import load
 from workbench.models.requests import ComputeOptions, ScoringRule, ToScore
 from workbench.store import Store

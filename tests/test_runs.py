@@ -384,7 +384,7 @@ def start(path, root):
     """Run the notebook under a process of its own; return that process and its kernel's id once a cell is busy."""
     code = (
         "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored below a shell's background job
-        "import workbench.runs.identity as identity\nidentity.tree_digest = lambda *_, **__: '0'\n"
+        "import workbench.runs.run_id as identity\nidentity.tree_digest = lambda *_, **__: '0'\n"
         f"from workbench import runs\nruns.run({str(path)!r}, root={str(root)!r})"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)

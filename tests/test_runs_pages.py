@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from workbench import runs
 from workbench.errors import BadInput
 from workbench.runs.child import write_report
-from workbench.runs.reading import write_table
+from workbench.runs.results import write_table
 from workbench.runs.summary import summary
 from workbench.runs.sweep_page import write_sweep_page
 

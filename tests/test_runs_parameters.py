@@ -13,9 +13,9 @@ from workbench.figures import badge_for
 from workbench.models import load
 from workbench.paths import data_path
 from workbench.runs import types
-from workbench.runs.identity import run_id_of
 from workbench.runs.notebooks import find_notebook, read_notebook
 from workbench.runs.parameters import check, models_in
+from workbench.runs.run_id import run_id_of
 from workbench.tasks import read_rows, read_sentences, task_templates
 from workbench.tasks import tasks as shipped_tasks
 

@@ -9,12 +9,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workbench.engines.transformers import bloom, scoring
+from workbench.engines.transformers import bloom, log_probabilities
 from workbench.engines.transformers.encoding import Encoder
 from workbench.engines.transformers.rows import Path, Row, in_batches, lay_out, padded_size
 from workbench.errors import BadInput
-from workbench.inference.protocols import PROTOCOLS
-from workbench.inference.ranking import rank, score
+from workbench.inference.ranking import rank
+from workbench.inference.scoring import PROTOCOLS, score
 from workbench.models import load
 from workbench.models.requests import ComputeOptions, ScoringRule, ToScore
 from workbench.store import Store
@@ -71,7 +71,9 @@ def test_positions_by_place_in_the_row_would_score_otherwise(model, monkeypatch)
     """The twin for positions: a node's is its depth."""
     right = scores(model)
     monkeypatch.setattr(
-        scoring, "lay_out", lambda *args, **options: [_by_place(r) for r in lay_out(*args, **options)]
+        log_probabilities,
+        "lay_out",
+        lambda *args, **options: [_by_place(r) for r in lay_out(*args, **options)],
     )
     assert differs(right, scores(model)) > 0.01
 
@@ -132,9 +134,9 @@ def test_an_encoder_reads_every_prompt_once_and_a_place_gets_one_softmax(checkpo
     encoder.register_forward_pre_hook(
         lambda module, args, kwargs: read.append(len(kwargs["input_ids"])), with_kwargs=True
     )
-    real = scoring._log_probabilities
+    real = log_probabilities._log_probabilities
     monkeypatch.setattr(
-        scoring,
+        log_probabilities,
         "_log_probabilities",
         lambda *args, **wide: places.append(len(args[1])) or real(*args, **wide),
     )
@@ -159,7 +161,7 @@ def test_a_choice_beyond_the_context_is_refused_under_every_protocol(model):
 
 
 def test_out_of_memory_halves_the_budget_and_repeats_no_batch(model, monkeypatch):
-    right, real, sizes = scores(model), scoring.Scorer._read, []
+    right, real, sizes = scores(model), log_probabilities.Scorer._read, []
 
     def small(self, rows, all_paths):
         sizes.append(padded_size(rows))
@@ -167,10 +169,10 @@ def test_out_of_memory_halves_the_budget_and_repeats_no_batch(model, monkeypatch
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return real(self, rows, all_paths)
 
-    monkeypatch.setattr(scoring.Scorer, "_read", small)
+    monkeypatch.setattr(log_probabilities.Scorer, "_read", small)
     with pytest.warns(UserWarning, match=r"out of memory with \d+ tokens in a batch; going on with \d+"):
         assert differs(right, scores(model)) < 1e-4
-    monkeypatch.setattr(scoring.Scorer, "_read", lambda *args: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(log_probabilities.Scorer, "_read", lambda *args: (_ for _ in ()).throw(MemoryError()))
     with (
         pytest.raises(BadInput, match="does not fit into memory"),
         pytest.warns(UserWarning, match="going on"),
@@ -179,7 +181,9 @@ def test_out_of_memory_halves_the_budget_and_repeats_no_batch(model, monkeypatch
 
 
 def test_another_runtime_error_is_not_taken_for_memory(model, monkeypatch):
-    monkeypatch.setattr(scoring.Scorer, "_read", lambda *args: (_ for _ in ()).throw(RuntimeError("shapes")))
+    monkeypatch.setattr(
+        log_probabilities.Scorer, "_read", lambda *args: (_ for _ in ()).throw(RuntimeError("shapes"))
+    )
     with pytest.raises(RuntimeError, match="shapes"):
         scores(model)
 
@@ -213,14 +217,14 @@ def test_a_run_checks_itself_and_says_what_differs(model, monkeypatch):
 
 def test_a_batch_that_disturbed_its_scores_would_be_seen(model, monkeypatch):
     """The twin: a model whose first batch is wrong."""
-    real, calls = scoring.Scorer._weigh, []
+    real, calls = log_probabilities.Scorer._weigh, []
 
     def wrong_at_first(self, batches):
         calls.append(1)
         found = real(self, batches)
         return {n: [x * (1 if len(calls) > 1 else -9) for x in each] for n, each in found.items()}
 
-    monkeypatch.setattr(scoring.Scorer, "_weigh", wrong_at_first)
+    monkeypatch.setattr(log_probabilities.Scorer, "_weigh", wrong_at_first)
     audit = rank(model, ITEMS[:1], batch_tokens=1000).attrs["audit"]
     assert audit["largest_difference"] > 1
     assert audit["flips"] == ["few"]
@@ -258,7 +262,7 @@ def test_half_precision_is_multiplied_in_float32_where_that_is_faster(checkpoint
     full = load(str(checkpoints["bloom"]), device="cpu", store=store)
     rounded = {name: weight.bfloat16().float() for name, weight in full.hf.model.state_dict().items()}
     full.hf.model.load_state_dict(rounded)
-    for module in (bloom, scoring):
+    for module in (bloom, log_probabilities):
         monkeypatch.setattr(module, "better_wide", lambda model: wide and model.dtype != torch.float32)
     assert (differs(scores(half), scores(full)) < 1e-4) is wide
 
@@ -318,17 +322,17 @@ def test_pmi_takes_off_what_a_choice_has_alone_and_computes_that_once(model):
 KILLED = """
 import sys, time
 from workbench import Item, load, rank
-from workbench.engines.transformers import scoring
+from workbench.engines.transformers import log_probabilities
 from workbench.store import Store
 model = load(sys.argv[1], store=Store(sys.argv[2]), device="cpu")
-real, calls = scoring.Scorer._read, []
+real, calls = log_probabilities.Scorer._read, []
 def stop_at_the_seventh(*args):
     calls.append(1)
     if len(calls) == 7:
         print("now", flush=True)
         time.sleep(600)
     return real(*args)
-scoring.Scorer._read = stop_at_the_seventh
+log_probabilities.Scorer._read = stop_at_the_seventh
 rank(model, [Item(str(n), f"{n} is a number", ("yes", "no maybe")) for n in range(120)], batch_tokens=60, progress=False)
 """
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from workbench import Item, generate, hidden_states, load, rank, score
-from workbench.engines.service import wanted
-from workbench.engines.service.engine import ServedEngine
+from workbench.engines.client import wanted
+from workbench.engines.client.engine import ServedEngine
 from workbench.errors import BadInput, ServiceFailed
 from workbench.service import private_service
 from workbench.store import Store
@@ -131,7 +131,7 @@ def test_a_handle_goes_on_when_its_service_has_ended(model, tmp_path, monkeypatc
 
 
 def test_states_cross_as_the_bits_they_are():
-    from workbench.engines.service.frames import answers_in, frames_in, pack_answers
+    from workbench.engines.client.frames import answers_in, frames_in, pack_answers
 
     array = np.random.default_rng(0).standard_normal((3, 2, 5)).astype(np.float32)
     frame = pack_answers("states", [2, 0, 1], list(array))

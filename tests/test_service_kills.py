@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from workbench import generate, load
-from workbench.engines.service.engine import about, answers
+from workbench.engines.client.engine import about, answers
 from workbench.service import private_service
 from workbench.store import Store
 

@@ -33,7 +33,7 @@ _ROOM_OF = {
     "load": "models",
     "generate": "inference.generation",
     "rank": "inference.ranking",
-    "score": "inference.ranking",
+    "score": "inference.scoring",
     "hidden_states": "inference.states",
     "Item": "tasks",
     "record": "run_log",

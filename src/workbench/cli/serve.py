@@ -39,7 +39,7 @@ def serve(
     if list_models or stop:
         _ask(as_json) if list_models else _end()
         return
-    places = import_module("workbench.engines.service.address")
+    places = import_module("workbench.engines.client.address")
     socket = places.socket_to_serve()
     room = import_module("workbench.service.server")  # late: it imports tornado
     settings = room.Settings(
@@ -84,8 +84,8 @@ def _end() -> None:
 
 
 def _service() -> tuple[str, Any]:
-    address = import_module("workbench.engines.service.address").address()
-    client = import_module("workbench.engines.service.engine")  # late: it imports httpx
+    address = import_module("workbench.engines.client.address").address()
+    client = import_module("workbench.engines.client.engine")  # late: it imports httpx
     if address is None or not client.answers(address):
         raise workbench.errors.ServiceFailed("no model service runs; `workbench serve` starts one")
     return address, client

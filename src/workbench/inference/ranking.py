@@ -1,27 +1,19 @@
-"""Rank choices by their likelihood under a model, and score every token of a text.
-
-Scores are log-probabilities in nats. A *protocol* (see `protocols`) defines the score of a choice: whether the space before
-it is part of it, whether the end token counts, which special tokens the prompt gets, truncation, and normalisation.
-"""
+"""Rank choices by their likelihood under a model; the score of a choice is defined by a protocol (`workbench.inference.scoring`)."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
-from importlib.metadata import version
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from workbench.errors import BadInput
-from workbench.inference import cached
-from workbench.inference.cached import Answers, RequestType
-from workbench.inference.protocols import Protocol, protocol_for
+from workbench.inference.scoring import Protocol, compute_options, protocol_for, token_scores
 from workbench.models import Model, expect_model
-from workbench.models.arguments import as_list, flag, shown, text, whole
+from workbench.models.arguments import as_list, shown, text, whole
 from workbench.models.arguments import texts as read_texts
 from workbench.models.requests import ComputeOptions, ScoringRule, TokenScores, ToScore
 from workbench.models.tally import Audit
 from workbench.run_log import note, noted
-from workbench.store import forms
 from workbench.tasks import Item
 
 _AUDITED_AT_MOST = 8
@@ -73,9 +65,9 @@ def rank(
     chosen = protocol_for(model, protocol)
     items = [_checked(item) for item in as_list("items", items, of="Item")]
     model.check_prompts([item.prompt for item in items])
-    options = _options(batch_tokens, exact)
-    found = _token_scores(model, _requests(items, chosen), chosen.rule, options, progress)
-    scores, groups, near = _choice_scores(found.values, chosen), _groups(items), model.tolerance
+    options = compute_options(batch_tokens, exact)
+    found = token_scores(model, chosen.requests(_pairs(items)), chosen.rule, options, progress)
+    scores, groups, near = chosen.scores(found.values), _groups(items), model.tolerance
     rows = [
         _row(item, scores[group], found.values[group], near)
         for item, group in zip(items, groups, strict=True)
@@ -90,97 +82,20 @@ def rank(
     return table
 
 
-def score(
-    model: Model,
-    texts: Iterable[str],
-    *,
-    prompts: Iterable[str] | None = None,
-    exact: bool = False,
-    batch_tokens: int | None = None,
-    progress: bool = True,
-) -> list[TokenScores]:
-    """Return the log-probability of every token of each text, in nats.
-
-    With `prompts`, each text is scored exactly as written after its prompt (for BLOOM, begin it with a space where one belongs).
-    Without, a decoder-only model scores the text alone, and its first token gets None unless the tokenizer puts a special token
-    before it (Llama's `<s>`); an encoder-decoder scores the text in its decoder while the encoder reads only the end token, which
-    makes texts comparable but is not what the model was trained for. The end token is not scored. `exact` and `batch_tokens` are
-    as for `rank`.
-
-    Raises:
-        BadInput: an empty text, different numbers of prompts and texts, a prompt or text beyond the context, batch_tokens too
-            small, or scores that are not finite.
-        NotReachable, StoreFailed: as for `generate`.
-    """
-    expect_model(model)
-    asked = read_texts("texts", texts, one="text", empty=True)
-    after = [""] * len(asked) if prompts is None else read_texts("prompts", prompts, one="prompt", empty=True)
-    if len(after) != len(asked):
-        raise BadInput(
-            f"{len(asked)} texts came with {len(after)} prompts; give one prompt per text, or none"
-        )
-    if "" in asked:
-        raise BadInput(f"text {asked.index('')} is empty and has no tokens to score; give some text")
-    requests = [ToScore(prompt, text) for prompt, text in zip(after, asked, strict=True)]
-    rule = ScoringRule(special_tokens=prompts is not None or not model.is_encoder_decoder)
-    return _token_scores(model, requests, rule, _options(batch_tokens, exact), progress).values
-
-
 _COLUMNS = [
     "id", "task", "template", "language", "cluster", "prompt", "choices", "gold", "prediction", "correct", "margin", "tie",
     "scores", "tokens", "truncated",
 ]  # fmt: skip
 
 
-def _options(batch_tokens: int | None, exact: bool) -> ComputeOptions:
-    tokens = None if batch_tokens is None else whole("batch_tokens", batch_tokens)
-    return ComputeOptions(tokens, flag("exact", exact))
-
-
-def _token_scores(
-    model: Model, requests: list[ToScore], rule: ScoringRule, options: ComputeOptions, progress: bool
-) -> Answers:
-    settings = asdict(rule)
-    if options.exact:  # identical bits are guaranteed for these versions only
-        settings["exact"] = {name: version(name) for name in ("torch", "transformers")}
-    kind = RequestType(
-        capability="score",
-        settings=settings,
-        expect=forms.scores,
-        encode=vars,
-        decode=_decode,
-        compute=lambda missing: model.engine.score(missing, rule, options),
-        may_be_wide=not options.exact,
-    )
-    return cached.answer(model, kind, requests, batch=options.batch_tokens or 0, progress=progress)
-
-
-def _decode(value: dict[str, list[str] | list[float | None] | bool]) -> TokenScores:
-    return TokenScores(tuple(value["tokens"]), tuple(value["logprobs"]), bool(value["truncated"]))  # type: ignore[arg-type]
+def _pairs(items: Sequence[Item]) -> list[tuple[str, str]]:
+    return [(item.prompt, choice) for item in items for choice in item.choices]
 
 
 def _groups(items: Sequence[Item]) -> list[slice]:
     """Return the slice of each item's choices in the list of all choices."""
     ends = np.cumsum([len(item.choices) for item in items]).tolist()
     return [slice(end - len(item.choices), end) for item, end in zip(items, ends, strict=True)]
-
-
-def _requests(items: Sequence[Item], protocol: Protocol) -> list[ToScore]:
-    """Return a request for each choice of each item, in order; for pmi, followed by one for each choice without prompt."""
-    requests = [ToScore(item.prompt, choice) for item in items for choice in item.choices]
-    alone = [ToScore("", request.text) for request in requests] if protocol.normalisation == "pmi" else []
-    return [*requests, *alone]
-
-
-def _choice_scores(answers: Sequence[TokenScores], protocol: Protocol) -> list[float]:
-    """Return the score of each choice in nats, from the answers to `_requests`."""
-    sums = [sum(logprob for logprob in answer.logprobs if logprob is not None) for answer in answers]
-    if protocol.normalisation == "mean":
-        return [total / len(answer.tokens) for total, answer in zip(sums, answers, strict=True)]
-    if protocol.normalisation == "pmi":
-        half = len(sums) // 2
-        return [total - alone for total, alone in zip(sums[:half], sums[half:], strict=True)]
-    return sums
 
 
 def _row(item: Item, scores: list[float], answers: Sequence[TokenScores], near: float) -> list[object]:
@@ -202,7 +117,7 @@ def _audit(
     differences, flips = [0.0], []
     for place in (computed[number * len(computed) // size] for number in range(size)):
         item = items[place]
-        again = _choice_scores(_compute(model, _requests([item], protocol), protocol.rule), protocol)
+        again = protocol.scores(_compute(model, protocol.requests(_pairs([item])), protocol.rule))
         differences += [abs(a - b) for a, b in zip(again, table["scores"][place], strict=True)]
         if int(np.argmax(again)) != table["prediction"][place]:
             flips.append(item.id)

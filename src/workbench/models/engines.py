@@ -182,7 +182,7 @@ def engine_called(kind: str) -> EngineFactory:
 
 
 def served(model: Any) -> "Engine | None":
-    """Return an engine for a handle in the running service; None if there is none (`workbench.engines.service`)."""
-    client = import_module("workbench.engines.service")  # late: it imports `workbench.models`
+    """Return an engine for a handle in the running service; None if there is none (`workbench.engines.client`)."""
+    client = import_module("workbench.engines.client")  # late: it imports `workbench.models`
     found: Engine | None = client.find(model)
     return found

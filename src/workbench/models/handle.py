@@ -23,10 +23,9 @@ from workbench.models.engines import (
 from workbench.models.identity import Identity, expect_unchanged, randomized
 from workbench.models.tally import Audit, Tally
 from workbench.run_log import note
-from workbench.store import Store, canonical
+from workbench.store import Store
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-_KEPT: dict[str, Engine] = {}  # engines shared by all handles of this process and of its forks
 _READING = RLock()  # one thread reads weights at a time
 
 
@@ -87,11 +86,11 @@ class Model:
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine with its weights loaded: shared by `keep_engine`, in a running service, or else in this process."""
+        """The engine with its weights loaded, in a running service or else in this process."""
         with _READING:
             if "engine" in vars(self):  # another thread has just read it
                 return vars(self)["engine"]
-            engine = self._kept() or served(self) or self.fresh_engine()
+            engine = served(self) or self.fresh_engine()
             note(models={self.label: {"computed_in": _place(engine)}})
             return engine
 
@@ -151,17 +150,6 @@ class Model:
         """
         expect_unchanged(self.identity, self.store)
 
-    def keep_engine(self) -> None:
-        """Share this engine with all handles of the same weights, dtype and device in this process and its forks."""
-        _KEPT[self._engine_key()] = self.engine
-
-    def _kept(self) -> Engine | None:
-        kept = _KEPT.get(self._engine_key())
-        return kept if kept is not None and kept.changed() is None else None
-
-    def _engine_key(self) -> str:
-        return canonical([self.kind, self.spec.options, *self._weights().values(), self.device])
-
     @property
     def hf(self) -> Any:
         """The transformers model and tokenizer, as `model.hf.model` and `model.hf.tokenizer`, for use with other tools.
@@ -171,7 +159,7 @@ class Model:
         about 4 GB of weights per second on a CPU. A handle that used a service loads the model in this process now.
         """
         if self.where != "this process":
-            self.__dict__["engine"] = self._kept() or self.fresh_engine()
+            self.__dict__["engine"] = self.fresh_engine()
         self.engine.hand_out()
         return self.engine
 

@@ -3,7 +3,7 @@
 It starts one model service of its own, so that each model is read once, if at all, and forks the runs. When its input ends,
 the process that waits for it has died, and the runs are interrupted.
 
-On a machine that shares its disk with others, answers go to a store of its own (`workbench.runs.answers`).
+On a machine that shares its disk with others, answers go to a store of its own (`workbench.runs.node_stores`).
 """
 
 import json
@@ -20,9 +20,9 @@ from time import monotonic
 from workbench.atomic import write_atomically
 from workbench.errors import WorkbenchError
 from workbench.runs import fork_server
-from workbench.runs.answers import hand_over, own_store, packs_for
 from workbench.runs.bundles import INTERRUPT, Bundle, Ending, ending_of
 from workbench.runs.machine import cores
+from workbench.runs.node_stores import hand_over, own_store, packs_for
 from workbench.runs.plans import Plan
 from workbench.runs.supervise import run_plan, start_afresh
 from workbench.service.private import private_service

@@ -4,7 +4,7 @@ import os
 
 from joblib import cpu_count
 
-from workbench.runs.identity import gpus
+from workbench.runs.run_id import gpus
 
 _SLURM = (
     "SLURM_CPUS_PER_TASK",

@@ -17,10 +17,10 @@ from workbench.models import digest_of
 from workbench.models.places import locate
 from workbench.paths import expanded
 from workbench.runs.folders import finished
-from workbench.runs.identity import ground, package_versions, run_id_of, stamp
+from workbench.runs.inputs import Reader, Reads
 from workbench.runs.notebooks import Notebook, read_notebook
 from workbench.runs.parameters import check, models_in
-from workbench.runs.reads import Reader, Reads
+from workbench.runs.run_id import ground, package_versions, run_id_of, stamp
 
 
 @dataclass(frozen=True)

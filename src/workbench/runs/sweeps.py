@@ -22,13 +22,13 @@ import pandas as pd
 from workbench.atomic import make_folder, write_atomically
 from workbench.errors import StaleRun
 from workbench.paths import expanded
-from workbench.runs.answers import lend, merge, own_store
 from workbench.runs.bundles import INTERRUPT, NO_MORE, Bundle, Ending, State, carry_out, ending_of
 from workbench.runs.executors import executor_on, expect_place
 from workbench.runs.machine import visible_gpus
+from workbench.runs.node_stores import lend, merge, own_store
 from workbench.runs.plans import Plan
 from workbench.runs.progress import Progress
-from workbench.runs.reading import write_table
+from workbench.runs.results import write_table
 from workbench.runs.sweep_file import Part, SweepFile, bundled, plan_sweep
 from workbench.runs.sweep_page import write_sweep_page
 

@@ -1,7 +1,7 @@
 """The model service: models stay loaded in processes of their own, and notebooks ask them.
 
 `workbench serve` runs it, `private_service` starts one for a block of code. The process that listens imports no torch; each
-model is in a child process, which ends with it. Clients are in `workbench.engines.service`.
+model is in a child process, which ends with it. Clients are in `workbench.engines.client`.
 """
 
 from workbench.service.private import private_service

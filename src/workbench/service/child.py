@@ -19,8 +19,8 @@ from typing import Any, BinaryIO, cast
 
 import psutil
 
-from workbench.engines.service import Wanted, wanted
-from workbench.engines.service.frames import pack, pack_answers, read
+from workbench.engines.client import Wanted, wanted
+from workbench.engines.client.frames import pack, pack_answers, read
 from workbench.errors import ServiceFailed, WorkbenchError
 from workbench.models import Dtype, Model, load
 from workbench.models.engines import DEFAULT, Engine

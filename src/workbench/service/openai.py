@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from workbench.engines.service import Wanted, wanted
-from workbench.engines.service.frames import HEAD, unpack
+from workbench.engines.client import Wanted, wanted
+from workbench.engines.client.frames import HEAD, unpack
 from workbench.errors import UnknownName, WorkbenchError
 from workbench.family import shipped
 from workbench.models import DTYPES, Dtype, load

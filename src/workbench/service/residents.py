@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from workbench.engines.service import Wanted
-from workbench.engines.service.frames import HEAD, pack, size_after, unpack
+from workbench.engines.client import Wanted
+from workbench.engines.client.frames import HEAD, pack, size_after, unpack
 
 _LOG = logging.getLogger(__name__)
 Send = Callable[[bytes], Awaitable[None]]

@@ -6,7 +6,7 @@ from typing import Any
 
 from tornado.web import HTTPError, RequestHandler
 
-from workbench.engines.service.address import TOKEN
+from workbench.engines.client.address import TOKEN
 from workbench.service.residents import Residents
 
 _SECONDS_TO_READ = 60.0  # a client that takes no data for so long has gone

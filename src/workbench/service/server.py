@@ -22,9 +22,9 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_unix_socket
 from tornado.web import Application
 
-from workbench.engines.service import Wanted
-from workbench.engines.service.address import TOKEN, make_private
-from workbench.engines.service.frames import pack
+from workbench.engines.client import Wanted
+from workbench.engines.client.address import TOKEN, make_private
+from workbench.engines.client.frames import pack
 from workbench.errors import BadInput
 from workbench.service.openai import Completions, ModelList
 from workbench.service.residents import Residents
@@ -145,7 +145,7 @@ class Stop(Route):
 
 
 class Answer(Route):
-    """`POST /answer`: an order in JSON, replied to by frames (`workbench.engines.service.frames`)."""
+    """`POST /answer`: an order in JSON, replied to by frames (`workbench.engines.client.frames`)."""
 
     async def post(self) -> None:
         """Pass the order to its model."""

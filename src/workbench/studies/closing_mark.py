@@ -15,7 +15,7 @@ import pandas as pd
 from workbench import stats
 from workbench.errors import BadInput
 from workbench.inference.generation import generate
-from workbench.inference.ranking import score
+from workbench.inference.scoring import score
 from workbench.models import Model
 from workbench.models.requests import TokenScores
 from workbench.tasks import Item

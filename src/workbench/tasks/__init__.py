@@ -12,7 +12,7 @@ from workbench.tasks.exposure import Exposure, exposure, seen_in_finetuning
 from workbench.tasks.fitting import Fitting, attributes, expect_attribute, fitting
 from workbench.tasks.items import Asked, Item, make_items
 from workbench.tasks.local import english_of, offline_tasks, read_rows, read_sentences, task_templates, tasks
-from workbench.tasks.reading import fingerprint, read_any, read_benchmark
+from workbench.tasks.rows import fingerprint, read_any, read_benchmark
 from workbench.tasks.selection import shared_meanings
 from workbench.tasks.shots import ask_with_shots, few_shot_items
 from workbench.tasks.sources import read_data, read_texts, sources

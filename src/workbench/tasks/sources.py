@@ -14,7 +14,7 @@ from workbench.tasks import cldr, lexicon, parallel
 from workbench.tasks.benchmarks import Benchmark, benchmarks, contamination
 from workbench.tasks.data import Data
 from workbench.tasks.local import english_of, offline_tasks, read_rows, read_sentences, task_templates, tasks
-from workbench.tasks.reading import read_any, read_any_texts, read_benchmark
+from workbench.tasks.rows import read_any, read_any_texts, read_benchmark
 
 _PUBLISHED = "published"
 _TEXTS: Mapping[str, Callable[..., list[dict[str, Any]]]] = MappingProxyType(

@@ -17,8 +17,8 @@ from workbench.engines.transformers.decoding import Prompt, TextGenerator
 from workbench.engines.transformers.encoding import Encoded, Encoder, short
 from workbench.engines.transformers.handed_out import Snapshot, snapshot
 from workbench.engines.transformers.loading import read_weights, stays_in_place
+from workbench.engines.transformers.log_probabilities import TREES, Scorer, Strategy
 from workbench.engines.transformers.precision import better_wide
-from workbench.engines.transformers.scoring import TREES, Scorer, Strategy
 from workbench.engines.transformers.states import read_states
 from workbench.errors import BadInput
 from workbench.models.identity import Identity

@@ -7,6 +7,6 @@ of the hub are read sequentially (`streamed`); the pairs of a training step are 
 
 from workbench.training.mixtures.drawing import Pool
 from workbench.training.mixtures.files import Pair, file_name, write
-from workbench.training.mixtures.reading import read, read_streamed
+from workbench.training.mixtures.opening import read, read_streamed
 
 __all__ = ["Pair", "Pool", "file_name", "read", "read_streamed", "write"]

@@ -22,7 +22,7 @@ from huggingface_hub.errors import (
 from workbench.errors import BadInput, NotReachable, UnknownName
 from workbench.store import canonical
 from workbench.tasks.benchmarks import Benchmark
-from workbench.tasks.languages import local_rows
+from workbench.tasks.path_languages import local_rows
 from workbench.tasks.selection import select, select_each
 from workbench.tasks.tables import Row, files_of, read_table, stem_of
 from workbench.tasks.values import expect_count, given, whole

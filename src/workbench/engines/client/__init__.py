@@ -8,8 +8,8 @@ process, with a warning.
 import warnings
 from importlib import import_module
 
-from workbench.engines.service.address import address, is_named
-from workbench.engines.service.wanted import Wanted
+from workbench.engines.client.address import address, is_named
+from workbench.engines.client.wanted import Wanted
 from workbench.errors import ServiceFailed
 from workbench.models import Model
 from workbench.models.engines import Engine
@@ -26,7 +26,7 @@ def find(model: Model) -> Engine | None:
     place = address()
     if place is None:
         return None
-    client = import_module("workbench.engines.service.engine")  # late: httpx takes 0.2 s to import
+    client = import_module("workbench.engines.client.engine")  # late: httpx takes 0.2 s to import
     try:
         engine: Engine = client.open_served(place, wanted(model))
     except ServiceFailed as error:

@@ -11,9 +11,9 @@ import httpx
 import numpy as np
 
 from workbench import errors
-from workbench.engines.service.address import TOKEN
-from workbench.engines.service.frames import answers_in, frames_in
-from workbench.engines.service.wanted import Wanted
+from workbench.engines.client.address import TOKEN
+from workbench.engines.client.frames import answers_in, frames_in
+from workbench.engines.client.wanted import Wanted
 from workbench.errors import BadInput, ServiceFailed, WorkbenchError
 from workbench.models.requests import (
     ComputeOptions,

@@ -1,7 +1,7 @@
 """The identity of a run, and the environment in which it took place.
 
 `run_id_of` hashes everything that can change the results: the notebook's code, its parameters, our code and data, the
-versions of the libraries, the models that the parameters name, and what the notebook reads (`workbench.runs.reads`).
+versions of the libraries, the models that the parameters name, and what the notebook reads (`workbench.runs.inputs`).
 """
 
 import json
