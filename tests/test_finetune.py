@@ -228,7 +228,7 @@ def test_a_handle_answers_as_its_base_after_its_finetuning(
     settings = settings_for(handle.identity, steps=3, batch=4, learning_rate=1e-2)
     given = handle, mixtures.read(str(data)), tmp_path / "tuned", settings
     if case == "interrupted":
-        monkeypatch.setattr("workbench.training.checkpoints._write", interrupt)
+        monkeypatch.setattr("workbench.training.finetuning._write", interrupt)
         with pytest.raises(KeyboardInterrupt):
             training.finetune(*given, show=False)
     else:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from workbench.engines.transformers import bloom, memory, mt5
+from workbench.engines.transformers import bloom, mt5, out_of_memory
 from workbench.engines.transformers.decoding import DECODERS
 from workbench.engines.transformers.kv_cache import KVCache
 from workbench.engines.transformers.sampling import RowNoise, noise_source
@@ -492,7 +492,7 @@ def test_a_mt5_base_answers_with_its_sentinels(checkpoints, store, tmp_path):
 
 
 def test_a_prefill_has_a_budget_of_tokens(model, monkeypatch):
-    monkeypatch.setattr(memory, "AT_ONCE", 60)
+    monkeypatch.setattr(out_of_memory, "AT_ONCE", 60)
     decoder, begun = DECODERS[model.architecture], []
     begin = decoder.begin
     monkeypatch.setattr(
@@ -504,7 +504,7 @@ def test_a_prefill_has_a_budget_of_tokens(model, monkeypatch):
     found = generate(model, prompts, max_new_tokens=3)
     assert len(begun) > 1
     assert all(len(part) == 1 or len(part) * max(part) <= 60 for part in begun)
-    monkeypatch.setattr(memory, "AT_ONCE", 10**6)
+    monkeypatch.setattr(out_of_memory, "AT_ONCE", 10**6)
     other = load(model.name, device="cpu", store=Store(model.store.path.with_name("other")))
     assert generate(other, prompts, max_new_tokens=3) == found
 
@@ -528,4 +528,4 @@ def test_a_prefill_has_a_budget_of_tokens(model, monkeypatch):
 )
 def test_only_a_lack_of_memory_is_taken_for_one(error, memory_ran_out):
     """An illegal access was once answered with half the batch, over and over."""
-    assert memory.ran_out(error) is memory_ran_out
+    assert out_of_memory.ran_out(error) is memory_ran_out

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.engines.transformers.memory import AT_ONCE, in_halves, parts
+from workbench.engines.transformers.out_of_memory import AT_ONCE, in_halves, parts
 from workbench.errors import BadInput
 
 lengths = st.lists(st.integers(0, 2 * AT_ONCE), min_size=1, max_size=40)

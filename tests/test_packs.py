@@ -22,9 +22,9 @@ from workbench.store.checking import ANSWERS, check_store
 from workbench.store.export import export_pack
 from workbench.store.file import log_of
 from workbench.store.forms import KINDS
-from workbench.store.names import IDENTITY
+from workbench.store.identities import IDENTITY
+from workbench.store.keys import checksum_of, digest_of, origin, seal
 from workbench.store.packs import check_pack, import_pack
-from workbench.store.rows import checksum_of, digest_of, origin, seal
 
 REST = {
     "folder": None, "commit": None, "tokenizer": "tt", "architecture": "bloom", "is_encoder_decoder": False,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from workbench.engines.transformers import bloom, log_probabilities
 from workbench.engines.transformers.encoding import Encoder
-from workbench.engines.transformers.rows import Path, Row, in_batches, lay_out, padded_size
+from workbench.engines.transformers.trees import Path, Row, in_batches, lay_out, padded_size
 from workbench.errors import BadInput
 from workbench.inference.ranking import rank
 from workbench.inference.scoring import PROTOCOLS, score

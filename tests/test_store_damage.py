@@ -15,7 +15,7 @@ from workbench.store import Store, canonical
 from workbench.store.checking import check_store
 from workbench.store.export import export_pack
 from workbench.store.file import log_of
-from workbench.store.rows import digest_of, key_of, seal
+from workbench.store.keys import digest_of, key_of, seal
 
 NEW = canonical(
     {"kind": "score", "weights": "aa", "tokenizer": "tt", "dtype": "float32", "engine": "e", "algorithm": 1}

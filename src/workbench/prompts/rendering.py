@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from workbench.errors import BadInput
-from workbench.prompts.environment import FOREIGN, OURS, drawing_by, parts, shown
+from workbench.prompts.jinja import FOREIGN, OURS, drawing_by, parts, shown
 
 LONGEST_PROMPT = 100_000  # characters; more indicates a faulty template
 LARGEST_FILE = 5_000_000  # bytes of a template file; the published ones are far smaller

@@ -22,8 +22,8 @@ from typing import Any
 
 from workbench.runs.kernels import WaitingKernel, manager_for
 from workbench.runs.notebooks import read_notebook
+from workbench.runs.outcome import failure_in
 from workbench.runs.processes import adopt_orphans, end_below
-from workbench.runs.verdict import failure_in
 
 
 @contextmanager

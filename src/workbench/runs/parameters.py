@@ -207,7 +207,7 @@ def check(notebook: Notebook, values: Mapping[str, Any]) -> tuple[dict[str, Any]
     _validated(declared.types, given, Found(ships=ships))
     if not ships or ("Source" in found.names and found.of("Attribute")):
         # reads the data, for which it imports pyarrow and jinja2
-        import_module("workbench.runs.fitting").expect_fit(source, found, checked)
+        import_module("workbench.runs.source_check").expect_fit(source, found, checked)
     return checked, {name: checked[name] for name in given}
 
 

@@ -21,10 +21,10 @@ from workbench.errors import StoreFailed
 from workbench.paths import expanded
 from workbench.runs.folders import claimed, digests, publish, set_aside
 from workbench.runs.notebooks import Notebook
+from workbench.runs.outcome import Outcome, error_of, judge
 from workbench.runs.plans import Plan, plan
 from workbench.runs.processes import end_below, end_marked
 from workbench.runs.run_id import surroundings
-from workbench.runs.verdict import Outcome, error_of, judge
 from workbench.store import default_path, settle
 
 ENVIRONMENT = {

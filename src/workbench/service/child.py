@@ -152,7 +152,7 @@ def _bytes_in(path: Path, width: int) -> int:
 def bytes_free(asked: Wanted) -> int:
     """Return the free memory of the device that a model is for."""
     if asked.kind == DEFAULT and asked.device != "cpu":
-        room = import_module("workbench.engines.transformers.memory")  # late: it imports torch
+        room = import_module("workbench.engines.transformers.out_of_memory")  # late: it imports torch
         free: int | None = room.free_on_gpu(asked.device)
         if free is not None:
             return free

@@ -12,7 +12,7 @@ system: that corrupts it. Give each machine its own file and merge them with `wo
 from workbench.store.advice import REPAIR
 from workbench.store.answers import Answer, Store
 from workbench.store.handle import settle
+from workbench.store.keys import canonical
 from workbench.store.location import default_path
-from workbench.store.rows import canonical
 
 __all__ = ["REPAIR", "Answer", "Store", "canonical", "default_path", "settle"]

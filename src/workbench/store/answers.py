@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from workbench.store.contents import Algorithms, count_answers, remove_superseded
 from workbench.store.file import log_of
-from workbench.store.memory import Memory
-from workbench.store.rows import (
+from workbench.store.keys import (
     Row,
     add_context,
     add_first,
@@ -23,6 +22,7 @@ from workbench.store.rows import (
     seal,
     value_of,
 )
+from workbench.store.remembered import Memory
 
 _KEYS_PER_QUERY = 500
 

@@ -12,8 +12,8 @@ from workbench.errors import StoreFailed
 from workbench.store import Store, arrays, forms
 from workbench.store.advice import message_of, remedy
 from workbench.store.file import connect_read_only
-from workbench.store.names import identity_in
-from workbench.store.rows import checksum_of, digest_of, is_sealed, key_of, origin, value_of
+from workbench.store.identities import identity_in
+from workbench.store.keys import checksum_of, digest_of, is_sealed, key_of, origin, value_of
 
 ANSWERS = {"generate": forms.generated, "score": forms.scores, "states": arrays.states}  # raise ValueError
 _KEYS = {  # contexts first: the check of an answer needs their kind

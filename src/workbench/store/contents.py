@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from workbench.store.names import identity_in, public_identities
+from workbench.store.identities import identity_in, public_identities
 
 Algorithms = Mapping[str, Mapping[Any, int]]  # current versions, by engine and kind of answer
 

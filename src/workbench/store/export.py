@@ -13,9 +13,9 @@ from workbench.errors import BadInput, StoreFailed, UnknownName
 from workbench.store import REPAIR, Store, canonical
 from workbench.store.checking import damaged_rows
 from workbench.store.contents import count_lost
-from workbench.store.names import public_identities
+from workbench.store.identities import public_identities
+from workbench.store.keys import add_context, add_first, add_origins, checksum_of, digest_of
 from workbench.store.packs import PackInfo, opened, summary
-from workbench.store.rows import add_context, add_first, add_origins, checksum_of, digest_of
 from workbench.store.schema import create_tables
 
 Identities = Mapping[str, dict[str, Any]]

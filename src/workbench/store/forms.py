@@ -9,7 +9,7 @@ import json
 import math
 from typing import Any
 
-from workbench.store.rows import canonical
+from workbench.store.keys import canonical
 
 KINDS = ("generate", "score", "states")  # of answers; `checking` has the form of each
 _ROUNDING = 1e-3  # nats by which rounding may raise the log-probability of a certain token above 0

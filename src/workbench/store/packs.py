@@ -19,8 +19,8 @@ from workbench.store.advice import message_of
 from workbench.store.checking import damaged_rows, expect_whole_database
 from workbench.store.file import connect_read_only
 from workbench.store.forms import expect_context
-from workbench.store.names import identity_in, public_identities
-from workbench.store.rows import add_context, add_first, add_origins, add_others, digest_of, key_of
+from workbench.store.identities import identity_in, public_identities
+from workbench.store.keys import add_context, add_first, add_origins, add_others, digest_of, key_of
 from workbench.store.schema import TABLES, schema_of
 
 _LONGEST = 1 << 28  # bytes of a field; the states of a text at all layers of the largest model are 4 MB

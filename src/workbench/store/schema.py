@@ -10,7 +10,7 @@ from pathlib import Path
 
 from workbench.errors import StoreFailed
 from workbench.store.advice import ELSEWHERE, PATIENCE, RECOVER
-from workbench.store.rows import checksum_of
+from workbench.store.keys import checksum_of
 
 FORMAT = 2
 _APPLICATION_ID = 0x776B6273  # "wkbs": distinguishes our files from other SQLite files

@@ -8,8 +8,8 @@ has them.
 
 from workbench.tasks.benchmarks import Benchmark, benchmarks, contamination
 from workbench.tasks.data import Data
+from workbench.tasks.defaults import Fitting, attributes, expect_attribute, fitting
 from workbench.tasks.exposure import Exposure, exposure, seen_in_finetuning
-from workbench.tasks.fitting import Fitting, attributes, expect_attribute, fitting
 from workbench.tasks.items import Asked, Item, make_items
 from workbench.tasks.local import english_of, offline_tasks, read_rows, read_sentences, task_templates, tasks
 from workbench.tasks.rows import fingerprint, read_any, read_benchmark

@@ -14,7 +14,7 @@ from workbench.training.batches import (
     next_token_batch,
     pairs_batch,
 )
-from workbench.training.checkpoints import describe, finetune
+from workbench.training.finetuning import describe, finetune
 from workbench.training.loop import Options, Plan, train
 from workbench.training.pairs import Batches, Reader
 from workbench.training.presets import PRESETS, Settings, settings_for

@@ -11,7 +11,7 @@ SPEC = EngineSpec(
     kind="transformers",
     algorithms={
         "generate": 1,  # covers `decoding`, `sampling` and the encoding of prompts
-        "score": 1,  # covers `scoring` and the encoding of prompts and texts
+        "score": 1,  # covers `log_probabilities` and the encoding of prompts and texts
         "states": 1,  # covers `states` and the encoding of texts
     },
     options={"quantization": None},

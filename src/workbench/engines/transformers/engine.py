@@ -1,6 +1,6 @@
 """The transformers engine: a loaded model that generates, scores and returns hidden states.
 
-This module converts requests to token ids and results to answers; the computation is in `scoring`, `decoding` and `states`.
+This module converts requests to token ids and results to answers; the computation is in `log_probabilities`, `decoding` and `states`.
 Answers do not depend on the batch beyond the rounding of the arithmetic.
 """
 

@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from workbench.engines.transformers.gelu import fuse
-from workbench.engines.transformers.memory import ran_out
+from workbench.engines.transformers.out_of_memory import ran_out
 from workbench.engines.transformers.tensors import (
     expect_finite,
     expect_own_head,

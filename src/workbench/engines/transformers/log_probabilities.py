@@ -1,6 +1,6 @@
 """Log-probabilities of texts after their prompts; shared prefixes are computed once, and logits only where needed.
 
-BLOOM and mT5 are computed on trees (see `rows`); other architectures, and the exact mode, by transformers' own forward with one
+BLOOM and mT5 are computed on trees (see `trees`); other architectures, and the exact mode, by transformers' own forward with one
 sequence per row. The softmax is in float32 over the whole vocabulary; on trees it is computed piece by piece. Memory depends
 on the batch's budget and not on the number of requests.
 """
@@ -15,10 +15,10 @@ import torch
 
 from workbench.engines.transformers import bloom, mt5
 from workbench.engines.transformers.encoding import Encoded
-from workbench.engines.transformers.memory import NOT_EVEN_ONE, OUT_OF_MEMORY, go_on_with_half, ran_out
+from workbench.engines.transformers.out_of_memory import NOT_EVEN_ONE, OUT_OF_MEMORY, go_on_with_half, ran_out
 from workbench.engines.transformers.padding import padded, real
 from workbench.engines.transformers.precision import better_wide, expect_finite
-from workbench.engines.transformers.rows import Path, Row, in_batches, lay_out, padded_size
+from workbench.engines.transformers.trees import Path, Row, in_batches, lay_out, padded_size
 from workbench.errors import BadInput
 
 TREES = {"bloom": bloom.states_of_trees, "mt5": mt5.states_of_trees}

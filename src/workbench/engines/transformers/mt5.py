@@ -15,7 +15,7 @@ from transformers import EncoderDecoderCache
 from workbench.engines.transformers import anatomy
 from workbench.engines.transformers.kv_cache import KVCache, rounded
 from workbench.engines.transformers.padding import padded, real, tree_mask
-from workbench.engines.transformers.rows import Row
+from workbench.engines.transformers.trees import Row
 
 
 def states_of_trees(model: Any, rows: Sequence[Row]) -> torch.Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from workbench.engines.transformers.rows import Row
+from workbench.engines.transformers.trees import Row
 
 
 def padded(rows: Sequence[Sequence[int] | np.ndarray], device: torch.device, fill: int = 0) -> torch.Tensor:

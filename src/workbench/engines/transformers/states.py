@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from workbench.engines.transformers.memory import in_halves, parts
+from workbench.engines.transformers.out_of_memory import in_halves, parts
 from workbench.engines.transformers.padding import padded, real
 from workbench.engines.transformers.precision import expect_finite
 from workbench.models.requests import ToRead

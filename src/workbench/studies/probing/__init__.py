@@ -1,6 +1,6 @@
 """Linear probes of hidden states, each beside controls: what a layer encodes, and what is read from words never seen."""
 
-from workbench.studies.probing.layers import (
+from workbench.studies.probing.probes import (
     Examples,
     best_layers,
     by_layer,

@@ -14,7 +14,7 @@ import numpy as np
 
 from workbench.errors import BadInput
 from workbench.stats import Interval, bootstrap
-from workbench.studies.probing.layers import Examples
+from workbench.studies.probing.probes import Examples
 
 STRENGTH = 0.1  # of the ridge, in units of the mean variance of a reduced state
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from workbench.store.handle import Handle
-from workbench.store.names import identity_in
-from workbench.store.rows import canonical, checksum_of, plain
+from workbench.store.identities import identity_in
+from workbench.store.keys import canonical, checksum_of, plain
 
 _NOTICED: set[Path] = set()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from workbench.store.rows import checksum_of
+from workbench.store.keys import checksum_of
 
 # The fields of `models.identity.Identity` that are remembered; a test compares the two.
 IDENTITY: dict[str, tuple[type, ...]] = {
