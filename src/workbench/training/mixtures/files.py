@@ -8,7 +8,6 @@ lines again. Further keys, as in xP3x, are ignored when read.
 """
 
 import json
-import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,8 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from huggingface_hub.errors import HTTPError
 
-from workbench.errors import BadInput, NotReachable, StoreFailed, UnknownName
+from workbench.atomic import make_folder, written_whole
+from workbench.errors import BadInput, NotReachable, UnknownName
 from workbench.prompts import is_text
 
 KEYS = ("inputs", "targets")
@@ -119,24 +119,15 @@ def write(folder: Path, language: str, name: str, pairs: Iterable[Pair]) -> Path
         StoreFailed: the file could not be written; nothing is left behind.
     """
     path = folder / language / name
-    aside = path.with_name(f".{name}.{os.getpid()}")
+    make_folder(path.parent)
     written = 0
-    try:
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("w", encoding="utf-8", newline="\n") as file:
-            for written, pair in enumerate(pairs, start=1):
-                line = json.dumps({"inputs": pair.inputs, "targets": pair.targets}, ensure_ascii=False)
-                parse(line, str(path), written)
-                file.write(line + "\n")
+    with written_whole(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as file:
+        for written, pair in enumerate(pairs, start=1):
+            line = json.dumps({"inputs": pair.inputs, "targets": pair.targets}, ensure_ascii=False)
+            parse(line, str(path), written)
+            file.write(line + "\n")
         if not written:
             raise BadInput(f"no pairs for {path}; a mixture has no empty files")
-        aside.replace(path)
-    except OSError as error:
-        raise StoreFailed(
-            f"could not write {path}: {error}; free some space or choose another folder"
-        ) from error
-    finally:
-        aside.unlink(missing_ok=True)
     return path
 
 
