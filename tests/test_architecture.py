@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import workbench
+import workbench.runs
 
 SOURCE = Path(workbench.__file__).parent
 FLOORS = [
@@ -167,8 +168,9 @@ def test_importing_the_package_or_a_light_room_reads_no_torch_and_no_pandas():
 
 
 def test_the_public_names_exist_and_a_wrong_one_is_an_attribute_error():
-    for name in workbench.__all__:
-        assert getattr(workbench, name)
+    for package in (workbench, workbench.runs):
+        for name in package.__all__:
+            assert getattr(package, name)
     with pytest.raises(AttributeError, match="ranke"):
         workbench.ranke  # noqa: B018
 
