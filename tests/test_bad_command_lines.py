@@ -40,7 +40,7 @@ PARAMETERS = [
 # command, what makes it whole, and what is bad in each of its places
 COMMANDS = {
     "generate": (["mini-bloomz", "Hello"], {
-        0: NAMES + FILES, 1: ["", "\udcff"], "--max-new-tokens": [*INTEGERS, "0"], "--dtype": NAMES, "--device": [*NAMES, "cuda:x"],
+        0: [*NAMES, *FILES, "http://h/v1", "http://me:word@h/v1#bloomz"], 1: ["", "\udcff"], "--max-new-tokens": [*INTEGERS, "0"], "--dtype": NAMES, "--device": [*NAMES, "cuda:x"],
         "--beams": [*INTEGERS, "0"], "--top-k": INTEGERS, "--seed": INTEGERS, "--samples": [*INTEGERS, "0"],
         "--temperature": REALS, "--top-p": [*REALS, "2"], "--revision": NAMES,
     }),

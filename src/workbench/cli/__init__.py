@@ -38,7 +38,10 @@ app.command("verify")(verify.verify)
 app.command("accept")(accept.accept)
 
 ModelName = Annotated[
-    str, typer.Argument(help="A name that `workbench models` lists, a hub id, or a folder.")
+    str,
+    typer.Argument(
+        help="A name that `workbench models` lists, a hub id, a folder, or a server's address and #NAME."
+    ),
 ]
 
 

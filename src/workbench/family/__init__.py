@@ -29,6 +29,7 @@ from workbench.family.plugins import (
     shipped,
     vocabulary,
 )
+from workbench.family.served import ServedName, declared_checkpoint, is_served, served_name
 
 __all__ = [
     "BYTES_PER_PARAMETER",
@@ -37,21 +38,25 @@ __all__ = [
     "Checkpoint",
     "Family",
     "Language",
+    "ServedName",
     "badge_of",
     "checkpoints",
     "count_parameters",
     "data_badge",
     "data_files",
+    "declared_checkpoint",
     "families",
     "family_of",
     "family_with_data",
     "find",
     "find_language",
     "fitting_source",
+    "is_served",
     "languages",
     "languages_seen",
     "memory_needed",
     "plugged",
+    "served_name",
     "shared_badge",
     "shipped",
     "vocabulary",

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from workbench.errors import BadInput, UnknownName
 from workbench.family.catalogue import checkpoints, named, nearest
 from workbench.family.checkpoints import Checkpoint
+from workbench.family.served import declared_checkpoint
 
 Badge = Literal["PUBLISHED", "MEASURED", "SYNTHETIC"]
 REAL_WORDS = "lexicon"  # the source of real data that is always here
@@ -74,11 +75,12 @@ def plugged(group: str) -> list[tuple[str, Any]]:
 
 
 def find(name: str) -> Checkpoint:
-    """Return a checkpoint of any family by its short name or hub id.
+    """Return a checkpoint of any family by its short name or hub id; for a model on a server, the declared one.
 
     Raises:
         UnknownName: no such checkpoint; the message lists the nearest names.
     """
+    name = declared_checkpoint(name)
     found = named(name, checkpoints()) or named(name, _all())
     if found is None:
         known = dict.fromkeys(text for one in _all() for text in (one.name, one.hub_id))
@@ -88,6 +90,7 @@ def find(name: str) -> Checkpoint:
 
 def family_of(name: str) -> Family | None:
     """Return the family of a checkpoint, or None; a folder is matched by its base name, as for a retrained checkpoint."""
+    name = declared_checkpoint(name)
     last = Path(name).name
     return next(
         (one for one in families() if named(name, one.checkpoints) or named(last, one.checkpoints)), None
@@ -105,6 +108,7 @@ def badge_of(name: str) -> Badge:
     Raises:
         UnknownName: neither a checkpoint, nor a folder, nor a hub id; the message lists the nearest names.
     """
+    name = declared_checkpoint(name)
     family = family_of(name)
     if family is None and "/" not in name and not Path(name).is_dir():
         find(name)

@@ -1,7 +1,7 @@
 """Lazy handles for models; the engine behind a handle is loaded only when an answer is missing.
 
-`load` accepts a name of a family, any other hub id, or a local folder, decoder-only or encoder-decoder. This package does
-not import torch: engines are found through the registry and imported when they have to compute.
+`load` accepts a name of a family, any other hub id, or a local folder, decoder-only or encoder-decoder, and the address of a
+server with the checkpoint that it is declared to serve. This package does not import torch: engines are found through the registry and imported when they have to compute.
 """
 
 import os
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import get_args
 
 from workbench.errors import BadInput
+from workbench.family import is_served
 from workbench.models.arguments import shown, whole
-from workbench.models.engines import DEFAULT, Capability, engine_called, engines
+from workbench.models.engines import Capability, engine_called, engine_for, engines
 from workbench.models.handle import Dtype, Model
 from workbench.store import Store
 
@@ -31,19 +32,22 @@ def load(
     store: Store | None = None,
     same_device: bool = False,
     random_seed: int | None = None,
-    engine: str = DEFAULT,
+    engine: str | None = None,
+    declared_revision: str | None = None,
 ) -> Model:
     """Return a lazy handle for a model.
 
     Args:
-        name: "bloomz-560m", "mini-mt0", the hub id of any causal or encoder-decoder model, or a folder (a `Path` is always one).
-        dtype: "float32", "bfloat16" or "float16" (refused for mT5).
+        name: "bloomz-560m", "mini-mt0", the hub id of any causal or encoder-decoder model, or a folder (a `Path` is always one);
+            "http://host:8000/v1#bloomz" is a model on a server (docs/servers.md).
+        dtype: "float32", "bfloat16" or "float16" (refused for mT5); of a model on a server, what it is declared to use.
         device: "auto", "cpu", "cuda", "cuda:0" …
         revision: a branch, tag or commit on the hub; a commit may be abbreviated if it is in the hub's cache.
         store: the store to use instead of the default one.
         same_device: ignore stored answers computed by another device family.
         random_seed: use the same architecture with random weights, as a baseline for probes.
-        engine: the name of the engine in the registry (`workbench.models.engines`).
+        engine: the name of the engine in the registry (`workbench.models.engines`); by default the one that fits the name.
+        declared_revision: the hub commit that a server is declared to serve, for which `revision` does as well.
 
     Raises:
         UnknownName: no such model or engine; the message lists the nearest names.
@@ -58,6 +62,13 @@ def load(
         raise BadInput(f"no dtype called {dtype!r}; choose one of: {', '.join(DTYPES)}")
     if not isinstance(device, str) or not _NAMES_A_DEVICE.fullmatch(device):
         raise BadInput(f"no device called {device!r}; choose auto, cpu, cuda, cuda:N or mps")
+    if declared_revision is not None:
+        if not is_served(name) or revision not in (None, declared_revision):
+            raise BadInput(
+                f"declared_revision={declared_revision!r} is for a model on a server; name a revision of {name!r} as revision="
+            )
+        revision = declared_revision
+    engine = engine or engine_for(name)
     engine_called(engine).expect(name, dtype, revision)
     if random_seed is not None:
         random_seed = whole("random_seed", random_seed, least=0)
@@ -85,5 +96,5 @@ def digest_of(name: str, store: Store | None = None, *, revision: str | None = N
     Raises:
         UnknownName: no such model; the message lists the nearest names.
     """
-    known = engine_called(DEFAULT).recall(name, revision, store or Store())
+    known = engine_called(engine_for(name)).recall(name, revision, store or Store())
     return f"{known.weights}-{known.tokenizer}" if known is not None else None

@@ -18,7 +18,17 @@ _COARSEST_CLOCK = 2_000_000_000  # ns; some file systems have a time resolution 
 def digests(folder: Path, store: Store) -> tuple[str, str]:
     """Return the digests of the weights with their settings, and of the tokenizer; the store remembers those of files."""
     weights = _digest_of([*weight_files(folder), *settings_files(folder)], store)
-    return weights, _digest_of(tokenizer_files(folder), store)
+    return weights, tokenizer_digest(folder, store)
+
+
+def tokenizer_digest(folder: Path, store: Store) -> str:
+    """Return the digest of the tokenizer alone."""
+    return _digest_of(tokenizer_files(folder), store)
+
+
+def settings_digest(folder: Path, store: Store) -> str:
+    """Return the digest of the configuration alone."""
+    return _digest_of(settings_files(folder), store)
 
 
 def file_states(folder: Path) -> tuple[tuple[str, FileState], ...]:

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from workbench.errors import BadInput, UnknownName
-from workbench.family import plugged
+from workbench.family import is_served, plugged
 from workbench.models.identity import Identity
 from workbench.models.requests import (
     ComputeOptions,
@@ -32,7 +32,7 @@ from workbench.models.requests import (
 from workbench.store import Store
 
 Capability = Literal["generate", "score", "states"]
-DEFAULT = "transformers"
+DEFAULT, OF_SERVERS = "transformers", "openai"
 
 
 @dataclass(frozen=True)
@@ -165,9 +165,17 @@ class TokenEngine(Protocol):
 
 @lru_cache(maxsize=1)
 def engines() -> dict[str, EngineFactory]:
-    """Return the installed engines by name: the transformers engine first, then the registered ones."""
-    built_in = import_module("workbench.engines.transformers")  # late: it imports this module
-    return {DEFAULT: built_in.FACTORY, **dict(plugged("workbench.engines"))}
+    """Return the installed engines by name: those of this package first, then the registered ones."""
+    built_in = (DEFAULT, OF_SERVERS)
+    rooms = {
+        kind: import_module(f"workbench.engines.{kind}") for kind in built_in
+    }  # late: they import this module
+    return {**{kind: room.FACTORY for kind, room in rooms.items()}, **dict(plugged("workbench.engines"))}
+
+
+def engine_for(name: str) -> str:
+    """Return the name of the engine that opens a model where none is chosen."""
+    return OF_SERVERS if is_served(name) else DEFAULT
 
 
 def engine_called(kind: str) -> EngineFactory:

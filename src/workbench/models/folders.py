@@ -61,13 +61,13 @@ def tokenizer_files(folder: Path) -> list[Path]:
     return [folder / name for name in TOKENIZER if (folder / name).exists()]
 
 
-def lacking(folder: Path) -> list[str]:
-    """Return what a folder lacks for loading: config.json, weights as safetensors, a tokenizer's vocabulary.
+def lacking(folder: Path, *, weights: bool = True) -> list[str]:
+    """Return what a folder lacks for loading: config.json, weights as safetensors (if wanted), a tokenizer's vocabulary.
 
     Raises:
         BadInput: an index that cannot be read.
     """
-    needed = [folder / SETTINGS[0], *weight_files(folder)]
+    needed = [folder / SETTINGS[0], *(weight_files(folder) if weights else [])]
     absent = [path.name for path in needed if not path.exists()]
     has_vocabulary = any((folder / name).exists() for name in VOCABULARIES)
     if (

@@ -90,13 +90,14 @@ class Model:
         with _READING:
             if "engine" in vars(self):  # another thread has just read it
                 return vars(self)["engine"]
-            engine = served(self) or self.fresh_engine()
+            elsewhere = None if self.identity.source == "endpoint" else served(self)
+            engine = elsewhere or self.fresh_engine()
             note(models={self.label: {"computed_in": _place(engine)}})
             return engine
 
     @property
     def where(self) -> str:
-        """Where it computes: "not loaded", "this process", or "the service at" an address."""
+        """Where it computes: "not loaded", "this process", or "the service at" or "the server at" an address."""
         return _place(vars(self).get("engine"))
 
     def renew(self) -> None:
@@ -191,7 +192,7 @@ class Model:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What a manifest says of the model: its digests, its source on the hub, and its dtype."""
+        """What a manifest says of the model: its digests, its source on the hub, its dtype, and whether these are only declared."""
         identity = self.identity
         return {
             "weights_digest": identity.weights,
@@ -199,6 +200,7 @@ class Model:
             "hub_id": identity.hub_id,
             "commit": identity.commit,
             "dtype": self.dtype,
+            **({"declared": True} if identity.source == "endpoint" else {}),
         }
 
     def check_prompts(self, prompts: list[str]) -> None:
@@ -213,4 +215,5 @@ def _place(engine: Engine | None) -> str:
     if engine is None:
         return "not loaded"
     address = getattr(engine, "address", None)
-    return f"the service at {address}" if address else "this process"
+    what = "server" if engine.device_family == "remote" else "service"
+    return f"the {what} at {address}" if address else "this process"

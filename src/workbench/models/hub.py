@@ -51,11 +51,14 @@ def cached(hub_id: str, revision: str | None) -> Path | None:
     return found[0] if len(found) == 1 and _SHORT_COMMIT.fullmatch(commit) else None
 
 
-def fetch(name: str, hub_id: str, revision: str | None, *, pickled: bool = False) -> Path:
+def fetch(
+    name: str, hub_id: str, revision: str | None, *, pickled: bool = False, weights: bool = True
+) -> Path:
     """Download a model's files, after a quick check that the hub responds (the client alone would retry for 20 seconds).
 
     Args:
         pickled: fetch the weights as .bin, to be converted.
+        weights: fetch them at all, and not only configuration and tokenizer.
 
     Raises:
         NotReachable: no network, or the hub has no such model or revision.
@@ -65,13 +68,13 @@ def fetch(name: str, hub_id: str, revision: str | None, *, pickled: bool = False
     try:
         listing = HfApi().model_info(hub_id, revision=revision, timeout=_SECONDS_FOR_A_SIGN_OF_LIFE)
         files = {sibling.rfilename for sibling in listing.siblings or []}
-        if files and not pickled and not files & {SINGLE, INDEX}:
+        if files and weights and not pickled and not files & {SINGLE, INDEX}:
             raise BadInput(
                 f"{hub_id} has no safetensors; on a machine with a network run "
                 f"`workbench convert {name} --to safetensors --output FOLDER` and load that folder"
             )
-        weights = ["*.bin", PICKLED_INDEX] if pickled else ["*.safetensors", INDEX]
-        patterns = [*weights, *SETTINGS, *TOKENIZER]
+        heavy = ["*.bin", PICKLED_INDEX] if pickled else ["*.safetensors", INDEX]
+        patterns = [*(heavy if weights else []), *SETTINGS, *TOKENIZER]
         return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
     except (RepositoryNotFoundError, RevisionNotFoundError, GatedRepoError) as error:
         raise NotReachable(

@@ -112,7 +112,6 @@ def _read_identity(place: Place, folder: Path, store: Store) -> Identity:
     expect_loadable(folder)
     states = file_states(folder)  # before the digests
     weights, tokenizer = digests(folder, store)
-    config, architecture = settings(folder / "config.json"), model_type(folder)
     identity = Identity(
         name=place.name,
         folder=folder,
@@ -120,15 +119,28 @@ def _read_identity(place: Place, folder: Path, store: Store) -> Identity:
         commit=folder.name if place.hub_id else None,
         weights=weights,
         tokenizer=tokenizer,
-        architecture=architecture,
-        is_encoder_decoder=bool(config.get("is_encoder_decoder", architecture in _ENCODER_DECODERS)),
-        context_length=_context_length(folder, config, architecture),
+        **configured(folder),
         source="hub" if place.hub_id else "folder",
         states=states,
     )
-    lasting = {key: value for key, value in asdict(identity).items() if key != "states"}
-    store.remember_identity(place.key, {**lasting, "folder": None})
+    remember(identity, place.key, store)
     return identity
+
+
+def remember(identity: Identity, key: str, store: Store) -> None:
+    """Keep an identity in the store under a key, without what only holds on this machine now."""
+    lasting = {name: value for name, value in asdict(identity).items() if name != "states"}
+    store.remember_identity(key, {**lasting, "folder": None})
+
+
+def configured(folder: Path) -> dict[str, Any]:
+    """Return the fields of an identity that the configuration in a folder gives: architecture, its kind, and the context length."""
+    config, architecture = settings(folder / "config.json"), model_type(folder)
+    return {
+        "architecture": architecture,
+        "is_encoder_decoder": bool(config.get("is_encoder_decoder", architecture in _ENCODER_DECODERS)),
+        "context_length": _context_length(folder, config, architecture),
+    }
 
 
 def _context_length(folder: Path, config: dict[str, Any], architecture: str) -> int:

@@ -42,8 +42,12 @@ def locate(name: str, revision: str | None = None) -> Place:
 
     Raises:
         UnknownName: neither a name of a family, nor a folder, nor of the form `owner/model`.
-        BadInput: a file, a folder that is not a checkpoint, or a revision of a model that is not on the hub.
+        BadInput: a file, a folder that is not a checkpoint, a revision of a model that is not on the hub, or a model on a server.
     """
+    if family.is_served(name):
+        raise BadInput(
+            f"{name!r} is a model on a server, and its files are needed here; name a checkpoint, a folder or a hub id"
+        )
     place = _place(name, revision)
     if place.hub_id is None and revision is not None:
         raise BadInput(f"{name!r} is a folder and has no revisions; drop revision={revision!r}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import BadInput, StaleRun
+from workbench.family import declared_checkpoint
 from workbench.models import digest_of
 from workbench.models.places import locate
 from workbench.paths import expanded
@@ -139,14 +140,14 @@ def plan_all(notebook: Notebook | Path | str, cases: Iterable[Mapping[str, Any]]
 
 def _asked(name: str, revision: str | None) -> str:
     """Return what a name asks for: the digest of a folder, which has no revisions, or a hub id with a revision."""
-    hub_id = locate(name).hub_id
+    hub_id = locate(declared_checkpoint(name)).hub_id
     return f"{hub_id}@{revision or 'main'}" if hub_id else str(digest_of(name))
 
 
 def _revision(parameters: Mapping[str, Any], name: str) -> str | None:
     """Return the revision that a notebook's parameters give for its models on the hub, if they do."""
     given = parameters.get("revision")
-    return given if isinstance(given, str) and given and locate(name).hub_id else None
+    return given if isinstance(given, str) and given and locate(declared_checkpoint(name)).hub_id else None
 
 
 def _differing(spec: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Completions in the process of a model: prompts as texts or token ids become choices with log-probabilities.
 
 For an encoder–decoder the end token splits a prompt: the encoder reads what comes before it, with it, and what comes after it
-is the beginning of the answer. A prompt without one is for the encoder alone. In `echo`, tokens that the encoder reads have
+is the beginning of the answer. A prompt without one is for the encoder alone. `input_tokens` says of prompts given as ids how
+many of these the encoder reads, with or without an end token. In `echo`, tokens that the encoder reads have
 no log-probability (null), and the end token that closes them has 0, since it is given.
 """
 
@@ -67,16 +68,25 @@ def _prompts(engine: TokenEngine, settings: dict[str, Any]) -> list[_Prompt]:
     given = settings["prompts"]
     texts = [prompt for prompt in given if isinstance(prompt, str)]
     encoded = iter(engine.encode(texts))
+    read = settings["input_tokens"] or [None] * len(given)
+    if len(read) != len(given) or (
+        settings["input_tokens"] and (texts or not engine.identity.is_encoder_decoder)
+    ):
+        raise BadInput(
+            f"input_tokens has {len(read)} numbers for {len(given)} prompts; give one for each prompt, as token ids, of an encoder–decoder"
+        )
     return [
-        _prompt(engine, next(encoded), prompt, settings)
+        _prompt(engine, next(encoded), prompt, settings, None)
         if isinstance(prompt, str)
-        else _prompt(engine, prompt, " ".join(map(str, prompt)), settings)
-        for prompt in given
+        else _prompt(engine, prompt, " ".join(map(str, prompt)), settings, count)
+        for prompt, count in zip(given, read, strict=True)
     ]
 
 
-def _prompt(engine: TokenEngine, ids: list[int], noise: str, settings: dict[str, Any]) -> _Prompt:
-    """Split the ids of a prompt.
+def _prompt(
+    engine: TokenEngine, ids: list[int], noise: str, settings: dict[str, Any], read: int | None
+) -> _Prompt:
+    """Split the ids of a prompt, after `read` of them or after the first end token.
 
     Raises:
         BadInput: no tokens, ids outside the vocabulary, more than the context holds, or an answer that is begun and to be
@@ -88,15 +98,15 @@ def _prompt(engine: TokenEngine, ids: list[int], noise: str, settings: dict[str,
             f"a prompt has {len(ids)} tokens from {min(ids, default=0)} to {max(ids, default=0)}; give at least one, "
             f"from 0 to {engine.token_count - 1}"
         )
-    cut = ids.index(engine.end) + 1 if engine.end in ids else len(ids)
+    cut = read or (ids.index(engine.end) + 1 if engine.end in ids else len(ids))
     source, target = (tuple(ids[:cut]), tuple(ids[cut:])) if identity.is_encoder_decoder else ((), tuple(ids))
-    if source and source[-1] != engine.end:
+    if source and source[-1] != engine.end and read is None:
         source = (*source, engine.end)
     if max(len(source), len(target) + (0 if source else longest)) > identity.context_length:
         raise BadInput(
             f"a prompt has {len(ids)} tokens; with max_tokens={longest} {identity.name} takes {identity.context_length} in all"
         )
-    if source and _only_scores(settings) and engine.end not in ids:
+    if source and _only_scores(settings) and engine.end not in ids and read is None:
         raise BadInput(
             f"{identity.name} reads its input in an encoder: put its end token ({engine.names([engine.end])[0]}, id {engine.end}) "
             "between the input and the answer that is to be scored"
@@ -214,7 +224,8 @@ def _logprobs(
     before = len(ids) - len(row)
     given: list[float | None] = [None] * before
     tops: list[dict[str, float] | None] = [None] * before
-    if settings["echo"] and (place := len(choice.prompt.source) - 1) >= 0:
+    if settings["echo"] and choice.prompt.source[-1:] == (engine.end,):
+        place = len(choice.prompt.source) - 1
         given[place], tops[place] = 0.0, {engine.names([engine.end])[0]: 0.0}
     return {
         "tokens": engine.names(ids),

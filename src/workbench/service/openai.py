@@ -27,7 +27,7 @@ _Several = Field(min_length=1)
 
 
 class Asked(BaseModel):
-    """The fields of a request."""
+    """The fields of a request. `input_tokens` is ours: how many tokens of each prompt, given as ids, an encoder reads."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -42,6 +42,7 @@ class Asked(BaseModel):
     echo: bool = False
     n: int = Field(1, ge=1, le=128)
     user: str | None = None
+    input_tokens: list[Annotated[StrictInt, Field(ge=1)]] | None = None
     stream: Literal[False] | None = None
     suffix: None = None
     best_of: Literal[1] | None = None
@@ -55,7 +56,7 @@ class Asked(BaseModel):
             prompts = [prompts]
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
         seed = int.from_bytes(os.urandom(4)) if self.seed is None else self.seed
-        kept = {"max_tokens", "temperature", "top_p", "logprobs", "echo", "n"}
+        kept = {"max_tokens", "temperature", "top_p", "logprobs", "echo", "n", "input_tokens"}
         return {
             **self.model_dump(include=kept),
             "prompts": prompts,

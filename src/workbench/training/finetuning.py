@@ -19,6 +19,7 @@ from workbench.atomic import write_atomically
 from workbench.engines.transformers.loading import quiet
 from workbench.errors import BadInput, StoreFailed
 from workbench.models import Model
+from workbench.models.engines import DEFAULT
 from workbench.models.identity import Identity
 from workbench.training.loop import Options, gather, train
 from workbench.training.pairs import Batches, Drawn, Reader
@@ -78,6 +79,10 @@ def finetune(
             mixture; and what `train` raises.
         StoreFailed: the checkpoint could not be written; the training so far is kept.
     """
+    if model.kind != DEFAULT:
+        raise BadInput(
+            f"{model.name} is opened by the engine {model.kind!r}; finetuning needs a checkpoint in transformers' format"
+        )
     if model.dtype != "float32":
         raise BadInput(f"{model.name} was loaded in {model.dtype}; finetuning needs load(name), in float32")
     work = Work(out, _facts(model.identity, mixture, settings))

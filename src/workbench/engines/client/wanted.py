@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import BadInput, UnknownName
-from workbench.family import find
+from workbench.family import find, is_served
 from workbench.models import Model
 from workbench.paths import expanded
 from workbench.store import canonical
@@ -35,7 +35,15 @@ class Wanted:
 
     @classmethod
     def of(cls, model: Model) -> "Wanted":
-        """Return what a handle stands for."""
+        """Return what a handle stands for.
+
+        Raises:
+            BadInput: a model on another server.
+        """
+        if is_served(model.name):
+            raise BadInput(
+                f"{model.name!r} is a model on another server; the model service opens checkpoints of its own machine"
+            )
         identity, spec = model.identity, model.spec
         return cls(
             _everywhere(model.name), model.revision, model.kind, model.dtype, model.device, model.random_seed,

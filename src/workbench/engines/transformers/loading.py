@@ -48,9 +48,7 @@ def read_weights(identity: Identity, dtype: str, device: str, random_seed: int |
         BadInput: damaged or inconsistent files, an architecture that transformers does not know, an unavailable device, or too
             little memory.
     """
-    with quiet(), _in_one_sentence("the tokenizer", identity):
-        tokenizer = AutoTokenizer.from_pretrained(str(identity.folder), **_LOCAL)
-        _expect_numbers(tokenizer, ("model_max_length",))
+    tokenizer = read_tokenizer(identity)
     placement, single = _placement(device), _single_device(device)
     with quiet(), _in_one_sentence("the model", identity):
         config = AutoConfig.from_pretrained(str(identity.folder), **_LOCAL)
@@ -70,6 +68,18 @@ def read_weights(identity: Identity, dtype: str, device: str, random_seed: int |
         )
     fuse(model)
     return model.eval(), tokenizer
+
+
+def read_tokenizer(identity: Identity) -> Any:
+    """Load the tokenizer from the identity's folder, as `read_weights` does.
+
+    Raises:
+        BadInput: damaged files.
+    """
+    with quiet(), _in_one_sentence("the tokenizer", identity):
+        tokenizer = AutoTokenizer.from_pretrained(str(identity.folder), **_LOCAL)
+        _expect_numbers(tokenizer, ("model_max_length",))
+    return tokenizer
 
 
 def _from_files(kind: Any, empty: Callable[[], Any], identity: Identity, **options: Any) -> Any:
