@@ -22,8 +22,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from workbench import runs
 from workbench.errors import BadInput, Incomplete, KernelDied, NotebookFailed, NotReachable, StoreFailed
-from workbench.runs import parameters
-from workbench.runs.folders import claimed, finished, publish
+from workbench.runs import declared
+from workbench.runs.claims import claimed
+from workbench.runs.folders import finished, publish
 from workbench.runs.manifests import Manifest
 from workbench.runs.notebooks import read_notebook
 from workbench.runs.parameters import check
@@ -353,18 +354,16 @@ def test_a_folder_that_was_cut_off_or_changed_is_no_finished_run(ended, tmp_path
 def test_a_success_that_is_run_again_is_there_until_the_new_one_stands(tmp_path):
     """Ended between the two steps of putting the new one in place: the next claim puts the old one back."""
     final = tmp_path / "one"
-    for folder in (final, tmp_path / ".one.part"):
+    for folder in (final, tmp_path / ".one.1.part"):
         folder.mkdir()
         (folder / "metrics.json").write_text(folder.name)
     (final / "_SUCCESS").touch()
     final.rename(tmp_path / ".one.old")
-    with claimed(tmp_path, "one"):
+    with claimed(tmp_path, "one") as again:
         assert (final / "metrics.json").read_text() == "one"
-        assert not (tmp_path / ".one.part").exists()
-    again = tmp_path / ".one.part"
-    again.mkdir()
-    (again / "metrics.json").write_text("new")
-    publish(again, final)
+        assert not (tmp_path / ".one.1.part").exists()
+        (again / "metrics.json").write_text("new")
+        publish(again, final)
     assert (final / "metrics.json").read_text() == "new"
     assert (final / "_SUCCESS").exists()
     assert not (tmp_path / ".one.old").exists()
@@ -584,7 +583,7 @@ def test_everything_that_can_change_a_result_changes_the_run_id(tmp_path, monkey
     same = id_of()
     others = [id_of({"seed": 1}), id_of(path=write(tmp_path, "other", "y = 2", parameters=cell))]
     for place, value in (
-        ("identity.package_versions", lambda: {"torch": "0"}),
+        ("run_id.package_versions", lambda: {"torch": "0"}),
         ("plans.digest_of", lambda name, **_: "retrained"),
     ):
         with monkeypatch.context() as patch:
@@ -637,13 +636,13 @@ def test_a_run_reads_its_notebook_once_builds_its_schema_once_and_stamps_the_pac
     for place in (
         "workbench.runs.notebooks.read_notebook",
         "workbench.runs.plans.read_notebook",
-        "workbench.runs.parameters.create_model",
+        "workbench.runs.declared.create_model",
         "workbench.runs.plans.stamp",
         "workbench.runs.plans.ground",
     ):
         monkeypatch.setattr(place, counted(place))
     command_run = import_module("workbench.cli.run")
-    parameters._declared.cache_clear()
+    declared._declared.cache_clear()
     context = SimpleNamespace(args=["-p", "seed", "4"])
     command_run.run(context, str(books["good"]), root=tmp_path)
     assert counts == {"read_notebook": 1, "create_model": 1, "stamp": 1, "ground": 1}

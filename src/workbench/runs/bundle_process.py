@@ -24,7 +24,7 @@ from workbench.runs.bundles import INTERRUPT, Bundle, Ending, ending_of
 from workbench.runs.machine import cores
 from workbench.runs.node_stores import hand_over, own_store, packs_for
 from workbench.runs.plans import Plan
-from workbench.runs.supervise import run_plan, start_afresh
+from workbench.runs.supervise import Supervision, run_plan, start_afresh
 from workbench.service.private import private_service
 
 _PATIENCE = 20.0  # seconds for interrupted runs to be stored
@@ -77,15 +77,14 @@ class _Work:
         with self._lock:
             self._running.append(plan.run_id)
             self._write()
+        start = fork_server.start_forked if fork_server.CAN_FORK else start_afresh
         try:
             done = run_plan(
                 plan,
                 root=self.bundle.root,
                 force=self.bundle.force,
-                limit=self.bundle.limit,
                 wait=True,
-                start=fork_server.start_forked if fork_server.CAN_FORK else start_afresh,
-                stopped=self._is_interrupted,
+                how=Supervision(self.bundle.limit, start, self._is_interrupted),
             )
         except (WorkbenchError, KeyboardInterrupt) as error:
             return ending_of(plan.run_id, error, round(monotonic() - began, 3))

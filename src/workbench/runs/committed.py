@@ -37,9 +37,9 @@ def execute_committed(path: Path | str, *, root: Path | str | None = None) -> Pa
         folder = run(path, root=root or temporary).folder
         executed = read_notebook(folder / "notebook.ipynb")
     here = {
-        str(folder.with_name(f".{folder.name}.part")): "run",
-        str(path.parent): ".",
-        str(PACKAGE.parents[1]): ".",
+        rf"{re.escape(str(folder.parent))}/\.[^/]*\.part": "run",  # where it was written
+        re.escape(str(path.parent)): ".",
+        re.escape(str(PACKAGE.parents[1])): ".",
     }
     ours = [cell for cell in executed.code if not set(tags(cell)) & _PAPERMILLS]
     outputs = iter([_clean_outputs(cell["outputs"], number, here) for number, cell in enumerate(ours, 1)])
@@ -101,7 +101,10 @@ def check_committed(path: Path | str) -> list[str]:
 def _clean_outputs(
     outputs: list[dict[str, Any]], number: int, places: dict[str, str]
 ) -> list[dict[str, Any]]:
-    """Remove warnings, widgets, machine paths and random ids from outputs, so that equal results give equal files."""
+    """Remove warnings, widgets, machine paths and random ids from outputs, so that equal results give equal files.
+
+    `places` are names by patterns of the paths that they replace.
+    """
     clean: list[dict[str, Any]] = []
     for output in outputs:
         if output.get("name") == "stderr" or "application/vnd.jupyter.widget-view+json" in output.get(
@@ -124,7 +127,7 @@ def _steady(value: Any, number: int, places: dict[str, str]) -> Any:
         return [_steady(part, number, places) for part in value]
     if isinstance(value, str):
         for place, name in places.items():
-            value = value.replace(place, name)
+            value = re.sub(place, name, value)
         value = re.sub(r"\bT_[0-9a-f]{5}(?![0-9a-z])", f"T_{number}", value)  # a styled table's random id
         return re.sub(r"\bat 0x[0-9a-f]+", "at 0x…", value)
     return value

@@ -1,134 +1,30 @@
-"""Parameters of a notebook, validated before any kernel starts.
+"""Parameters of a notebook, validated before any kernel starts against what it declares (`workbench.runs.declared`).
 
-What a notebook takes is declared in its cell tagged `parameters`: one `name: type = literal` a line, and conditions, as
-`assert folds >= 2, "give at least two parts"`. Types are Python's own, `Literal`, and those of `workbench.runs.types`. The
-cell is read by `ast` and never executed. Validation is strict: the text "no" remains a language code, True is not a number,
-and nothing is parsed as YAML.
+Validation is strict: the text "no" remains a language code, True is not a number, and nothing is parsed as YAML.
 """
 
-import ast
 import difflib
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
 from importlib import import_module
-from typing import Any, Literal, Union
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from workbench.errors import BadInput
 from workbench.family import families, family_with_data, fitting_source, shared_badge
 from workbench.paths import expanded
+from workbench.runs.declared import declared_in
 from workbench.runs.notebooks import Notebook
 from workbench.runs.secrets import refuse_secret
-from workbench.runs.types import DECLARED, Found
+from workbench.runs.types import Found
 
 _NAMES_FILES = re.compile(
     r"(^|_)(paths?|files?|folders?|dirs?|director(y|ies)|data|datasets?|corp(us|ora)|rows|lexicons?|templates?|family|answers"
     r"|models?|sources?|checkpoints?|bases?|encoder|decoder)(_|$)"
 )
-_TYPES: dict[str, Any] = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)} | DECLARED
-_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True, protected_namespaces=())
-_FUNCTIONS = {"all": all, "bool": bool, "len": len, "set": set}
-_OPERATORS = (
-    ast.Compare, ast.cmpop, ast.BoolOp, ast.boolop, ast.Not, ast.UnaryOp, ast.USub, ast.BinOp, ast.Add, ast.Sub, ast.BitAnd,
-    ast.BitOr, ast.Call, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple,
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Declared:
-    """What a `parameters` cell declares: types and defaults as a pydantic model, and conditions between parameters."""
-
-    types: type[BaseModel]
-    conditions: tuple[ast.Assert, ...]
-
-
-def declared_in(notebook: Notebook) -> Declared:
-    """Return what a notebook's `parameters` cell declares.
-
-    Raises:
-        BadInput: not exactly one such cell, one with anything but declarations and conditions, or one that holds a secret.
-    """
-    return _declared(notebook.path.name, notebook.parameters_cell)
-
-
-@lru_cache
-def _declared(file: str, cell: str) -> Declared:
-    try:
-        statements = ast.parse(cell).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise BadInput(f"{file}: the parameters cell is not Python: {error}") from error
-    fields: dict[str, tuple[Any, Any]] = {}
-    conditions: list[ast.Assert] = []
-    for statement in statements:
-        match statement:
-            case ast.Expr(value=ast.Constant()) | ast.ImportFrom(module="typing" | "workbench.runs", level=0):
-                continue  # a docstring, or the types, which are known here without an import
-            case ast.Assert(test=test, msg=None | ast.Constant()) if _is_condition(test):
-                conditions.append(statement)
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()) if not name.startswith("_"):
-                fields[name] = _field(file, statement)
-            case ast.Assign(targets=[ast.Name(id=name)]) if not name.startswith("_"):
-                fields[name] = _field(file, statement)
-            case _:
-                raise BadInput(_not_plain(file, statement))
-    for name, (_, default) in fields.items():
-        refuse_secret(name, default)
-    types = create_model(file, __config__=_STRICT, **fields)  # type: ignore[call-overload]
-    return Declared(types, tuple(conditions))
-
-
-def _field(file: str, statement: ast.Assign | ast.AnnAssign) -> tuple[Any, Any]:
-    """Return the type, from the annotation or else from the literal, and the default."""
-    try:
-        default = ast.literal_eval(statement.value)  # type: ignore[arg-type]
-        default = list(default) if isinstance(default, tuple | set) else default  # JSON has lists only
-        if isinstance(statement, ast.AnnAssign):
-            return _annotated(statement.annotation), default
-    except (ValueError, TypeError, RecursionError):
-        raise BadInput(_not_plain(file, statement)) from None
-    return _kind_of(default), default
-
-
-def _annotated(node: ast.expr) -> Any:
-    """Return the type that an annotation names; values of any other annotation are not checked."""
-    match node:
-        case ast.Constant(value=None):
-            return None
-        case ast.Name(id=name):
-            return _TYPES.get(name, Any)
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return Union[_annotated(left), _annotated(right)]  # noqa: UP007  (None | None is no type)
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=options):
-            return Literal[ast.literal_eval(options)]
-        case ast.Subscript(value=ast.Name(id="Optional"), slice=inner):
-            return Union[_annotated(inner), None]  # noqa: UP007
-        case ast.Subscript(value=ast.Name(id="list" | "dict" as name), slice=inner):
-            parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-            return _TYPES[name][tuple(map(_annotated, parts))]
-    return Any
-
-
-def _kind_of(value: Any) -> Any:
-    if value is None:
-        return Any
-    if not isinstance(value, list):
-        return type(value)
-    kinds = {type(item) for item in value}
-    kinds = {float} if kinds == {int, float} else kinds
-    return list[kinds.pop()] if len(kinds) == 1 else list  # type: ignore[misc]
-
-
-def _is_condition(test: ast.expr) -> bool:
-    """Return whether a condition consists of parameters, literals, operators and a few functions, and so can be computed here."""
-    calls = [part for part in ast.walk(test) if isinstance(part, ast.Call)]
-    return all(isinstance(part, _OPERATORS) for part in ast.walk(test)) and all(
-        isinstance(call.func, ast.Name) and call.func.id in _FUNCTIONS for call in calls
-    )
 
 
 def parse(notebook: Notebook, texts: Mapping[str, str]) -> dict[str, Any]:
@@ -198,8 +94,7 @@ def check(notebook: Notebook, values: Mapping[str, Any]) -> tuple[dict[str, Any]
         ) from error
     given = {name: _from_here(name, value) for name, value in given.items()}
     checked, found = _validated(declared.types, given, Found())
-    for condition in declared.conditions:
-        _expect(condition, checked)
+    declared.expect(checked)
     for group in ("Model", "OtherModel"):
         shared_badge(found.of(group))
     source = next(iter(found.of("Source")), fitting_source(found.of("Model")))
@@ -276,21 +171,6 @@ def _refuse_names(given: Mapping[str, Any], types: type[BaseModel], notebook: No
             )
 
 
-def _expect(condition: ast.Assert, values: Mapping[str, Any]) -> None:
-    test = ast.unparse(condition.test)
-    names = {part.id for part in ast.walk(condition.test) if isinstance(part, ast.Name)} - _FUNCTIONS.keys()
-    try:
-        holds = eval(test, {"__builtins__": {}, **_FUNCTIONS}, dict(values))
-    except (TypeError, NameError) as error:
-        raise BadInput(f"the condition {test} of the parameters cell cannot be computed: {error}") from error
-    if not holds:
-        said = (
-            str(condition.msg.value) if isinstance(condition.msg, ast.Constant) else f"{test} does not hold"
-        )
-        got = ", ".join(f"{name} = {value!r}" for name, value in values.items() if name in names)
-        raise BadInput(f"{said}; got {got}")
-
-
 def _explain(error: ValidationError, types: type[BaseModel]) -> str:
     problems = []
     for problem in error.errors(include_url=False):
@@ -301,11 +181,3 @@ def _explain(error: ValidationError, types: type[BaseModel]) -> str:
             f"parameter {name}: got {problem['input']!r} – {what[:1].lower()}{what[1:]} – the default is {default!r}"
         )
     return "; ".join(problems)
-
-
-def _not_plain(file: str, statement: ast.stmt) -> str:
-    return (
-        f"{file}: line {statement.lineno} of the parameters cell, {ast.unparse(statement)!r}, is neither "
-        "`name: type = literal` nor a condition on parameters (`assert folds >= 2`) – only those can be checked – move "
-        "anything else to the next cell"
-    )

@@ -19,7 +19,8 @@ from typing import IO, Any, Protocol
 from workbench.atomic import read_json, write_atomically
 from workbench.errors import StoreFailed
 from workbench.paths import expanded
-from workbench.runs.folders import claimed, digests, publish, set_aside
+from workbench.runs.claims import claimed
+from workbench.runs.folders import digests, publish, set_aside
 from workbench.runs.notebooks import Notebook
 from workbench.runs.outcome import Outcome, error_of, judge
 from workbench.runs.plans import Plan, plan
@@ -72,18 +73,16 @@ def start_afresh(start: Start) -> Process:
     )  # fmt: skip
 
 
-def never() -> bool:
-    """Return that nobody asked for a stop."""
-    return False
-
-
 @dataclass(frozen=True)
 class Supervision:
-    """How a run is supervised: its time limit in seconds, how its process is started, and whether it was stopped meanwhile."""
+    """How a run is supervised: its time limit in seconds, how its process is started, and whether to interrupt it.
+
+    `stopped` is asked several times a second.
+    """
 
     limit: float | None = None
     start: Callable[[Start], Process] = start_afresh
-    stopped: Callable[[], bool] = never
+    stopped: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def run(
         KernelDied, Incomplete, TimeLimit, StoreFailed: as named. The message names the folder of the failed run.
         KeyboardInterrupt: after the run's processes have been killed and its folder stored.
     """
-    return run_plan(plan(notebook, parameters), root=root, force=force, limit=limit)
+    return run_plan(plan(notebook, parameters), root=root, force=force, how=Supervision(limit))
 
 
 def run_plan(
@@ -144,10 +143,8 @@ def run_plan(
     *,
     root: Path | str,
     force: bool = False,
-    limit: float | None = None,
     wait: bool = False,
-    start: Callable[[Start], Process] = start_afresh,
-    stopped: Callable[[], bool] = never,
+    how: Supervision = Supervision(),
 ) -> Run:
     """Execute a planned run as `run` does.
 
@@ -155,13 +152,9 @@ def run_plan(
         planned: The run.
         root: The folder of all runs.
         force: As `run`.
-        limit: As `run`.
         wait: The plan has been waiting, perhaps elsewhere: check that it still holds, and wait for another process that is
             executing the same run.
-
-    Args:
-        start: Starts the process of the run.
-        stopped: Asked several times a second; once it says yes, the run is interrupted.
+        how: Its supervision.
 
     Raises:
         BadInput: with `wait`, the package changed since planning; without it, the same run is in progress elsewhere.
@@ -177,12 +170,9 @@ def run_plan(
             planned.still_holds()
         final.parent.mkdir(parents=True, exist_ok=True)
         with claimed(final.parent, planned.run_id, wait=wait) as part:
-            if not force and (
-                manifest := planned.finished(root)
-            ):  # finished by another process while we waited
+            if not force and (manifest := planned.finished(root)):  # another process did it meanwhile
                 return Run(final, manifest, reused=True)
-            part.mkdir()
-            return _run_in(part, final, planned, Supervision(limit, start, stopped))
+            return _run_in(part, final, planned, how)
     except OSError as error:
         raise StoreFailed(
             f"could not store the run in {final.parent}: {error}; free some space or choose another root"
