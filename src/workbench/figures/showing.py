@@ -137,7 +137,7 @@ def _render(figure: Figure, badge: Badge, note: str, alt: str, kind: str = "png"
             if kind == "pdf"
             else {}
         )
-        quick: dict[str, Any] = {"pil_kwargs": {"compress_level": 1}} if kind == "png" else {}
+        quick: dict[str, Any] = {"pil_kwargs": {"compress_level": 0}} if kind == "png" else {}
         around = figure.get_tightbbox().padded(0.08)  # "tight" would repeat the layout
         figure.savefig(buffer, format=kind, dpi=DPI, bbox_inches=around, metadata=tags, **quick)
         for mark in marks:  # so that showing a figure twice draws one badge

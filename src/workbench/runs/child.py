@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from workbench.runs.kernels import WaitingKernel, manager_for
@@ -43,10 +44,37 @@ def _without(module: str) -> Iterator[None]:
 with _without("rfc3987_syntax"):
     import nbformat
     from papermill import execute_notebook
+    from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
     from papermill.exceptions import PapermillExecutionError
     from papermill.execute import remove_error_markers
 
 _DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
+_ENGINE = "sparing"  # its name in papermill's registry
+_BETWEEN_WRITES = 10.0  # seconds
+
+
+class _SparingEngine(NBClientEngine):
+    """Writes the executed notebook now and then and at the end; papermill's own writes it twice for each cell."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: NotebookExecutionManager, *words: Any, **settings: Any) -> Any:
+        """Execute the notebook as NBClientEngine does."""
+        write, written = nb_man.save, monotonic()
+
+        def write_sparingly(**_: Any) -> None:
+            nonlocal written
+            if monotonic() - written > _BETWEEN_WRITES:
+                write()
+                written = monotonic()
+
+        nb_man.save = write_sparingly
+        try:
+            return super().execute_managed_notebook(nb_man, *words, **settings)
+        finally:
+            nb_man.save = write
+
+
+papermill_engines.register(_ENGINE, _SparingEngine)
 
 
 def execute(orders: dict[str, Any], waiting: WaitingKernel | None = None) -> dict[str, Any]:
@@ -60,6 +88,7 @@ def execute(orders: dict[str, Any], waiting: WaitingKernel | None = None) -> dic
             orders["notebook"],
             "notebook.ipynb",
             parameters=orders["parameters"],
+            engine_name=_ENGINE,
             kernel_name="python3",
             language="python",
             kernel_manager_class=manager_for(waiting),
@@ -95,13 +124,13 @@ def _exporter() -> Any:
     return found
 
 
-def prepare_report(path: str | Path) -> None:
-    """Import and compile what the report needs, by rendering the notebook without outputs."""
-    notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = []
-    _exporter().from_notebook_node(notebook)
+def prepare_report() -> None:
+    """Import and compile what the report needs, by rendering a notebook of two cells."""
+    v4 = nbformat.v4
+    outputs = [v4.new_output("display_data", {"text/html": "<table></table>"})]
+    cells = [v4.new_markdown_cell("a *text*"), v4.new_code_cell("x = 1", outputs=outputs)]
+    about = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+    _exporter().from_notebook_node(v4.new_notebook(cells=cells, metadata=about))
 
 
 def write_report(title: str) -> None:
@@ -134,12 +163,14 @@ def carry_out(path: Path, *, forks: bool = False) -> None:
     orders = json.loads(path.read_text(encoding="utf-8"))
     adopt_orphans()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    preparing = threading.Thread(target=prepare_report, args=(orders["notebook"],), daemon=True)
+    preparing = threading.Thread(target=prepare_report, daemon=True)
     try:
-        preparing.start()
+        if not forks:  # else the fork server has prepared it
+            preparing.start()
         result = execute(orders, waiting)
         end_below(os.getpid())
-        preparing.join()
+        if not forks:
+            preparing.join()
         if Path("notebook.ipynb").exists():
             write_report(orders["title"])
     except OSError as error:

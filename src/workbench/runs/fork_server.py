@@ -1,8 +1,8 @@
 """The processes of runs, forked from a server that has imported what every run needs, and never torch.
 
-The server is that of `multiprocessing`. An interpreter that starts afresh spends 2 s of CPU time on these imports, and
-a run needs two. Only `workbench.runs.bundles`, a program of our own, uses it: `multiprocessing` imports a program's main
-module again in each process, which a caller's script need not expect.
+The server is that of `multiprocessing`. An interpreter that starts afresh spends 2 s of CPU time on these imports, and a run
+needs two interpreters; `workbench.runs.prepared` saves each run another. Only `workbench.runs.bundles`, a program of our own,
+uses it: `multiprocessing` imports a program's main module again in each process, which a caller's script need not expect.
 """
 
 import os
@@ -17,12 +17,12 @@ from workbench.runs.supervise import Process, Start
 
 CAN_FORK = sys.platform == "linux"  # system libraries on macOS do not survive a fork
 _IMPORTED = [
-    "workbench.runs.child", "workbench.runs.sanitised", "nbconvert", "ipykernel.ipkernel", "ipykernel.zmqshell",
-    "pandas", "pandas.io.formats.style", "pyarrow.parquet", "pyarrow.pandas_compat", "scipy.stats", "scipy.optimize",
-    "matplotlib.pyplot", "matplotlib.backends.backend_agg", "matplotlib.style", "matplotlib_inline.backend_inline",
-    "PIL.PngImagePlugin", "tokenizers", "workbench.inference", "workbench.inference.ranking", "workbench.inference.generation",
-    "workbench.tasks", "workbench.figures", "workbench.studies.published", "workbench.studies.sensitivity",
-    "workbench.studies.transfer",
+    "workbench.runs.prepared", "ipykernel.ipkernel", "ipykernel.zmqshell", "ipykernel.debugger", "IPython.core.oinspect",
+    "pandas", "pandas.io.formats.style", "pandas.io.formats.csvs", "pandas.io.formats.html", "pyarrow.parquet",
+    "pyarrow.pandas_compat", "scipy.stats", "scipy.optimize", "matplotlib.pyplot", "matplotlib.backends.backend_agg",
+    "matplotlib.style", "matplotlib_inline.backend_inline", "PIL.PngImagePlugin", "tokenizers", "workbench.inference",
+    "workbench.inference.ranking", "workbench.inference.generation", "workbench.tasks", "workbench.figures",
+    "workbench.studies.published", "workbench.studies.sensitivity", "workbench.studies.closing_mark", "workbench.studies.transfer",
 ]  # fmt: skip
 
 

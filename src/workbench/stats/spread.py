@@ -10,6 +10,8 @@ from scipy import stats as distributions
 from workbench.errors import BadInput
 from workbench.stats.arrays import as_table
 
+_CELLS = 2**20  # of tables permuted at once
+
 
 @dataclass(frozen=True)
 class SpreadNull:
@@ -73,12 +75,20 @@ def permutation_spread(outcomes: ArrayLike, *, permutations: int = 2000, seed: i
     """
     table = as_table(outcomes)
     generator = np.random.default_rng(seed)
-    shuffled = np.array([np.ptp(generator.permuted(table, axis=1).mean(axis=0)) for _ in range(permutations)])
+    at_once = max(1, _CELLS // table.size)
+    counts = [min(at_once, permutations - done) for done in range(0, permutations, at_once)]
+    shuffled = np.concatenate([_shuffled_spreads(table, count, generator) for count in counts])
     spread = float(np.ptp(table.mean(axis=0)))
     as_large = int(np.sum(shuffled >= spread - 1e-12))
     null = float(shuffled.mean())
     p_value = (as_large + 1) / (permutations + 1)  # the observed labelling counts as one of the permutations
     return SpreadTest(spread, null, float(np.quantile(shuffled, 0.95)), spread - null, p_value)
+
+
+def _shuffled_spreads(table: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Return the spread after each of `count` permutations within the rows of a table."""
+    rows = generator.permuted(np.tile(table, (count, 1)), axis=1)
+    return np.ptp(rows.reshape(count, *table.shape).mean(axis=1), axis=1)
 
 
 def cochran_q(outcomes: ArrayLike) -> Omnibus:
@@ -114,13 +124,14 @@ def _binomial_upto(n: int, accuracy: float) -> np.ndarray:
 def _range_quantile(upto: np.ndarray, k: int, level: float) -> int:
     """Return the smallest r with P(max - min <= r) >= level, by summing P(all in x … x+r, one at x) over the minimum x."""
     n = len(upto) - 1
-    x = np.arange(n + 1)
     below = np.concatenate([[0.0], upto[:-1]])
+    x = np.flatnonzero(upto > below)  # the other minima have no probability
+    below, at = below[x], upto[x]
     low, high = 0, n
     while low < high:
         r = (low + high) // 2
         top = upto[np.minimum(x + r, n)]
-        if float(np.sum((top - below) ** k - (top - upto) ** k)) >= level:
+        if float(np.sum((top - below) ** k - (top - at) ** k)) >= level:
             high = r
         else:
             low = r + 1
