@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import alone, duels, runs
+from benchmarks import alone, duels, runs, service
 from benchmarks.results import ROOT, Part, Result, facts, keep, read, save, table
 
 _WORK = ROOT / "build" / "benchmarks"
@@ -27,6 +27,10 @@ def parts(folder: Path, *, quick: bool) -> dict[str, Callable[[], list[Result]]]
         "floor-bfloat16": lambda: alone.floor(folder, "bfloat16", share),
         "runs": lambda: [*runs.sweeps(*((4, 10) if quick else (20, 100))), *runs.single(1 if quick else 5)],
         "runs-560m": lambda: runs.large(3 if quick else 8, folder),
+        "service": lambda: [
+            *service.ranking(500 if quick else 2000, repeats),
+            *service.first_answer(folder, 3 if quick else 7),
+        ],
         "growth": lambda: alone.growth((100, 1000) if quick else (100, 1000, 10_000)),
     }
 
