@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from workbench.store import Store
+
 pytestmark = pytest.mark.soak
 
 BODY = """
@@ -50,9 +52,9 @@ HEARS_SIGINT = (  # which is ignored below a shell's background job
 )
 
 
-def start(place, *words, root="runs"):
+def start(place, *words, root="runs", **environment):
     command = [sys.executable, "-c", HEARS_SIGINT, "sweep", *words, "--root", root]
-    environment = {**os.environ, "LEDGER": str(place / "ledger")}
+    environment = {**os.environ, "LEDGER": str(place / "ledger"), **environment}
     return subprocess.Popen(
         command,
         cwd=place,
@@ -89,26 +91,90 @@ def table(place, root="runs"):
     return pd.read_parquet(place / root / "sweeps/mine/runs.parquet")
 
 
-def test_a_sweep_killed_twice_ends_with_the_table_of_an_undisturbed_one(place):
-    for wanted in (2, 6):
-        sweep = start(place, "mine.toml")
-        until(lambda wanted=wanted: len(finished(place)) >= wanted)
+ASKING = """
+import os, time
+from pathlib import Path
+from workbench import generate, load
+from workbench.run_log import record
+model = load(name)
+text = generate(model, [f"The cat {seed}"], max_new_tokens=3)[0].text
+Path(os.environ["LEDGER"]).with_name(f"asked-{seed}").write_text(str(os.getpid()))
+time.sleep(0.5)
+record(text=text, misses=model.tally.misses)
+"""
+RUNS = 24
+
+
+@pytest.fixture(params=["bloom", "mt5"])
+def asking(request, tmp_path, checkpoints, monkeypatch):
+    """A sweep whose runs ask a small random checkpoint, each another question."""
+    monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store.sqlite"))
+    parameters = "from workbench.runs import Model\nname: Model = 'mini-bloom'\nseed: int = 0"
+    cells = [new_code_cell(parameters, metadata={"tags": ["parameters"]}), new_code_cell(ASKING)]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "swept.ipynb")
+    content = {
+        "notebook": "swept.ipynb",
+        "workers": 2,
+        "parameters": {"name": str(checkpoints[request.param])},
+        "product": {"seed": list(range(RUNS))},
+    }
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def marks(place):
+    """When each finished run was finished."""
+    return {path: path.stat().st_mtime_ns for path in (place / "runs/swept").glob("[!.]*/_SUCCESS")}
+
+
+def expect_nothing_lost_or_repeated(place, before, asked):
+    """Finished runs are those of `before` and more; a run that had its answer when it was killed finds it in the store."""
+    assert start(place, "mine.json").wait(900) == 0
+    assert before.items() <= marks(place).items()
+    assert len(marks(place)) == RUNS
+    answered = Store(place / "store.sqlite").info()["answers"]
+    assert answered == RUNS
+    found = pd.read_parquet(place / "runs/sweeps/mine/runs.parquet")
+    assert sorted(found["seed"]) == list(range(RUNS))
+    assert not found.set_index("seed").loc[sorted(asked), "misses"].any()
+    undisturbed = start(place, "mine.json", root="other", WORKBENCH_STORE=str(place / "other.sqlite"))
+    assert undisturbed.wait(900) == 0
+    pd.testing.assert_series_equal(found["text"], table(place, "other")["text"])
+
+
+@pytest.mark.parametrize("victim", ["sweep", "bundle"])
+def test_killed_twenty_times_nothing_is_lost_or_repeated_and_no_process_left(asking, victim):
+    before, asked = {}, set()
+    for _ in range(20):
+        sweep = start(asking, "mine.json")
+        until(lambda known=before, sweep=sweep: marks(asking) != known or sweep.poll() is not None)
         below = descendants(sweep.pid)
-        before = finished(place)
-        os.kill(sweep.pid, signal.SIGKILL)
-        sweep.communicate()
+        before = marks(asking)
+        os.kill(sweep.pid if victim == "sweep" else below[0], signal.SIGKILL)
+        _, told = sweep.communicate(timeout=120)
+        assert sweep.returncode == (-signal.SIGKILL if victim == "sweep" else 138), told
         until(lambda below=below: not [pid for pid in below if Path(f"/proc/{pid}").exists()], 60)
-        assert set(before) <= set(finished(place)), "nothing finished is lost"
-    assert len(finished(place)) < 12
-    last = start(place, "mine.toml")
-    assert last.wait(600) == 0, last.stderr.read()
-    ledger = (place / "ledger").read_text().splitlines()
-    done_once = {f"{run['given']['language']} {run['given']['seed']}" for run in manifests(place)}
-    assert len(done_once) == len(finished(place)) == 12
-    assert set(ledger) == done_once
-    undisturbed = start(place, "mine.toml", root="other")
-    assert undisturbed.wait(600) == 0
-    pd.testing.assert_frame_equal(table(place), table(place, "other"))
+        assert before.items() <= marks(asking).items(), "nothing finished is lost or repeated"
+        done = {run["given"]["seed"] for run in manifests(asking)}
+        asked |= {int(path.name.split("-")[1]) for path in asking.glob("asked-*")} - done
+    expect_nothing_lost_or_repeated(asking, before, asked)
+
+
+def test_twenty_killed_kernels_take_nothing_with_them(asking):
+    sweep, killed = start(asking, "mine.json", "--keep-going"), {}
+    while len(killed) < 20:
+        assert sweep.poll() is None, sweep.stderr.read()
+        for path in asking.glob("asked-*"):
+            pid = path.read_text()
+            if path.name not in killed and pid:
+                os.kill(int(pid), signal.SIGKILL)
+                killed[path.name] = int(pid)
+        time.sleep(0.01)
+    _, told = sweep.communicate(timeout=300)
+    assert sweep.returncode == 138, told
+    assert len(marks(asking)) == RUNS - 20, "each kernel takes its own run with it, and no other"
+    until(lambda: not [pid for pid in killed.values() if Path(f"/proc/{pid}").exists()], 30)
+    expect_nothing_lost_or_repeated(asking, marks(asking), {int(name.split("-")[1]) for name in killed})
 
 
 def test_an_interrupted_sweep_ends_its_processes_says_130_and_goes_on(place):

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workbench import generate, load
+from workbench import Item, generate, load, rank
 from workbench.engines.client.engine import about, answers
 from workbench.service import private_service
 from workbench.store import Store
@@ -130,6 +130,37 @@ def test_a_kill_loses_no_finished_answer_and_leaves_no_process(serve, environmen
     pids = [service.pid, *models_of(address)]
     assert subprocess.run([*CLI, "--stop"]).returncode == 0
     assert gone(pids)
+
+
+THINGS = ("apples", "lemons", "plums")
+ITEMS = [Item(str(n), f"Anna has {n} {THINGS[n % 3]}. What has Anna?", THINGS) for n in range(2000)]
+RANKING = """
+    import sys
+    from tests.test_service_kills import ITEMS
+    from workbench import load, rank
+    rank(load(sys.argv[1], device="cpu"), ITEMS, progress=False)
+"""
+
+
+@pytest.mark.parametrize("side", ["bloom", "mt5"])
+def test_batches_of_two_thousand_items_are_stored_as_they_are_finished(
+    serve, environment, checkpoints, side, monkeypatch
+):
+    """Killed in the middle: what the service had sent is in the client's store, and only the rest is computed."""
+    serve()
+    name = str(checkpoints[side])
+    client = python(RANKING, name)
+    assert eventually(lambda: count(environment) >= 500, 120), client.stderr.read()
+    (model,) = models_of(environment / "workbench" / "service.sock")
+    os.kill(model, signal.SIGKILL)
+    _, told = client.communicate(timeout=60)
+    assert "ServiceFailed" in told
+    kept = count(environment)
+    assert 500 <= kept < 6000, "three answers for each item"
+    monkeypatch.setenv("WORKBENCH_SERVICE", "off")
+    handle = load(name, device="cpu")
+    rank(handle, ITEMS, progress=False)
+    assert (handle.tally.hits, handle.tally.misses) == (kept, 6000 - kept)
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
