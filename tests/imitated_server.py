@@ -67,6 +67,8 @@ class Imitation:
     def __init__(self, engine):
         self.engine, self.lock = engine, threading.Lock()
         self.listed = [{"id": CALLED, "owned_by": "vllm"}]
+        self.goes_on = threading.Event()  # cleared: the server takes requests and does not answer
+        self.goes_on.set()
         self.fault, self.statuses, self.dies_after, self.key, self.asked = None, [], None, None, []
 
     def completion(self, body):
@@ -94,6 +96,7 @@ class Imitation:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 imitation.asked.append(json.loads(body))
+                imitation.goes_on.wait()
                 self.answer(lambda: imitation.completion(body))
 
             def answer(self, make):

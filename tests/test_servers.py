@@ -2,9 +2,12 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
+import threading
 import time
+from threading import Timer
 
 import httpx
 import pytest
@@ -33,6 +36,7 @@ from workbench.errors import BadInput, NotReachable, UnknownName
 from workbench.family import badge_of, find, served_name
 from workbench.models import digest_of
 from workbench.models.places import locate
+from workbench.models.requests import ComputeOptions, ScoringRule, ToScore
 from workbench.paths import notebook_path
 from workbench.runs.plans import plan
 from workbench.store import Store
@@ -191,6 +195,19 @@ def test_a_server_that_dies_in_the_middle_loses_nothing(there, server):
     table = rank(again, ITEMS, batch_tokens=1)
     assert (again.tally.hits, again.tally.misses) == (5, 7)
     assert all_scores(table) == pytest.approx(all_scores(rank(there("fresh"), ITEMS)), abs=NEAR)
+
+
+def test_who_leaves_early_does_not_wait_for_replies(there, server):
+    engine = there().engine
+    server[0].goes_on.clear()
+    waiting = engine.score([ToScore(prompt, "yes") for prompt in PROMPTS], ScoringRule(), ComputeOptions(1))
+    Timer(0.5, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        next(waiting)
+    assert time.monotonic() - began < 5
+    assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
+    server[0].goes_on.set()
 
 
 def test_declared_answers_are_found_by_every_address_and_never_as_those_of_weights(

@@ -6,15 +6,15 @@ one fails for good, those under way are waited for and yielded first, so that no
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from hashlib import blake2b
-from threading import RLock
+from multiprocessing.pool import ThreadPool
+from threading import Event, RLock
 from typing import Any, TypeVar
 
 from workbench.engines.openai.replies import Choice
 from workbench.engines.openai.server import Server
 from workbench.engines.transformers.encoding import Encoded, Encoder, short
-from workbench.errors import BadInput
+from workbench.errors import BadInput, WorkbenchError
 from workbench.models.identity import Identity
 from workbench.models.requests import (
     ComputeOptions,
@@ -156,23 +156,28 @@ def _answered(
     batches: Sequence[list[int]], ask: Callable[[list[int]], list[Answer]]
 ) -> Iterator[tuple[list[int], list[Answer]]]:
     """Yield (positions, answers) of batches as they are answered; after a failure, those under way, and then raise it."""
-    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="server")
+    ended = Event()
+
+    def answered(batch: list[int]) -> tuple[list[int], list[Answer]] | None:
+        return None if ended.is_set() else (batch, ask(batch))
+
+    pool = ThreadPool(_AT_ONCE)  # of daemons: an interrupted process does not wait for replies
     try:
-        asked: dict[Future[list[Answer]], list[int]] = {pool.submit(ask, batch): batch for batch in batches}
-        failure: BaseException | None = None
-        for done in as_completed(asked):
-            if done.cancelled():
+        found, failure = pool.imap_unordered(answered, batches), None
+        for _ in batches:
+            try:
+                pair = next(found)
+            except WorkbenchError as error:
+                failure = failure or error
+                ended.set()
                 continue
-            if (error := done.exception()) is None:
-                yield asked[done], done.result()
-            elif failure is None:
-                failure = error
-                for other in asked:
-                    other.cancel()
+            if pair is not None:
+                yield pair
         if failure is not None:
             raise failure
-    finally:  # also if the caller is interrupted: what waits is not sent any more
-        pool.shutdown(wait=False, cancel_futures=True)
+    finally:
+        ended.set()
+        pool.terminate()
 
 
 def _packed(numbers: Sequence[int], sizes: Sequence[int], most: int) -> list[list[int]]:
