@@ -49,8 +49,12 @@ COMMANDS = {
         "--data": FILES, "--limit": [*INTEGERS, "0"], "--shots": INTEGERS, "--shots-language": NAMES, "--seed": INTEGERS,
         "--margin": [*REALS, "1"], "--dtype": NAMES, "--device": NAMES, "--batch-tokens": [*INTEGERS, "0"], "--out": PLACES,
     }),
-    "run": (["03_probing"], {0: NAMES + FILES, "--root": PLACES, "--limit": REALS, "-p": PARAMETERS}),
-    "sweep": (["good.toml"], {0: FILES, "--workers": [*INTEGERS, "0"], "--root": PLACES, "--on": NAMES, "--part": NAMES}),
+    "run": (["03_probing"], {
+        0: NAMES + FILES, "--root": PLACES, "--limit": REALS, "-p": PARAMETERS, "--preset": [*NAMES, *FILES, "sizes"],
+    }),
+    "sweep": (["good.toml"], {
+        0: FILES, "--workers": [*INTEGERS, "0"], "--root": PLACES, "--on": NAMES, "--part": NAMES, "--preset": [*NAMES, *FILES, "gpu"],
+    }),
     "verify": (["03_probing"], {0: NAMES + FILES, "--workers": [*INTEGERS, "0"], "--expected": FILES, "--limit": REALS}),
     "accept": (["run"], {0: FILES, "--case": [*NAMES, "", ".", "..", "a/b", "/tmp/x"], "--expected": PLACES}),
     "store check": ([], {0: FILES}),

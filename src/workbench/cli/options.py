@@ -38,6 +38,10 @@ Root = Annotated[Path, typer.Option(help="Folder that holds the run folders.")]
 Limit = Annotated[
     float | None, typer.Option(parser=positive, metavar="FLOAT", help="Time limit for each run, in seconds.")
 ]
+PresetName = Annotated[
+    str | None,
+    typer.Option("--preset", metavar="NAME", help="A preset that ships, or a .toml file of your own."),
+]
 Expected = Annotated[
     Path | None, typer.Option(help="Folder of expected values. Default: those that ship with the package.")
 ]

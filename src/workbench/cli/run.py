@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import workbench
-from workbench.cli.options import Limit, Root
+from workbench.cli.options import Limit, PresetName, Root
 from workbench.cli.printing import notice, show_line
 from workbench.errors import BadInput, WorkbenchError
 
@@ -22,6 +22,7 @@ def run(
     run_all: Annotated[
         bool, typer.Option("--all", help="Every notebook that ships, and the page that shows them.")
     ] = False,
+    preset: PresetName = None,
     root: Root = Path("runs"),
     force: Annotated[
         bool, typer.Option("--force", help="Run again even if the same run is finished.")
@@ -35,7 +36,9 @@ def run(
 
     -p NAME VALUE (or --parameter) sets one parameter and may be repeated.
     A list is JSON or separated by commas: -p languages x-en,x-fr. The
-    notebook's parameters cell lists what it takes.
+    notebook's parameters cell lists what it takes. --preset sets what a
+    preset has for the notebook, and -p goes on top; with --all it runs
+    every notebook of the preset.
 
     A finished run is not repeated. Two runs are the same if the code, the
     parameters, the models, the packages, the modules beside the notebook
@@ -46,12 +49,16 @@ def run(
     parameters = parameter_pairs(context.args)
     if run_all == (name is not None) or (run_all and parameters):
         raise BadInput("name one notebook (with -p NAME VALUE), or give --all without parameters")
+    chosen = workbench.runs.read_preset(preset) if preset is not None else None
     ship = sorted(workbench.paths.notebook_path().glob("[0-9]*.ipynb"))
+    if chosen and run_all:
+        ship = [workbench.runs.find_notebook(each) for each in chosen.run]
     failures: list[WorkbenchError] = []
     for path in ship if run_all else [workbench.runs.find_notebook(str(name))]:
         try:
             notebook = workbench.runs.read_notebook(path)
-            values = workbench.runs.parse(notebook, parameters)
+            values = chosen.values(path) if chosen else {}
+            values = {**values, **workbench.runs.parse(notebook, parameters)}
             done = workbench.runs.run(notebook, values, root=root, force=force, limit=limit)
         except WorkbenchError as error:
             if not keep_going:

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 import workbench
-from workbench.cli.options import Json, Root
+from workbench.cli.options import Json, PresetName, Root
 from workbench.cli.printing import as_text, notice, show_json, show_line
 
 _SHOWN = 20  # rows of the live table
@@ -23,7 +23,10 @@ _WORDS = {
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(help="The sweep, as .toml or .json.")],
+    file: Annotated[
+        Path, typer.Argument(help="The sweep, as .toml or .json; with --preset, a notebook of the preset.")
+    ],
+    preset: PresetName = None,
     workers: Annotated[int | None, typer.Option(min=1, help="How many runs at a time on a machine.")] = None,
     on: Annotated[
         str,
@@ -49,9 +52,12 @@ def sweep(
     line is an object: a run whose state changed, and at last the sweep
     with its table.
     """
+    what: Any = file
+    if preset is not None:
+        what = workbench.runs.read_preset(preset).sweep_file(workbench.runs.find_notebook(str(file)))
     with _watching(as_json) as watch:
         done = workbench.runs.sweep(
-            file, root=root, workers=workers, on=on, part=workbench.runs.read_part(part) if part else None,
+            what, root=root, workers=workers, on=on, part=workbench.runs.read_part(part) if part else None,
             force=force, keep_going=keep_going, watch=watch,
         )  # fmt: skip
     for ending in done.endings:

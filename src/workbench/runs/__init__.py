@@ -2,7 +2,7 @@
 
 `run` executes a notebook through papermill in a separate process and stores the result in a folder; `sweep` does many
 runs and `read` returns them as one table; `verify` repeats runs and compares them with expected values, `accept` writes
-those values; `parse` reads parameters from a command line; `write_index` writes a page of all runs; `execute_committed`
+those values; `parse` reads parameters from a command line, `read_preset` from a preset; `write_index` writes a page of all runs; `execute_committed`
 and `check_committed` keep the executed notebooks in `notebooks/` up to date. Names are imported on first use, so a single
 run does not load pandas. `Model`, `OtherModel`, `Source`, `Task`, `Language`, `PromptLanguage`,
 `Wording` and `Attribute` are types of parameters.
@@ -31,6 +31,7 @@ _FILE_OF = {
     "read": "results",
     "read_notebook": "notebooks",
     "read_part": "sweep_file",
+    "read_preset": "presets",
     "run": "supervise",
     "sweep": "sweeps",
     "verify": "verifying",

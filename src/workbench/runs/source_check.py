@@ -15,7 +15,7 @@ def expect_fit(source: str, found: Found, parameters: Mapping[str, Any]) -> None
         UnknownName, BadInput: it has not; the message lists what it has.
         NotReachable: published data that are neither in the hub's cache nor reachable.
     """
-    languages = found.of("Language") or None
+    languages = found.of("Language") or fitting(source).languages or None
     if "Attribute" in found.names:
         texts = read_texts(source, languages=languages)
         expect_attribute(next(iter(found.of("Attribute")), ""), texts.rows, source)

@@ -38,12 +38,14 @@ class Resources(BaseModel):
 class SweepFile(BaseModel):
     """The content of a sweep's file.
 
-    Every entry of `cases` is combined with every combination of `product`; `parameters` are the same for all runs.
+    Every entry of `cases` is combined with every combination of `product`; `parameters` are the same for all runs. The sweep is
+    called `name`, by default as its file is.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     notebook: str
+    name: str | None = None
     parameters: dict[str, Any] = {}
     product: dict[str, Values] = {}
     cases: Annotated[list[dict[str, Any]], Field(min_length=1)] = [{}]
@@ -78,19 +80,20 @@ class Part:
 
 
 def read_sweep(path: Path | str) -> tuple[str, SweepFile]:
-    """Read a sweep's file, TOML or JSON; the sweep is named after the file.
+    """Return the name and the content of a sweep's file, TOML or JSON.
 
     Raises:
         BadInput: no such file, not TOML or JSON, an unknown key, or a value of the wrong type.
     """
     path = Path(path)
-    name = expect_file_name(path.stem, "the sweep")
+    expect_file_name(path.stem, "the sweep")
     try:
         text = path.read_text(encoding="utf-8-sig")
         content = (
             json.loads(text, object_pairs_hook=_object) if path.suffix == ".json" else tomllib.loads(text)
         )
-        return name, SweepFile.model_validate(content)
+        file = SweepFile.model_validate(content)
+        return expect_file_name(file.name or path.stem, "the sweep"), file
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"cannot read the sweep {path}: {error}; give a .toml or .json file") from error
     except ValidationError as error:
@@ -115,14 +118,20 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def plan_sweep(path: Path | str) -> tuple[str, SweepFile, list[Plan]]:
+def plan_sweep(path: Path | str | SweepFile) -> tuple[str, SweepFile, list[Plan]]:
     """Validate every run of a sweep; runs of the same models are adjacent, and equal runs appear once.
+
+    Args:
+        path: The sweep's file, or its content with a name.
 
     Raises:
         BadInput, UnknownName: the file, or a run in it, is invalid; nothing has been started.
     """
-    name, file = read_sweep(path)
-    notebook = find_notebook(file.notebook, beside=Path(path).absolute().parent)
+    if isinstance(path, SweepFile):
+        name, file, beside = str(path.name), path, Path()
+    else:
+        (name, file), beside = read_sweep(path), Path(path).absolute().parent
+    notebook = find_notebook(file.notebook, beside=beside)
     plans = {plan.run_id: plan for plan in plan_all(notebook, file.combinations())}
     return name, file, sorted(plans.values(), key=lambda plan: plan.models)
 

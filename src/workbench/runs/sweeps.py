@@ -55,7 +55,7 @@ class Sweep:
 
 
 def sweep(
-    path: Path | str,
+    path: Path | str | SweepFile,
     *,
     root: Path | str = Path("runs"),
     workers: int | None = None,
@@ -69,7 +69,7 @@ def sweep(
     """Execute the runs of a sweep that do not exist yet.
 
     Args:
-        path: The sweep's file.
+        path: The sweep's file, or its content (as `read_preset(NAME).sweep_file(NOTEBOOK)` gives).
         root: The folder of all runs; on a disk that all machines share.
         workers: Runs at a time on a machine; by default the file's number, else one per core of the allocation.
         on: "local", "dask:ADDRESS" (of a scheduler) or "slurm".
@@ -129,7 +129,7 @@ class _Begun:
     todo: list[list[Plan]]
 
 
-def _begin(path: Path | str, root: Path, part: Part | None, *, force: bool) -> _Begun:
+def _begin(path: Path | str | SweepFile, root: Path, part: Part | None, *, force: bool) -> _Begun:
     name, file, plans = plan_sweep(path)
     groups = bundled(plans, part)
     progress = Progress([plan for group in groups for plan in group])

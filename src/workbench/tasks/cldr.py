@@ -55,6 +55,7 @@ def names(language: str, kind: Kind) -> Mapping[str, Name]:
     return found
 
 
+@lru_cache(maxsize=4096)
 def prominence(kind: Kind, key: str) -> int:
     """Return the class of a country or language by its number of CLDR locales: 0 for the most, one more for every halving.
 

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Literal
 
 _ACCENTS = re.compile(
@@ -10,6 +11,7 @@ _ACCENTS = re.compile(
 )  # not the vowel signs of Devanagari or Thai, which are letters' sounds
 
 
+@lru_cache(maxsize=65_536)
 def normal(text: str) -> str:
     """Return a text in lower case, without accents and punctuation, and with single spaces."""
     bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold()))
@@ -25,6 +27,7 @@ def match_answer(answer: str, accepted: Iterable[str]) -> Literal["exact", "norm
     return "normalised" if normal(answer) in {normal(text) for text in texts} else "no"
 
 
+@lru_cache(maxsize=65_536)
 def similarity(first: str, second: str) -> float:
     """Return 1 less the edit distance of two normalised texts as a share of the longer: 1 for equal ones, 0 without a common letter."""
     one, other = normal(first), normal(second)
