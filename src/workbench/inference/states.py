@@ -8,7 +8,8 @@ the decoder at its start token with the text in the encoder.
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import get_args
+from functools import partial
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from workbench.models.requests import Pooling, Stack, ToRead
 from workbench.store import arrays
 
 POOLINGS, STACKS = get_args(Pooling), get_args(Stack)
+_PRECISIONS = ("float32", "float16")
+_LARGEST = np.finfo(np.float16).max
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ def hidden_states(
     *,
     stack: Stack | None = None,
     pooling: Pooling = "mean",
+    precision: Literal["float32", "float16"] = "float32",
     batch_size: int = 32,
     progress: bool = True,
 ) -> States:
@@ -58,10 +62,12 @@ def hidden_states(
         stack: "encoder" or "decoder"; by default the stack that reads the text.
         pooling: "mean" over tokens, "weighted" by position (later tokens of a decoder have seen more context), or "last".
             The decoder of an encoder-decoder has a single token here, so all three are equal.
+        precision: in which they are stored. A text takes 4 · (L+1) · D bytes in the store, and half of that in float16, which
+            keeps three digits: 2,200 texts at bloomz-7b1 take 1.1 GB. They are pooled on the device, and returned as float32.
 
     Raises:
         BadInput: no texts, a text that is empty, not a string or beyond the context, the encoder of a decoder-only model, or
-            states that are not finite.
+            states that are not finite (in float16: beyond 65,504).
         NotReachable, StoreFailed: as for `generate`.
     """
     expect_model(model)
@@ -73,15 +79,18 @@ def hidden_states(
         raise BadInput(
             f"pooling={pooling!r}, stack={stack!r}; pooling is one of {', '.join(POOLINGS)}, stack one of {', '.join(STACKS)}"
         )
+    if precision not in _PRECISIONS:
+        raise BadInput(f"precision={precision!r}; choose one of: {', '.join(_PRECISIONS)}")
     asked = [_Text(text) for text in read_texts("texts", texts, one="text")]
     batch_size = whole("batch_size", batch_size)
     if not asked:
         raise BadInput("texts has no text; give at least one")
     kind = RequestType(
         capability="states",
-        settings={"side": reading.stack, "pooling": reading.pooling},  # keys of stored answers,
+        settings={"side": reading.stack, "pooling": reading.pooling}  # keys of stored answers
+        | ({} if precision == "float32" else {"precision": precision}),
         expect=arrays.states,
-        encode=_to_npy,
+        encode=partial(_to_npy, precision=precision),
         decode=_from_npy,
         compute=lambda missing: model.engine.read_states([m.text for m in missing], reading, batch_size),
     )
@@ -89,11 +98,15 @@ def hidden_states(
     return States(np.stack(found.values), reading.stack, pooling)
 
 
-def _to_npy(array: np.ndarray) -> bytes:
+def _to_npy(array: np.ndarray, *, precision: str) -> bytes:
+    if precision == "float16" and np.abs(array).max() > _LARGEST:
+        raise BadInput(
+            f"a state is {np.abs(array).max():.0f}, more than float16 can hold; use precision='float32'"
+        )
     buffer = io.BytesIO()
-    np.save(buffer, array.astype(np.float32), allow_pickle=False)
+    np.save(buffer, array.astype(precision), allow_pickle=False)
     return buffer.getvalue()
 
 
 def _from_npy(raw: bytes) -> np.ndarray:
-    return np.load(io.BytesIO(raw), allow_pickle=False)
+    return np.load(io.BytesIO(raw), allow_pickle=False).astype(np.float32, copy=False)

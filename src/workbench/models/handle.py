@@ -21,6 +21,7 @@ from workbench.models.engines import (
     served,
 )
 from workbench.models.identity import Identity, expect_unchanged, randomized
+from workbench.models.memory import expect_room
 from workbench.models.tally import Audit, Tally
 from workbench.run_log import note
 from workbench.store import Store
@@ -123,7 +124,12 @@ class Model:
             yield engine
 
     def fresh_engine(self) -> Engine:
-        """Return a new engine that no handle uses, for callers that change its weights; this handle drops its own engine."""
+        """Return a new engine that no handle uses, for callers that change its weights; this handle drops its own engine.
+
+        Raises:
+            BadInput: too little memory is free; the message says what would fit. Or as `read_weights`.
+            NotReachable: the weights are not here, and the hub cannot be reached.
+        """
         self.__dict__.pop("engine", None)
         identity = self.identity
         if not identity.is_available:  # answers are stored, but the weights are not on this machine
@@ -137,6 +143,8 @@ class Model:
                 )
             identity = replace(identity, folder=found.folder, states=found.states)
             self.__dict__["identity"] = identity
+        if self.kind == DEFAULT:
+            expect_room(identity, self.dtype, self.device, is_drawn=self.random_seed is not None)
         engine = self._factory.open(
             identity, dtype=self.dtype, device=self.device, random_seed=self.random_seed
         )

@@ -4,32 +4,24 @@
 computing, so that none outlives the service.
 """
 
-import json
 import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from math import prod
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, BinaryIO, cast
-
-import psutil
 
 from workbench.engines.client import Wanted, wanted
 from workbench.engines.client.frames import pack, pack_answers, read
 from workbench.errors import ServiceFailed, WorkbenchError
 from workbench.models import Dtype, Model, load
 from workbench.models.engines import DEFAULT, Engine
-from workbench.models.identity import Identity
+from workbench.models.free_memory import free_memory
+from workbench.models.memory import forecast
 from workbench.models.requests import ComputeOptions, Decoding, ScoringRule, ToGenerate, ToRead, ToScore
 from workbench.service.completions import complete
-
-_WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}
-_BESIDE_WEIGHTS = 500_000_000  # bytes: libraries, and a batch
 
 
 class Child:
@@ -83,9 +75,10 @@ class Child:
         )  # fmt: skip
         if (difference := asked.difference(wanted(model))) is not None:
             raise ServiceFailed(f"the model service has another {asked.name} ({difference})")
-        needs = bytes_needed(model.identity, asked.dtype)
+        needs = forecast(model.identity, asked.dtype).total
+        device = asked.device if asked.kind == DEFAULT else "cpu"
         while True:
-            self._send(pack({"needs": needs, "free": bytes_free(asked)}))
+            self._send(pack({"needs": needs, "free": free_memory(device)}))
             answer = self._waiting.get()
             if "refused" in answer:
                 raise ServiceFailed(answer["refused"])
@@ -133,30 +126,6 @@ def _batches(engine: Engine, do: str, requests: Any, settings: Any, how: Any) ->
             [ToScore(*r) for r in requests], ScoringRule(**settings), ComputeOptions(**how["options"])
         )
     return engine.read_states(requests, ToRead(**settings), how["batch_size"])
-
-
-def bytes_needed(identity: Identity, dtype: str) -> int:
-    """Forecast the memory of a model from the headers or sizes of its files."""
-    files = [Path(path) for path, _ in identity.states]
-    return sum(_bytes_in(path, _WIDTHS[dtype]) for path in files) + _BESIDE_WEIGHTS
-
-
-def _bytes_in(path: Path, width: int) -> int:
-    if path.suffix != ".safetensors":
-        return path.stat().st_size
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return sum(width * prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
-
-
-def bytes_free(asked: Wanted) -> int:
-    """Return the free memory of the device that a model is for."""
-    if asked.kind == DEFAULT and asked.device != "cpu":
-        room = import_module("workbench.engines.transformers.out_of_memory")  # late: it imports torch
-        free: int | None = room.free_on_gpu(asked.device)
-        if free is not None:
-            return free
-    return int(psutil.virtual_memory().available)
 
 
 def main() -> None:

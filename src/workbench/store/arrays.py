@@ -8,7 +8,7 @@ import numpy as np
 
 
 def states(value: Any) -> bytes:
-    """Return the bytes of an .npy file of float32, layers by width.
+    """Return the bytes of an .npy file of float32 or float16, layers by width.
 
     Raises:
         ValueError: they are something else, or hold a state that is no finite number.
@@ -23,8 +23,9 @@ def states(value: Any) -> bytes:
     except (ValueError, EOFError) as error:
         raise ValueError(f"it is no array: {error}") from error
     data = memoryview(value)[file.tell() :]
-    if dtype != np.float32 or len(shape) != 2 or math.prod(shape) * 4 != len(data) or not data:
-        raise ValueError("it is no array of float32, layers by width")
-    if not np.isfinite(np.frombuffer(data, np.float32)).all():
+    is_states = dtype in (np.float32, np.float16) and len(shape) == 2
+    if not is_states or math.prod(shape) * dtype.itemsize != len(data) or not data:
+        raise ValueError("it is no array of float32 or float16, layers by width")
+    if not np.isfinite(np.frombuffer(data, dtype)).all():
         raise ValueError("a state is no finite number")
     return value

@@ -22,6 +22,7 @@ from workbench.engines.transformers.precision import better_wide
 from workbench.engines.transformers.states import read_states
 from workbench.errors import BadInput
 from workbench.models.identity import Identity
+from workbench.models.memory import expect_batch
 from workbench.models.requests import (
     ComputeOptions,
     Decoded,
@@ -161,8 +162,10 @@ class TransformersEngine:
         """Yield (positions, token scores) batch by batch.
 
         Raises:
-            BadInput: as `Encoder.encode` and `Scorer.score`.
+            BadInput: as `Encoder.encode` and `Scorer.score`; or a batch that does not fit into what is free.
         """
+        if options.batch_tokens:
+            expect_batch(self.identity, self.device_family, options.batch_tokens)
         encoded = self._encoder.encode(requests, rule)
         strategy: Strategy = "trees" if self._has_trees else "rows"
         threads = torch.get_num_threads()

@@ -1,0 +1,149 @@
+"""The memory that a model takes, forecast before its weights are read, and what is free for it.
+
+The forecast counts the weights (from the headers of their files), the libraries, and the work of one batch (from the sizes in
+config.json).
+"""
+
+import gc
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import BadInput
+from workbench.family import checkpoints, memory_needed
+from workbench.models.folders import settings
+from workbench.models.free_memory import free_memory
+from workbench.models.identity import Identity
+
+WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}  # bytes of a number
+TOKENS = 1024  # of a batch where none is named, padding included
+_LIBRARIES = 400_000_000  # bytes, measured
+_LEAST_TOKENS = 64
+_LENGTH = 128  # tokens of a text in a batch, where it is not known
+_COPIES = 6  # of a token's state, at most, that lie in memory together
+_INNER = 3  # and of its feed-forward's inner layer
+_SCORES = 3  # and of its attention scores
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Bytes of a model in memory: its weights, one batch of `tokens`, and libraries beside them."""
+
+    weights: int
+    batch: int
+    tokens: int
+    libraries: int = _LIBRARIES
+
+    @property
+    def total(self) -> int:
+        """The sum."""
+        return self.weights + self.batch + self.libraries
+
+
+def forecast(identity: Identity, dtype: str, tokens: int = TOKENS) -> Forecast:
+    """Forecast the memory of a model whose files are here."""
+    weights = sum(_bytes_in(Path(path), WIDTHS[dtype]) for path, _ in identity.states)
+    return Forecast(weights, tokens * _bytes_per_token(_config(identity), tokens), tokens)
+
+
+def _bytes_in(path: Path, width: int) -> int:
+    if path.suffix != ".safetensors":
+        return 0
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return sum(width * prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+
+
+def _config(identity: Identity) -> Mapping[str, Any]:
+    return settings(identity.folder / "config.json") if identity.folder is not None else {}
+
+
+def _bytes_per_token(config: Mapping[str, Any], tokens: int) -> int:
+    """Return the bytes that a token takes on its way through a block, in float32 (half precision may be computed in it, too).
+
+    It is 0 if config.json does not say the sizes.
+    """
+    size = next((config[name] for name in ("hidden_size", "n_embed", "d_model") if name in config), 0)
+    inner = config.get("d_ff") or config.get("intermediate_size") or 4 * size
+    heads = next(
+        (config[name] for name in ("n_head", "num_attention_heads", "num_heads") if name in config), 0
+    )
+    return 4 * (_COPIES * size + _INNER * inner + _SCORES * heads * min(tokens, _LENGTH))
+
+
+def expect_room(identity: Identity, dtype: str, device: str, *, is_drawn: bool = False) -> None:
+    """Check that a model and a batch fit into what is free.
+
+    Args:
+        is_drawn: Its weights are random: they are drawn on the CPU, for one device.
+
+    Raises:
+        BadInput: they do not fit; the message says which precision, checkpoint or batch would.
+    """
+    needed = forecast(identity, dtype)
+    if needed.total > _free(device, is_drawn):
+        gc.collect()  # a model that was let go may still lie in memory
+        if needed.total > (free := _free(device, is_drawn)):
+            raise BadInput(_refusal(identity, dtype, needed, free))
+
+
+def expect_batch(identity: Identity, device: str, tokens: int) -> None:
+    """Check that a batch of a loaded model fits into what is free; in a control group it would end the process.
+
+    Raises:
+        BadInput: it does not fit; the message says how many tokens would.
+    """
+    needed, free = forecast(identity, "float32", tokens), free_memory(device)
+    if needed.batch > free:
+        raise BadInput(
+            f"a batch of {tokens:,} tokens takes some {needed.batch / 1e9:.1f} GB with {identity.name}, and "
+            f"{free / 1e9:.1f} GB are free; give at most batch_tokens={_that_fit(needed, free)}"
+        )
+
+
+def _free(device: str, is_drawn: bool) -> int:
+    if not is_drawn:
+        return free_memory(device, offload=True)
+    return min(free_memory("cuda" if device == "auto" else device), free_memory("cpu"))
+
+
+def _that_fit(needed: Forecast, free: int) -> int:
+    """Return the tokens of a batch that fit into free bytes."""
+    return max(0, free) * needed.tokens // max(1, needed.batch) // _LEAST_TOKENS * _LEAST_TOKENS
+
+
+def _refusal(identity: Identity, dtype: str, needed: Forecast, free: int) -> str:
+    fits = list(_what_fits(identity, dtype, needed, free))
+    beside = needed.batch + needed.libraries
+    return (
+        f"{identity.name} in {dtype} needs {needed.weights / 1e9:.1f} GB for its weights and {beside / 1e9:.1f} GB beside them (a "
+        f"batch of {needed.tokens:,} tokens, libraries), and {free / 1e9:.1f} GB are free; "
+        + (f"what fits: {', or '.join(fits)}" if fits else "let other processes end, or use a larger machine")
+    )
+
+
+def _what_fits(identity: Identity, dtype: str, needed: Forecast, free: int) -> Iterator[str]:
+    """Yield a smaller batch, half the precision, and the largest smaller checkpoint of the same row, as far as they fit."""
+    if tokens := _that_fit(needed, free - needed.weights - needed.libraries):
+        yield f"batches of batch_tokens={tokens}"
+    half = dtype if dtype != "float32" else "bfloat16"
+    if half != dtype and forecast(identity, half).total <= free:
+        yield f"{identity.name} in {half}"
+    here = next((one for one in checkpoints() if one.name == identity.name), None)
+    if here is not None:
+        row = [
+            one
+            for one in checkpoints()
+            if (one.architecture, one.mixture) == (here.architecture, here.mixture)
+        ]
+        beside = needed.batch + needed.libraries
+        smaller = [
+            one
+            for one in row
+            if one.parameters < here.parameters and memory_needed(one, half) + beside <= free
+        ]
+        largest = sorted(smaller, key=lambda one: one.parameters)[-1:]
+        yield from (f"{one.name} in {half}" for one in largest)
