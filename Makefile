@@ -2,6 +2,7 @@
 # make test   the tests, two files at a time (JOBS=4: four)
 # make bench  speed and memory beside lm-evaluation-harness, transformers and papermill (25 minutes, 8 GB; QUICK=1: 5 minutes)
 # make docs   the documentation site: build/docs/index.html
+# make pack   an answer pack: PRESET=laptop MODELS="bloomz-1b1 mt0-base" OUT=FOLDER NOTE="…"
 # Each sets up .venv by itself when it is missing or stale.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup run test check lab notebooks verify summary soak bench docs clean
+.PHONY: setup pack run test check lab notebooks verify summary soak bench docs clean
 
 setup: $(READY)
 
@@ -50,6 +51,9 @@ verify: $(READY)
 
 summary: $(READY)
 	@$(BIN)/python -m workbench.runs.summary runs runs/verify
+
+pack: $(READY)
+	$(BIN)/workbench pack $(or $(PRESET),laptop) $(addprefix --model ,$(MODELS)) $(if $(OUT),--out $(OUT)) --note "$(NOTE)"
 
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs

@@ -57,6 +57,7 @@ COMMANDS = {
     }),
     "verify": (["03_probing"], {0: NAMES + FILES, "--workers": [*INTEGERS, "0"], "--expected": FILES, "--limit": REALS}),
     "accept": (["run"], {0: FILES, "--case": [*NAMES, "", ".", "..", "a/b", "/tmp/x"], "--expected": PLACES}),
+    "pack": (["laptop", "--out", "new"], {0: NAMES + FILES, "--out": PLACES, "--model": NAMES, "--limit": REALS}),
     "store check": ([], {0: FILES}),
     "store export": (["out.pack"], {"--model": NAMES, "--run": FILES, 0: PLACES}),
     "store import": (["pack"], {0: FILES}),

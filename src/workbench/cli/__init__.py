@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 import workbench
-from workbench.cli import accept, run, serve, store, sweep, verify
+from workbench.cli import accept, pack, run, serve, store, sweep, verify
 from workbench.cli.boundary import exit_code_of
 from workbench.cli.evaluate import evaluate
 from workbench.cli.options import Device, Dtype, Json, Languages, Revision, names_in, positive
@@ -32,6 +32,7 @@ for _name, _commands in workbench.family.plugged("workbench.commands"):
     app.add_typer(_commands, name=_name)
 app.command()(evaluate)
 app.command("run", context_settings=run.EXTRA)(run.run)
+app.command("pack")(pack.pack)
 app.command("serve")(serve.serve)
 app.command("sweep")(sweep.sweep)
 app.command("verify")(verify.verify)

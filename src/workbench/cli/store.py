@@ -98,7 +98,8 @@ def export_answers(
 
 @app.command("import")
 def import_answers(pack: Pack) -> None:
-    """Add the answers of a pack or of another store. Existing answers are kept."""
+    """Add the answers of a pack (a file, or the folder that `workbench pack` writes) or of another store; existing ones are kept."""
+    pack = import_module("workbench.runs.answer_packs").answers_in(pack)
     taken = import_module("workbench.store.packs").import_pack(workbench.store.Store(), pack)
     show_line(f"{taken.new} new answers of {taken.answers} in the pack")
     for name in taken.kept_names:

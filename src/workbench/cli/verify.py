@@ -1,5 +1,6 @@
 """`workbench verify`: repeat runs and compare them with expected values."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,9 @@ _ENVIRONMENT_DIFFERS = 4
 def verify(
     what: Annotated[
         str | None,
-        typer.Argument(help="A run's folder, or NOTEBOOK\\[/CASE] of the expected values; all by default."),
+        typer.Argument(
+            help="A run's folder, that of an answer pack, or NOTEBOOK\\[/CASE] of the expected values; all by default."
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="How many runs at a time.")] = 1,
     expected: Expected = None,
@@ -33,14 +36,16 @@ def verify(
     keep: Annotated[Path | None, typer.Option(help="Keep the new runs in this folder.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Repeat runs from an empty store and print the differences, largest first; exit code 3 if there are any."""
+    """Repeat runs from an empty store, or from a pack's answers, and print the differences; exit code 3 if there are any."""
     room = workbench.runs
+    is_pack = what is not None and import_module("workbench.runs.answer_packs").is_answer_pack(Path(what))
     verdicts = room.verify(
         room.find_cases(what, expected),
         workers=workers,
         limit=limit,
         other_hardware=other_hardware,
         keep=keep,
+        answers=Path(str(what)) if is_pack else None,
     )
     found = [(verdict.case, each) for verdict in verdicts for each in verdict.differences]
     rows = difference_rows(sorted(found, key=lambda pair: -pair[1].off))

@@ -100,11 +100,7 @@ def expectation(folder: Path) -> Expected:
         BadInput: a parameter is a path on this machine, or the run is not finished or cannot be read.
     """
     manifest, metrics = expect_run(folder)
-    for name, value in manifest.given.items():
-        if any(_is_of_this_machine(name, text) for text in texts_in(value)):
-            raise BadInput(
-                f"parameter {name} is a path of this machine; expected values can only name what ships"
-            )
+    expect_portable(manifest.given)
     tables = {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
     return Expected(
         notebook=manifest.notebook,
@@ -119,6 +115,19 @@ def expectation(folder: Path) -> Expected:
         intervals=_intervals(metrics, tables),
         tables={name: _table(table) for name, table in tables.items()},
     )
+
+
+def expect_portable(parameters: Mapping[str, Any]) -> None:
+    """Check that parameters mean the same on every machine.
+
+    Raises:
+        BadInput: one is a path on this machine.
+    """
+    for name, value in parameters.items():
+        if any(_is_of_this_machine(name, text) for text in texts_in(value)):
+            raise BadInput(
+                f"parameter {name} is a path of this machine; expected values can only name what ships"
+            )
 
 
 def _is_of_this_machine(name: str, text: str) -> bool:

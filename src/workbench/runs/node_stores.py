@@ -54,18 +54,25 @@ def packs_for(folder: Path, bundle: str) -> list[Path]:
 @contextmanager
 def own_store(packs: Iterable[Path] = ()) -> Iterator[None]:
     """Make a store on this machine's disk the default one; it begins with these packs."""
-    before = os.environ.get("WORKBENCH_STORE")
-    with tempfile.TemporaryDirectory(prefix="workbench-", ignore_cleanup_errors=True) as place:
-        os.environ["WORKBENCH_STORE"] = str(Path(place) / "store.sqlite")
-        store = Store()
+    place = tempfile.TemporaryDirectory(prefix="workbench-", ignore_cleanup_errors=True)
+    with place as folder, store_at(Path(folder) / "store.sqlite") as store:
         for pack in packs:
             import_pack(store, pack)
-        try:
-            yield
-        finally:
-            store.close()
-            os.environ.pop("WORKBENCH_STORE")
-            os.environ.update({} if before is None else {"WORKBENCH_STORE": before})
+        yield
+
+
+@contextmanager
+def store_at(path: Path) -> Iterator[Store]:
+    """Make the store in a file the default one."""
+    before = os.environ.get("WORKBENCH_STORE")
+    os.environ["WORKBENCH_STORE"] = str(path)
+    store = Store()
+    try:
+        yield store
+    finally:
+        store.close()
+        os.environ.pop("WORKBENCH_STORE")
+        os.environ.update({} if before is None else {"WORKBENCH_STORE": before})
 
 
 def _export(path: Path, models: list[str]) -> None:

@@ -5,12 +5,14 @@
 
 import os
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from workbench.errors import BadInput, UnknownName
+from workbench.family import Checkpoint, checkpoints, find
 from workbench.paths import expanded, notebook_path
 from workbench.runs.sweep_file import SweepFile
 
@@ -52,10 +54,48 @@ class Preset(BaseModel):
                 f"the preset {self.name!r} has no sweep of {notebook.stem}: {_first(error)}"
             ) from error
 
+    def with_models(self, names: Sequence[str]) -> "Preset":
+        """Return the preset with other checkpoints of the catalogue: each name replaces those of its side.
+
+        What a checkpoint was finetuned from, and its versions of other mixtures, are replaced by those of the new one.
+
+        Raises:
+            UnknownName: a name that is not in the catalogue.
+            BadInput: two names of one side, or no version of a mixture that the preset asks for.
+        """
+        new = {find(name).architecture: find(name) for name in names}
+        if len(new) < len(names):
+            raise BadInput(
+                f"{', '.join(names)}: give one checkpoint of each side, as bloomz-1b1 and mt0-base"
+            )
+        return self.model_copy(update={"run": _replaced(self.run, new)})
+
     def _lacks(self, stem: str) -> str:
         commands = [f"workbench run {name} --preset {self.name}" for name in self.run]
         commands += [f"workbench sweep {name} --preset {self.name}" for name in self.sweep]
         return f"the preset {self.name!r} has no such parameters for {stem}; it is for: {', '.join(commands) or 'nothing'}"
+
+
+def _replaced(value: Any, new: Mapping[str, Checkpoint]) -> Any:
+    if isinstance(value, dict):
+        return {key: _replaced(part, new) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_replaced(part, new) for part in value]
+    old = next((one for one in checkpoints() if one.name == value), None)
+    return _counterpart(old, new[old.architecture]) if old and old.architecture in new else value
+
+
+def _counterpart(old: Checkpoint, new: Checkpoint) -> str:
+    """Return the checkpoint of the new one's size that had the old one's finetuning."""
+    base = new.parent or new.name
+    of_size = [one for one in checkpoints() if base in (one.name, one.parent)]
+    found = next((one.name for one in of_size if one.mixture == old.mixture), None)
+    if found is None:
+        raise BadInput(
+            f"the preset asks {old.name} ({old.mixture}), and there is no such version of {new.name}; of its size there are: "
+            f"{', '.join(one.name for one in of_size)}"
+        )
+    return found
 
 
 def presets() -> list[str]:

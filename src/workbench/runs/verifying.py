@@ -16,6 +16,7 @@ from typing import Any
 from workbench.atomic import expect_file_name, make_folder, write_atomically
 from workbench.errors import BadInput
 from workbench.paths import data_path, expanded
+from workbench.runs.answer_packs import EXPECTED, answers_in, is_answer_pack
 from workbench.runs.bundles import Bundle, Ending, carry_out
 from workbench.runs.expected import (
     Difference,
@@ -28,6 +29,8 @@ from workbench.runs.expected import (
 from workbench.runs.manifests import expect_run, read_as
 from workbench.runs.notebooks import find_notebook
 from workbench.runs.plans import Plan, plan
+from workbench.store import Store
+from workbench.store.packs import import_pack
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def find_cases(what: str | None = None, folder: Path | None = None) -> list[Case
     """Find the cases to verify.
 
     Args:
-        what: A run's folder, an expected file, `<notebook>` or `<notebook>/<case>`; None for all.
+        what: A run's folder, that of an answer pack, an expected file, `<notebook>` or `<notebook>/<case>`; None for all.
         folder: The folder of expected values, if not that of the package's data.
 
     Raises:
@@ -69,6 +72,8 @@ def find_cases(what: str | None = None, folder: Path | None = None) -> list[Case
         manifest, _ = expect_run(path)
         notebook = find_notebook(manifest.notebook_path)
         return [Case(f"{manifest.notebook}/{path.resolve().name}", notebook, expectation(path))]
+    if what and is_answer_pack(path):
+        what, folder = None, path / EXPECTED
     known = sorted((folder or data_path("expected")).glob("*/*.json"))
     names = {each: f"{each.parent.name}/{each.stem}" for each in known}
     chosen = [path] if what and os.path.isfile(path) else known
@@ -99,6 +104,7 @@ def verify(
     limit: float | None = None,
     other_hardware: bool = False,
     keep: Path | None = None,
+    answers: Path | None = None,
 ) -> list[Verdict]:
     """Repeat the runs of the cases, from an empty store, and compare.
 
@@ -108,11 +114,17 @@ def verify(
         limit: Time limit of each run in seconds.
         other_hardware: Judge by the stored intervals, as is done for a case recorded on another kind of device than this one.
         keep: Where the new runs are stored; None stores them in a temporary folder, deleted unless a run failed.
+        answers: The folder of an answer pack, with whose answers the store begins.
+
+    Raises:
+        BadInput: the pack is damaged.
     """
     plans = [plan(case.notebook, case.expected.parameters) for case in cases]
     with TemporaryDirectory(prefix="workbench-verify-") as temporary:
         root = expanded(keep or mkdtemp(prefix="workbench-verified-")).absolute()
         environment = {"WORKBENCH_STORE": str(Path(temporary) / "store.sqlite")}
+        if answers is not None:
+            import_pack(Store(environment["WORKBENCH_STORE"]), answers_in(answers))
         state = root / ".work" / "verify.json"
         bundle = Bundle("verify", tuple(plans), root, state, workers, True, limit, True, None, environment)
         ended = {ending.run_id: ending for ending in carry_out(bundle).endings}
