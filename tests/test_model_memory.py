@@ -117,7 +117,7 @@ def group(folder, **files):
 
 def test_what_control_groups_leave_is_free_the_file_cache_included(tmp_path):
     of = tmp_path / "of"
-    stat = "anon 5\ninactive_file 300\n"
+    stat = "anon 5\nactive_file 100\ninactive_file 200\n"
     group(tmp_path / "v2/job/step", memory_max="max\n", memory_current="900\n", memory_stat=stat)
     group(tmp_path / "v2/job", memory_max="1000\n", memory_current="900\n", memory_stat=stat)
     of.write_text("0::/job/step\n")
@@ -127,7 +127,7 @@ def test_what_control_groups_leave_is_free_the_file_cache_included(tmp_path):
         old,
         memory_limit_in_bytes="500\n",
         memory_usage_in_bytes="450\n",
-        memory_stat="total_inactive_file 20\n",
+        memory_stat="inactive_file 9\ntotal_inactive_file 20\n",
     )
     of.write_text("5:cpu:/job\n4:memory:/job\n")
     assert list(left_by_groups(tmp_path / "v1", of)) == [70]

@@ -3,7 +3,6 @@
 On the CPU it is the least of what the machine has and what the control groups of this process leave.
 """
 
-import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -11,8 +10,10 @@ from pathlib import Path
 import psutil
 
 _CGROUP = Path("/sys/fs/cgroup")
-_FILES = {"": ("memory.max", "memory.current"), "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes")}
-_CACHE = re.compile(r"^(?:total_)?inactive_file (\d+)$", re.MULTILINE)
+_FILES = {  # by controller: limit, use, and what comes before the names of the file cache
+    "": ("memory.max", "memory.current", ""),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+}
 
 
 def free_memory(device: str, *, offload: bool = False) -> int:
@@ -56,10 +57,12 @@ def left_by_groups(root: Path = _CGROUP, of: Path = Path("/proc/self/cgroup")) -
                     break
 
 
-def _left_in(folder: Path, limit: str, used: str) -> Iterator[int]:
+def _left_in(folder: Path, limit: str, used: str, prefix: str) -> Iterator[int]:
     try:
         most, now = (int((folder / name).read_text(encoding="ascii")) for name in (limit, used))
-        cache = _CACHE.search((folder / "memory.stat").read_text(encoding="ascii"))
+        lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+        stat = {name: int(value) for name, value in map(str.split, lines)}
     except (OSError, ValueError):  # no such group here, or "max": no limit
         return
-    yield max(0, most - now + (int(cache.group(1)) if cache else 0))
+    cache = sum(stat.get(f"{prefix}{kind}_file", 0) for kind in ("active", "inactive"))
+    yield max(0, most - now + cache)
