@@ -17,7 +17,7 @@ from workbench.runs.node_stores import store_at
 from workbench.runs.notebooks import find_notebook
 from workbench.runs.plans import plan
 from workbench.runs.presets import Preset, read_preset
-from workbench.runs.supervise import Run, run_plan
+from workbench.runs.supervise import Run, Supervision, run_plan
 from workbench.runs.verifying import accept
 from workbench.store.export import export_pack
 from workbench.store.packs import PackInfo
@@ -76,7 +76,7 @@ def make_pack(
     with store_at(work / "store.sqlite") as store:
         runs = []
         for each in plans:
-            runs.append(run_plan(each, root=work / "work", limit=limit))
+            runs.append(run_plan(each, root=work / "work", how=Supervision(limit)))
             watch(runs[-1])
         new = work / "pack"
         shutil.rmtree(new, ignore_errors=True)
