@@ -15,9 +15,9 @@ SOURCE = Path(workbench.__file__).parent
 FLOORS = [
     {"errors", "paths"},
     {"atomic"},
-    {"run_log", "family", "store", "prompts", "stats"},
+    {"run_log", "family", "store", "prompts", "stats", "downloads"},
     {"tasks", "models", "words"},
-    {"engines"},
+    {"engines", "fetching"},
     {"inference", "service", "training"},
     {"studies"},
     {"figures", "runs"},

@@ -62,6 +62,9 @@ COMMANDS = {
     "store export": (["out.pack"], {"--model": NAMES, "--run": FILES, 0: PLACES}),
     "store import": (["pack"], {0: FILES}),
     "store prune": ([], {0: NAMES, "--all": NAMES}),
+    "fetch": (["xcopa", "--log", "log.jsonl"], {
+        0: NAMES + FILES, "--languages": NAMES, "--revision": NAMES, "--log": ["folder", "binary/below", LONG, "/dev/null/x"],
+    }),
     "finetune": (["mini-bloom", "folder", "--out", "new"], {
         0: NAMES + FILES, 1: FILES, "--preset": NAMES, "--steps": [*INTEGERS, "0"], "--batch": [*INTEGERS, "0"],
         "--accumulate": [*INTEGERS, "0"], "--learning-rate": REALS, "--seed": INTEGERS, "--max-input": [*INTEGERS, "0"],

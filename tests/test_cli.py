@@ -93,7 +93,7 @@ def test_a_cut_answer_says_so(call, checkpoints):
         (["generate", "BLOOM", "word " * 300], 2, "shorten"),
         (["generate", "BLOOM", "hello", "--dtype", "float8"], 2, "float8"),
         (["generate", "MT5", "hello", "--dtype", "float16"], 2, "bfloat16"),
-        (["generate", "bloomz-560m", "hello"], 5, "hf download"),
+        (["generate", "bloomz-560m", "hello"], 5, "workbench fetch bloomz-560m"),
         (["generate", "some-one/some-model", "hello"], 5, "network"),
         (["run", "99_nothing"], 2, "99_nothing"),
         (["run", "03_probing", "-p", "model", "mini-blom"], 2, "nearest: mini-bloom"),

@@ -48,7 +48,9 @@ def test_pickled_weights_in_the_cache_are_named_with_the_command_that_converts_t
     as_pickle(folder)
     fill_hub_cache(folder, hub_id)
     assert whereabouts(name) == "as .bin only: convert"
-    with pytest.raises(BadInput, match=rf"workbench convert {name} --to safetensors.*`hf download {hub_id}`"):
+    with pytest.raises(
+        BadInput, match=rf"workbench convert {name} --to safetensors.*`workbench fetch {name}`"
+    ):
         answers(name, store)
     assert answers(to_safetensors(name, tmp_path / "out"), store) == expected
 
@@ -72,7 +74,7 @@ def test_a_download_that_was_interrupted_is_named_with_what_it_lacks(lost, hub, 
     blob.rename(blob.with_name(blob.name + ".0f1e2d3c.incomplete"))
     assert whereabouts(name) == "in part"
     with pytest.raises(
-        NotReachable, match=rf"in the hub's cache only in part \(it lacks .*{lost}.*hf download {hub_id}"
+        NotReachable, match=rf"in the hub's cache only in part \(it lacks .*{lost}.*workbench fetch {name}"
     ):
         answers(name, store)
     link.unlink()
@@ -192,7 +194,7 @@ def test_the_command_line_says_so_in_one_sentence(case, code, hub, fill_hub_cach
         main()
     out, error = capfd.readouterr()
     assert (ended.value.code, out, error.count("\n")) == (code, "", 1)
-    assert re.match(r"error: .*(hf download|workbench convert|bfloat16)", error)
+    assert re.match(r"error: .*(workbench fetch|workbench convert|bfloat16)", error)
     assert os.fspath(folder) not in error
 
 

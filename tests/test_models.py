@@ -94,7 +94,7 @@ def test_answers_are_found_when_the_weights_are_gone(checkpoints, store, hub_cac
 def test_without_cache_and_network_it_fails_within_seconds_and_says_what_to_do(store, hub_cache, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     started = time.monotonic()
-    with pytest.raises(NotReachable, match=r"hf download bigscience/bloomz-560m.*work offline: mini-bloom"):
+    with pytest.raises(NotReachable, match=r"workbench fetch bloomz-560m.*work offline: mini-bloom"):
         generate(load("bloomz-560m", store=store), PROMPTS, max_new_tokens=5)
     assert time.monotonic() - started < 10
 

@@ -113,7 +113,7 @@ def test_an_artificial_world_is_synthetic_whoever_answers_in_it(ask):
 
 def test_weights_that_are_not_here_are_named_with_what_fetches_them(ask, hub_cache, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(hub_cache))
-    with pytest.raises(NotReachable, match="hf download bigscience/bloomz-560m"):
+    with pytest.raises(NotReachable, match="workbench fetch bloomz-560m"):
         ask("01", {"model": "bloomz-560m", "limit": 8})
 
 

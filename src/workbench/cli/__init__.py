@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 import workbench
-from workbench.cli import accept, pack, run, serve, store, sweep, verify
+from workbench.cli import accept, fetch, pack, run, serve, store, sweep, verify
 from workbench.cli.boundary import exit_code_of
 from workbench.cli.evaluate import evaluate
 from workbench.cli.options import Device, Dtype, Json, Languages, Revision, names_in, positive
@@ -31,6 +31,7 @@ app.add_typer(store.app, name="store")
 for _name, _commands in workbench.family.plugged("workbench.commands"):
     app.add_typer(_commands, name=_name)
 app.command()(evaluate)
+app.command("fetch")(fetch.fetch)
 app.command("run", context_settings=run.EXTRA)(run.run)
 app.command("pack")(pack.pack)
 app.command("serve")(serve.serve)

@@ -136,7 +136,7 @@ def expect_not_pickled(name: str, hub_id: str, folder: Path) -> None:
     if is_pickled(folder):
         raise BadInput(
             f"{name!r} is in the hub's cache with {_as_pickle(name)}; "
-            f"`hf download {hub_id}` fetches safetensors where the hub has them by now"
+            f"`workbench fetch {name}` fetches safetensors where the hub has them by now"
         )
 
 

@@ -1,27 +1,29 @@
 """The hub's cache on this machine, and downloads of what is missing from it."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HFValidationError,
-    HTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from workbench import family
-from workbench.errors import BadInput, NotReachable, StoreFailed
-from workbench.models.folders import INDEX, PICKLED_INDEX, SETTINGS, SINGLE, TOKENIZER, lacking, listed
+from workbench.downloads import Listing, NoHub, RemoteFile, Repository, download, look_up
+from workbench.downloads.repositories import MAIN
+from workbench.errors import BadInput, NotReachable
+from workbench.models.folders import (
+    INDEX,
+    PICKLED,
+    PICKLED_INDEX,
+    SETTINGS,
+    SINGLE,
+    TOKENIZER,
+    lacking,
+    listed,
+)
 
 _SHORT_COMMIT = re.compile(r"[0-9a-f]{4,39}")
-_SECONDS_FOR_A_SIGN_OF_LIFE = 5.0
 
 
 def is_hub_id(name: str) -> bool:
@@ -51,47 +53,68 @@ def cached(hub_id: str, revision: str | None) -> Path | None:
     return found[0] if len(found) == 1 and _SHORT_COMMIT.fullmatch(commit) else None
 
 
+def repository_of(hub_id: str, revision: str | None) -> Repository:
+    """Return a model's repository on the hub."""
+    return Repository(hub_id, "model", revision or MAIN)
+
+
 def fetch(
     name: str, hub_id: str, revision: str | None, *, pickled: bool = False, weights: bool = True
 ) -> Path:
-    """Download a model's files, after a quick check that the hub responds (the client alone would retry for 20 seconds).
+    """Download a model's files; what is in the hub's cache is not downloaded again, and an interrupted file is continued.
 
     Args:
         pickled: fetch the weights as .bin, to be converted.
         weights: fetch them at all, and not only configuration and tokenizer.
 
     Raises:
-        NotReachable: no network, or the hub has no such model or revision.
+        NotReachable: no network, no such model or revision, or no access to it.
         BadInput: the hub has the weights only as .bin.
         StoreFailed: the files could not be written.
     """
+    with remedied(name, hub_id, revision):
+        listing = look_up(repository_of(hub_id, revision))
+        return download(listing, files_to_load(name, listing, pickled=pickled, weights=weights))
+
+
+@contextmanager
+def remedied(name: str, hub_id: str, revision: str | None) -> Iterator[None]:
+    """Say what is here of a model, and what to do, where the hub cannot be reached.
+
+    Raises:
+        NotReachable: it cannot.
+    """
     try:
-        listing = HfApi().model_info(hub_id, revision=revision, timeout=_SECONDS_FOR_A_SIGN_OF_LIFE)
-        files = {sibling.rfilename for sibling in listing.siblings or []}
-        if files and weights and not pickled and not files & {SINGLE, INDEX}:
-            raise BadInput(
-                f"{hub_id} has no safetensors; on a machine with a network run "
-                f"`workbench convert {name} --to safetensors --output FOLDER` and load that folder"
-            )
-        heavy = ["*.bin", PICKLED_INDEX] if pickled else ["*.safetensors", INDEX]
-        patterns = [*(heavy if weights else []), *SETTINGS, *TOKENIZER]
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
-    except (RepositoryNotFoundError, RevisionNotFoundError, GatedRepoError) as error:
-        raise NotReachable(
-            f"the hub has no {hub_id!r} at revision {revision or 'main'!r} for you: {error}"
-        ) from error
-    except (HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        yield
+    except NoHub as error:
         raise NotReachable(
             f"{name!r} is {_what_is_here(hub_id, revision)}, and the hub cannot be reached; {_remedy(name, hub_id)}"
         ) from error
-    except OSError as error:
-        raise StoreFailed(
-            f"{hub_id} could not be written to the hub's cache: {error}; free some space, or name another in HF_HUB_CACHE"
-        ) from error
+
+
+def files_to_load(
+    name: str, listing: Listing, *, pickled: bool = False, weights: bool = True
+) -> list[RemoteFile]:
+    """Return the files of a listing that loading reads: weights (unless they are not wanted), configuration, tokenizer.
+
+    Raises:
+        BadInput: the hub has no weights as safetensors (unless `pickled` asks for .bin).
+    """
+    known = {file.name for file in listing.files}
+    single, index, ending = (PICKLED, PICKLED_INDEX, ".bin") if pickled else (SINGLE, INDEX, ".safetensors")
+    if weights and not pickled and not known & {single, index}:
+        raise BadInput(
+            f"{listing.repository.id} has no safetensors; on a machine with a network run "
+            f"`workbench convert {name} --to safetensors --output FOLDER` and load that folder"
+        )
+    shards = {one for one in known if "/" not in one and one.endswith(ending)}
+    heavy = {single} if single in known else {index, *shards}
+    wanted = {*(heavy if weights else ()), *SETTINGS, *TOKENIZER}
+    return [file for file in listing.files if file.name in wanted]
 
 
 def _root(hub_id: str) -> Path:
-    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=hub_id, repo_type="model")
+    return repository_of(hub_id, None).root
 
 
 def _snapshots(hub_id: str) -> list[Path]:
@@ -113,6 +136,7 @@ def _remedy(name: str, hub_id: str) -> str:
         if (Path(folder) / SETTINGS[0]).is_file():
             return f"the folder of that name here is './{folder}'"
     return (
-        f"with a network, `hf download {hub_id}` fetches it once; these ship with their weights and work offline: "
+        f"with a network, `workbench fetch {name}` fetches it, or copy {_root(hub_id).name} from another machine's cache of the hub "
+        f"to {_root(hub_id).parent}; these ship with their weights and work offline: "
         f"{', '.join(family.shipped()) or 'none'}"
     )

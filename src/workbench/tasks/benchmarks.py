@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import BadInput
+from workbench.errors import BadInput, UnknownName
 from workbench.paths import data_path
 from workbench.prompts.rendering import read_text
 
@@ -37,6 +37,17 @@ class Benchmark:
     order: tuple[int, ...] = ()
     file_words: tuple[str, ...] = ()
     by_hand: str = ""
+
+    def expect_language(self, language: str) -> None:
+        """Raise UnknownName for a language that the task does not have; the message lists those that it has."""
+        if language not in self.languages:
+            raise UnknownName(
+                f"{self.name} has no language {language!r}; it has: {', '.join(self.languages)}"
+            )
+
+    def pattern(self, language: str) -> str:
+        """Return the pattern of the files on the hub that hold a language's rows."""
+        return f"{self.config.format(language=language)}/{self.split}/*.parquet"
 
     @property
     def wordings_path(self) -> Path:

@@ -5,21 +5,18 @@ later. `datasets` is not used, since it would report every read and cannot disti
 network.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    HTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub.errors import LocalEntryNotFoundError
 
-from workbench.errors import BadInput, NotReachable, UnknownName
+from workbench.downloads import Listing, NoHub, RemoteFile, Repository, download, look_up
+from workbench.errors import BadInput, NotReachable
 from workbench.store import canonical
 from workbench.tasks.benchmarks import Benchmark
 from workbench.tasks.path_languages import local_rows
@@ -52,10 +49,7 @@ def read_benchmark(
     if limit is not None:
         expect_count("limit", limit)
     for language in asked:
-        if language not in benchmark.languages:
-            raise UnknownName(
-                f"{benchmark.name} has no language {language!r}; it has: {', '.join(benchmark.languages)}"
-            )
+        benchmark.expect_language(language)
     if data is None:
         wanted = asked or benchmark.languages
         found = {code: _fetched(benchmark, code, revision) for code in wanted}
@@ -138,45 +132,85 @@ def fingerprint(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def fetch(benchmark: Benchmark, language: str, revision: str | None = None) -> list[Path]:
-    """Return the parquet files of one language from the hub's cache, or else download them.
+    """Return the files of one language from the hub's cache, or else download them.
 
     Raises:
         NotReachable: as `read_benchmark`, or the data set is not on the hub.
+    """
+    repository = repository_of(benchmark, revision)
+    pattern = benchmark.pattern(language)
+    if found := cached(repository, pattern):
+        return found
+    with remedied(benchmark, repository):
+        listing = look_up(repository)
+        folder = download(listing, files_to_read(benchmark, listing, language))
+    return sorted(folder.glob(pattern))
+
+
+@contextmanager
+def remedied(benchmark: Benchmark, repository: Repository) -> Iterator[None]:
+    """Say what to do where the data are not here and the hub cannot be reached.
+
+    Raises:
+        NotReachable: it cannot.
+    """
+    try:
+        yield
+    except NoHub as error:
+        raise NotReachable(
+            f"{repository.id} at revision {repository.revision} is not in the hub's cache, and the hub cannot be reached; with a "
+            f"network, `workbench fetch {benchmark.name}` fetches it, or copy {repository.root.name} from another machine's cache of "
+            f"the hub to {repository.root.parent}, or give a local copy in the same schema with --data"
+        ) from error
+
+
+def repository_of(benchmark: Benchmark, revision: str | None = None) -> Repository:
+    """Return the data set of a task on the hub.
+
+    Raises:
+        NotReachable: it is not on the hub.
     """
     if not benchmark.hub_id:
         raise NotReachable(
             f"{benchmark.name} is not on the hub: {benchmark.by_hand}; give your copy with --data"
         )
-    wanted, config = revision or benchmark.revision, benchmark.config.format(language=language)
-    pattern = f"{config}/{benchmark.split}/*.parquet"
+    return Repository(benchmark.hub_id, "dataset", revision or benchmark.revision)
+
+
+def files_to_read(benchmark: Benchmark, listing: Listing, language: str) -> list[RemoteFile]:
+    """Return the files of a listing that hold a language's rows.
+
+    Raises:
+        NotReachable: there are none.
+    """
+    pattern = benchmark.pattern(language)
+    found = [file for file in listing.files if fnmatchcase(file.name, pattern)]
+    if not found:
+        repository = listing.repository
+        raise NotReachable(
+            f"{repository.id} at revision {repository.revision} has no {pattern}; name another revision"
+        )
+    return found
+
+
+def files_of_languages(benchmark: Benchmark, listing: Listing, languages: Sequence[str]) -> list[RemoteFile]:
+    """Return the files of a listing that hold the rows of languages; each once, since languages may share files."""
+    found = {file.name: file for one in languages for file in files_to_read(benchmark, listing, one)}
+    return list(found.values())
+
+
+def cached(repository: Repository, pattern: str) -> list[Path]:
+    """Return the files in the hub's cache that match a pattern; none if the client knows that one of them is missing."""
     try:
-        files = _snapshot(benchmark.hub_id, wanted, pattern, offline=True)
+        folder = snapshot_download(
+            repository.id,
+            repo_type=repository.kind,
+            revision=repository.revision,
+            allow_patterns=[pattern],
+            local_files_only=True,
+        )
     except LocalEntryNotFoundError:
-        files = []
-    return files or _download(benchmark.hub_id, wanted, pattern)
-
-
-def _download(hub_id: str, revision: str, pattern: str) -> list[Path]:
-    try:
-        files = _snapshot(hub_id, revision, pattern, offline=False)
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise NotReachable(
-            f"the hub has no data set {hub_id} at revision {revision}; name another revision"
-        ) from error
-    except (LocalEntryNotFoundError, HTTPError, OfflineModeIsEnabled) as error:
-        raise NotReachable(
-            f"{hub_id} at revision {revision} is not in the hub's cache, and the hub cannot be reached; fetch it once "
-            "with a network, or give a local copy in the same schema with --data"
-        ) from error
-    if not files:
-        raise NotReachable(f"{hub_id} at revision {revision} has no {pattern}; name another revision")
-    return files
-
-
-def _snapshot(hub_id: str, revision: str, pattern: str, *, offline: bool) -> list[Path]:
-    folder = snapshot_download(
-        hub_id, repo_type="dataset", revision=revision, allow_patterns=[pattern], local_files_only=offline
-    )
+        return []
     return sorted(Path(folder).glob(pattern))
 
 
