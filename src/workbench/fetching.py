@@ -20,7 +20,8 @@ from workbench.downloads.github import Checkout, arrived, fetch_checkout
 from workbench.errors import BadInput, NotReachable, StoreFailed, UnknownName, WorkbenchError
 from workbench.models import hub
 from workbench.models.places import Place, locate
-from workbench.tasks import Benchmark, benchmarks, contamination, offline_tasks, read_benchmark, reading
+from workbench.tasks import Benchmark, benchmarks, contamination, offline_tasks, read_benchmark
+from workbench.tasks import rows as task_rows
 
 Kind = Literal["checkpoint", "data", "prompts"]
 PROMPTSOURCE = "promptsource"
@@ -196,19 +197,19 @@ def _licence(hub_id: str) -> tuple[str, ...]:
 def _data(
     benchmark: Benchmark, languages: Sequence[str] | None, revision: str | None, dry_run: bool
 ) -> Fetched:
-    repository = reading.repository_of(benchmark, revision)
+    repository = task_rows.repository_of(benchmark, revision)
     asked = list(languages or benchmark.languages)
     for language in asked:
         benchmark.expect_language(language)
     flagged = contamination(benchmark.name, benchmark.hub_id)
     notes = (f"contaminated: {flagged}",) if flagged else ()
     try:
-        with reading.remedied(benchmark, repository):
+        with task_rows.remedied(benchmark, repository):
             listing = look_up(repository)
-            files = reading.files_of_languages(benchmark, listing, asked)
+            files = task_rows.files_of_languages(benchmark, listing, asked)
             found = _transferred(benchmark.name, "data", listing, files, dry_run, notes)
     except NotReachable as error:
-        here = [reading.cached(repository, benchmark.pattern(one)) for one in asked]
+        here = [task_rows.cached(repository, benchmark.pattern(one)) for one in asked]
         if not isinstance(error.__cause__, NoHub) or not all(here):
             raise
         folder = here[0][0].relative_to(repository.root).parts[1]
