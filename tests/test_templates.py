@@ -32,6 +32,7 @@ ROW = {
     "choice1": "Wet.",
     "choice2": "Dry.",
 }
+ENGLISH = {"inference_two", "paraphrases", "news_topics", "passages", "exams"}  # in no other language
 OPEN = {"sentence_quiz1", "sentence_quiz2", "option1", "option2"}  # an open wording does not list its choices
 
 
@@ -322,7 +323,7 @@ def test_our_wordings_are_five_to_a_language_alike_in_all_and_name_every_field(p
     assert set(names.values()) == {1}
     assert {len([t for t in templates if t.language == code]) for code in languages} == {5}
     assert len({frozenset(t.name for t in templates if t.language == code) for code in languages}) == 1
-    assert len(languages) >= 7 or path.stem == "inference_two"
+    assert len(languages) >= 7 or path.stem in ENGLISH
     for item in make_items([sample(path)], templates):
         assert item.gold == 1
         fields = {name for name in sample(path) if f"<{name}>" in item.prompt}
@@ -356,7 +357,7 @@ def test_published_templates_are_there_for_every_published_name():
     """The five names in the table of tasks are those of the published single-template scores."""
     table = pd.read_csv(data_path("published_results.csv"), keep_default_na=False)
     single = table[table["statistic"] == "template"]
-    for benchmark in benchmarks().values():
+    for benchmark in (one for one in benchmarks().values() if one.published):
         for language in benchmark.languages:
             task, config = benchmark.published_cell(language)
             names = set(single[(single["task"] == task) & (single["config"] == config)]["template"])

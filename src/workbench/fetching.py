@@ -198,9 +198,7 @@ def _data(
     benchmark: Benchmark, languages: Sequence[str] | None, revision: str | None, dry_run: bool
 ) -> Fetched:
     repository = task_rows.repository_of(benchmark, revision)
-    asked = list(languages or benchmark.languages)
-    for language in asked:
-        benchmark.expect_language(language)
+    asked = benchmark.read(languages or ())
     flagged = contamination(benchmark.name, benchmark.hub_id)
     notes = (f"contaminated: {flagged}",) if flagged else ()
     try:
@@ -224,7 +222,7 @@ def _data(
         )
     if dry_run:
         return found
-    rows = Counter(row["language"] for row in read_benchmark(benchmark, asked, revision=revision))
+    rows = Counter(row["language"] for row in read_benchmark(benchmark, languages, revision=revision))
     return Fetched(**{**vars(found), "rows": dict(rows)})
 
 

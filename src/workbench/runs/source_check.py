@@ -5,7 +5,7 @@ from typing import Any
 
 from workbench.errors import BadInput, UnknownName
 from workbench.runs.types import Found
-from workbench.tasks import expect_attribute, fitting, read_data, read_texts, sources
+from workbench.tasks import benchmarks, expect_attribute, fitting, read_data, read_texts, sources
 
 
 def expect_fit(source: str, found: Found, parameters: Mapping[str, Any]) -> None:
@@ -26,6 +26,10 @@ def expect_fit(source: str, found: Found, parameters: Mapping[str, Any]) -> None
             f"no task is known to fit {source}; name the tasks, or a source: {', '.join(sources())}"
         )
     for task in tasks:
+        if (known := benchmarks().get(task)) is not None and known.kind != "rank":
+            raise BadInput(
+                f"{task!r} is not ranked ({known.kind}), which this notebook's tasks are; ask it with `workbench evaluate MODEL {task}`"
+            )
         data = read_data(
             task, source, languages=languages, limit=1, templates=parameters.get("templates") or None
         )

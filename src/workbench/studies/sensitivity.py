@@ -27,8 +27,13 @@ def accuracies(ranked: pd.DataFrame, by: Sequence[str] = ("template", "language"
 
 
 def chance(ranked: pd.DataFrame) -> float:
-    """Return the accuracy of guessing: 1 / number of choices, averaged."""
-    return float((1 / ranked["choices"].map(len)).mean())
+    """Return the accuracy of guessing: 1 / number of choices, averaged; 0 without choices."""
+    return float(ranked["choices"].map(guessed).mean())
+
+
+def guessed(choices: Sequence[str]) -> float:
+    """Return the probability of guessing right among choices; 0 if there are none."""
+    return 1 / len(choices) if len(choices) else 0.0
 
 
 def outcome_matrix(ranked: pd.DataFrame, value: str = "correct") -> pd.DataFrame:
@@ -56,13 +61,13 @@ def spreads(ranked: pd.DataFrame, *, permutations: int = 2000, seed: int = 0) ->
 
     The null permutes templates within each meaning, which preserves the difficulty of each. Columns: task, language,
     templates, n (items), worst, best, spread, null_mean, null_high (95 % point), excess, p_value, and p_cochran of
-    Cochran's Q, a second test that uses all templates and not only the extremes.
+    Cochran's Q, a second test that uses all templates and not only the extremes (none for measures other than right and wrong).
     """
     rows = []
     for (task, language), group in ranked.groupby(["task", "language"], sort=False):
         matrix = outcome_matrix(group).astype(float)
         test = stats.permutation_spread(_by_cluster(matrix), permutations=permutations, seed=seed)
-        means = matrix.mean()
+        means, binary = matrix.mean(), bool(np.isin(matrix, (0, 1)).all())
         rows.append(
             {
                 "task": task,
@@ -76,7 +81,7 @@ def spreads(ranked: pd.DataFrame, *, permutations: int = 2000, seed: int = 0) ->
                 "null_high": test.null_high,
                 "excess": test.excess,
                 "p_value": test.p_value,
-                "p_cochran": stats.cochran_q(matrix.to_numpy()).p_value,
+                "p_cochran": stats.cochran_q(matrix.to_numpy()).p_value if binary else float("nan"),
             }
         )
     return pd.DataFrame(rows)

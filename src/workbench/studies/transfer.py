@@ -12,6 +12,7 @@ import pandas as pd
 
 from workbench import stats
 from workbench.errors import BadInput
+from workbench.studies.sensitivity import guessed
 
 
 def pair(base: pd.DataFrame, finetuned: pd.DataFrame) -> pd.DataFrame:
@@ -29,7 +30,7 @@ def pair(base: pd.DataFrame, finetuned: pd.DataFrame) -> pd.DataFrame:
             f"the two tables differ in {odd or 'repeated ids'}; rank the same items with both models"
         )
     columns = ["id", "task", "template", "language", "cluster"]
-    left = base[columns].assign(base=base["correct"].astype(float), chance=1 / base["choices"].map(len))
+    left = base[columns].assign(base=base["correct"].astype(float), chance=base["choices"].map(guessed))
     right = finetuned[["id"]].assign(finetuned=finetuned["correct"].astype(float))
     both = left.merge(right, on="id", validate="one_to_one")
     return both.assign(gain=both["finetuned"] - both["base"])[

@@ -1,16 +1,16 @@
 """Items (prompt, choices, gold answer, language) made from data sets.
 
-`read_data` gives a task's rows and wordings from any source: tasks that ship with a family, tasks of the published evaluation
-(from the hub or from files in the same schema), words of CLDR, our own sentences, and your own rows; `read_texts` gives
+`read_data` gives a task's rows and wordings from any source: tasks that ship with a family, published tasks (from the hub or
+from files in the same schema), words of CLDR, our own sentences, and your own rows; `read_texts` gives
 annotated texts for probes and retrieval. `limit` counts meanings, so that every language gets the same ones, as far as it
 has them.
 """
 
-from workbench.tasks.benchmarks import Benchmark, benchmarks, contamination
+from workbench.tasks.benchmarks import Benchmark, Kind, benchmarks, contamination
 from workbench.tasks.data import Data
 from workbench.tasks.defaults import Fitting, attributes, expect_attribute, fitting
 from workbench.tasks.exposure import Exposure, exposure, seen_in_finetuning
-from workbench.tasks.items import Asked, Item, make_items
+from workbench.tasks.items import Asked, Item, make_items, pair_items
 from workbench.tasks.local import english_of, offline_tasks, read_rows, read_sentences, task_templates, tasks
 from workbench.tasks.rows import fingerprint, read_any, read_benchmark
 from workbench.tasks.selection import shared_meanings
@@ -25,6 +25,7 @@ __all__ = [
     "Exposure",
     "Fitting",
     "Item",
+    "Kind",
     "ask_with_shots",
     "attributes",
     "benchmarks",
@@ -38,6 +39,7 @@ __all__ = [
     "make_items",
     "match_answer",
     "offline_tasks",
+    "pair_items",
     "read_any",
     "read_benchmark",
     "read_data",

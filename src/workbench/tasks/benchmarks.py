@@ -1,53 +1,91 @@
-"""The held-out tasks of the published evaluation, as a table: where their data are and how to read their rows."""
+"""The tasks on the hub as a table: where their data are, how their rows are read, and how they are asked."""
 
 import csv
 import re
 import tomllib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from workbench.errors import BadInput, UnknownName
 from workbench.paths import data_path
 from workbench.prompts.rendering import read_text
 
+Kind = Literal["rank", "pairs", "answers", "translation"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One task; its fields are explained at the top of `data/benchmarks.toml`."""
+    """One task; its fields are explained at the top of `data/benchmarks.toml`.
+
+    `codes` gives the hub's code of a language where it differs from ours.
+    """
 
     name: str
     split: str
     languages: tuple[str, ...]
     needed: tuple[str, ...]
-    label: str
-    choices: int
-    wordings: str
+    label: str = ""
+    choices: int = 0
+    wordings: str = ""
+    kind: Kind = "rank"
     promptsource: str = ""
     five: tuple[str, ...] = ()
     published: str = ""
     hub_id: str = ""
     revision: str = ""
     config: str = ""
+    files: str = "{config}/{split}/*.parquet"
     first_label: int = 0
     label_is_text: bool = False
-    meaning: str = ""
+    labels: tuple[str, ...] = ()
+    skip_incomplete: bool = False
+    meaning: str | tuple[str, ...] = ""
     per_meaning: int = 1
+    answers: str = ""
+    pivot: str = ""
+    from_pivot: bool = False
+    longest: int = 0
     order: tuple[int, ...] = ()
     file_words: tuple[str, ...] = ()
     by_hand: str = ""
+    codes: Mapping[str, str] = field(default_factory=dict)
 
-    def expect_language(self, language: str) -> None:
-        """Raise UnknownName for a language that the task does not have; the message lists those that it has."""
-        if language not in self.languages:
-            raise UnknownName(
-                f"{self.name} has no language {language!r}; it has: {', '.join(self.languages)}"
-            )
+    @property
+    def is_generated(self) -> bool:
+        """Whether models write the answers, so that there are no choices."""
+        return self.kind in ("answers", "translation")
+
+    def asked(self, languages: Sequence[str] = ()) -> list[str]:
+        """Return the languages to ask about, by default all; a translation's pivot is none of them.
+
+        Raises:
+            UnknownName: one that the task does not have; the message lists those that it has.
+        """
+        known = [code for code in self.languages if code != self.pivot]
+        for language in languages:
+            if language not in known:
+                raise UnknownName(f"{self.name} has no language {language!r}; it has: {', '.join(known)}")
+        return list(languages or known)
+
+    def read(self, languages: Sequence[str] = ()) -> list[str]:
+        """Return the languages whose rows are read in order to ask about some.
+
+        Raises:
+            UnknownName: as `asked`.
+        """
+        return [*self.asked(languages), *([self.pivot] if self.pivot else [])]
 
     def pattern(self, language: str) -> str:
         """Return the pattern of the files on the hub that hold a language's rows."""
-        return f"{self.config.format(language=language)}/{self.split}/*.parquet"
+        return self.files.format(config=self.configuration(language), split=self.split)
+
+    def configuration(self, language: str) -> str:
+        """Return the name of a language's configuration on the hub."""
+        return self.config.format(language=self.codes.get(language, language))
 
     @property
     def wordings_path(self) -> Path:
@@ -85,7 +123,15 @@ def _benchmark(table: dict[str, Any]) -> Benchmark:
     fields: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
     }
-    return Benchmark(**fields)
+    pairs = [str(one).partition("=") for one in fields["languages"]]
+    fields |= {
+        "languages": tuple(ours for ours, _, _ in pairs),
+        "codes": {ours: theirs for ours, _, theirs in pairs if theirs},
+    }
+    made = Benchmark(**fields)
+    if made.kind not in KINDS:
+        raise TypeError(f"{made.name} has the kind {made.kind!r}, which is none of {', '.join(KINDS)}")
+    return made
 
 
 def contamination(*names: str) -> str:

@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import Any
 
 from workbench.prompts import Template
+from workbench.tasks.benchmarks import Kind
 from workbench.tasks.exposure import Exposure, exposures
-from workbench.tasks.items import Item, make_items
+from workbench.tasks.items import Item, make_items, pair_items
 from workbench.tasks.selection import select_each, shared_meanings
 
 
@@ -15,6 +16,7 @@ from workbench.tasks.selection import select_each, shared_meanings
 class Data:
     """A task's rows with their wordings, or texts (rows with a field `text`, and no wordings).
 
+    `kind` says how it is asked (see `data/benchmarks.toml`): only items of the kind "rank" have choices to be ranked after a prompt.
     `source` says where they come from, with versions. `english` is the language code of the English wordings. `contaminated`
     says why scores on these data are not informative for finetuned models; empty if nothing is known. `untested` is set for
     paths on the hub that have not been tried.
@@ -27,6 +29,7 @@ class Data:
     english: str = "en"
     contaminated: str = ""
     untested: bool = False
+    kind: Kind = "rank"
 
     @property
     def languages(self) -> tuple[Exposure, ...]:
@@ -39,6 +42,8 @@ class Data:
         Raises:
             BadInput: as `make_items`.
         """
+        if self.kind == "pairs":
+            return pair_items(self.rows)
         english = [one for one in self.templates if one.language == self.english]
         return make_items(self.rows, english if wordings is None else wordings)
 

@@ -53,7 +53,7 @@ _NAMED = MappingProxyType(
             _LANGUAGES,
             "topic",
         ),
-        "published": Fitting("published", "The items are those of the published evaluation.", ("xcopa",)),
+        "published": Fitting("published", "The items are those of published data sets.", ("xcopa",)),
     }
 )
 

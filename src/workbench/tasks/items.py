@@ -27,6 +27,9 @@ class Item:
     target: str = ""
 
 
+PAIR = "pair"  # in place of the template's name
+
+
 @dataclass(frozen=True)
 class Asked:
     """Items, and for each template the number of rows that it skipped by rendering nothing."""
@@ -45,6 +48,17 @@ def make_items(rows: Iterable[Mapping[str, Any]], templates: Iterable[Template])
             that renders nothing for any row.
     """
     return list(ask(rows, templates).items)
+
+
+def pair_items(rows: Iterable[Mapping[str, Any]]) -> list[Item]:
+    """Return an item for each row with `texts`, of which the first is right; there is no prompt, since the texts are scored as such."""
+    return [
+        Item(
+            id=f"{row['id']}|{row['language']}|{PAIR}", prompt="", choices=tuple(row["texts"]), gold=0,
+            language=row["language"], task=row.get("task", ""), template=PAIR, cluster=row["cluster"], target=row["texts"][0],
+        )
+        for row in rows
+    ]  # fmt: skip
 
 
 def ask(rows: Iterable[Mapping[str, Any]], templates: Iterable[Template]) -> Asked:

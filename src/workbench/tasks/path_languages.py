@@ -47,15 +47,22 @@ def path_languages(path: Path, root: Path, codes: Sequence[str]) -> list[str]:
 def _by_language(
     benchmark: Benchmark, files: Sequence[Path], data: Path, asked: Sequence[str]
 ) -> dict[str, list[Row]]:
-    marks = {file: path_languages(file, data, benchmark.languages) for file in files}
+    theirs = {code: code for code in benchmark.languages}
+    theirs |= {benchmark.codes.get(code, code): code for code in benchmark.languages}
+    if "{language}" in benchmark.config:
+        theirs |= {benchmark.configuration(code): code for code in benchmark.languages}
+    marks = {
+        file: list(dict.fromkeys(theirs.get(code, code) for code in path_languages(file, data, list(theirs))))
+        for file in files
+    }
     # a single language needs no code in the path
     alone = benchmark.languages if len(benchmark.languages) == 1 else asked
     if any(marks.values()) and len(benchmark.languages) > 1:
         marks = {file: codes for file, codes in marks.items() if codes}  # ignore other files in the folder
     found: dict[str, list[Row]] = {}
-    for file, codes in marks.items():
+    for file, marked in marks.items():
         for row in read_table(file, ()):
-            named = codes or (alone if len(alone) == 1 else ())
+            named = marked or (alone if len(alone) == 1 else ())
             language = given(row.fields, "language", None)
             if language is None and len(named) > 1:
                 raise BadInput(
@@ -63,7 +70,7 @@ def _by_language(
                 )
             language = language if language is not None else next(iter(named), None)
             if language is not None:
-                found.setdefault(str(language), []).append(row)
+                found.setdefault(theirs.get(str(language), str(language)), []).append(row)
     return found
 
 

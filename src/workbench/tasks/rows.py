@@ -19,10 +19,11 @@ from workbench.downloads import Listing, NoHub, RemoteFile, Repository, download
 from workbench.errors import BadInput, NotReachable
 from workbench.store import canonical
 from workbench.tasks.benchmarks import Benchmark
+from workbench.tasks.kinds import label_of, task_rows, translated
 from workbench.tasks.path_languages import local_rows
 from workbench.tasks.selection import select, select_each
 from workbench.tasks.tables import Row, files_of, read_table, stem_of
-from workbench.tasks.values import expect_count, given, whole
+from workbench.tasks.values import expect_count, given
 
 
 def read_benchmark(
@@ -32,7 +33,9 @@ def read_benchmark(
     data: Path | None = None,
     revision: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Return a published task's rows, each with id, language, cluster (its meaning) and label (0 for the first choice).
+    """Return a task's rows, each with id, language, cluster (its meaning) and, if it is ranked, label (0 for the first choice).
+
+    Those of other kinds have `texts`, `accepted` or `source` and `target` instead (`kinds.task_rows`).
 
     Args:
         languages: by default all of the task's.
@@ -48,19 +51,17 @@ def read_benchmark(
     asked = list(languages or ())
     if limit is not None:
         expect_count("limit", limit)
-    for language in asked:
-        benchmark.expect_language(language)
+    wanted = benchmark.read(asked)  # refuses a language that it does not have
     if data is None:
-        wanted = asked or benchmark.languages
         found = {code: _fetched(benchmark, code, revision) for code in wanted}
     else:
-        found = local_rows(benchmark, Path(data), asked)
-    made = [_rows(benchmark, language, rows) for language, rows in found.items()]
+        found = local_rows(benchmark, Path(data), wanted if asked else ())
+    made = [row for language, rows in found.items() for row in task_rows(benchmark, language, rows)]
+    if benchmark.kind == "translation":
+        made = translated(benchmark, made)
     if benchmark.meaning:
-        return select([row for rows in made for row in rows], None, limit, benchmark.name)
-    return select_each(
-        [row for rows in made for row in rows], limit
-    )  # not parallel: the first of each language
+        return select(made, None, limit, benchmark.name)
+    return select_each(made, limit)  # not parallel: the first of each language
 
 
 def read_any(
@@ -74,9 +75,7 @@ def read_any(
     Raises:
         BadInput, UnknownName: as `read_benchmark`.
     """
-    rows = [
-        {**own, "task": name, "label": _label(row, "label", 0, None)} for row, own in _own_rows(data, "label")
-    ]
+    rows = [{**own, "task": name, "label": label_of(row, "label")} for row, own in _own_rows(data, "label")]
     return select(rows, languages, limit, f"task {name!r}")
 
 
@@ -216,47 +215,5 @@ def cached(repository: Repository, pattern: str) -> list[Path]:
 
 def _fetched(benchmark: Benchmark, language: str, revision: str | None) -> list[Row]:
     rows = [row for path in fetch(benchmark, language, revision) for row in read_table(path, ())]
-    return [row for row in rows if given(row.fields, "language", language) == language]
-
-
-def _rows(benchmark: Benchmark, language: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    if not rows:
-        raise BadInput(f"there are no rows of {benchmark.name} in {language!r}; name other languages or data")
-    made = []
-    for number, row in enumerate(rows):
-        for name in (*benchmark.needed, benchmark.label):
-            if name not in row.fields:
-                needed = ", ".join((*benchmark.needed, benchmark.label))
-                raise BadInput(f"{row.where} lacks the field {name!r}; needed are {needed}")
-        for name in benchmark.needed:
-            if not isinstance(row.fields[name], str) or not row.fields[name].strip():
-                raise BadInput(f"{row.where} has {row.fields[name]!r} as {name!r}; it must be a text")
-        label = _label(row, benchmark.label, benchmark.first_label, benchmark.choices)
-        # third-party templates read the label as published, number or text; `label` itself always counts from 0
-        made.append({**row.fields, "id": f"{language}-{number}", "language": language, "task": benchmark.name,
-                     "cluster": _cluster(benchmark, language, row, number), "label": label})  # fmt: skip
-        published = label + benchmark.first_label
-        made[-1][benchmark.label] = str(published) if benchmark.label_is_text else published
-    return made
-
-
-def _cluster(benchmark: Benchmark, language: str, row: Row, number: int) -> str:
-    if not benchmark.meaning:
-        return f"{language}-{number}"
-    place = number if benchmark.meaning == "row" else row.fields.get(benchmark.meaning, number)
-    meaning = whole(place)
-    if meaning is None:
-        raise BadInput(f"{row.where} has {place!r} as {benchmark.meaning!r}; give a whole number")
-    return str(meaning // benchmark.per_meaning)
-
-
-def _label(row: Row, field: str, first: int, choices: int | None) -> int:
-    value = row.fields[field]
-    number = whole(value)
-    label = -1 if number is None else number - first
-    if label < 0 or (choices is not None and label >= choices):
-        allowed = f"{first} to {first + choices - 1}" if choices else "a whole number from 0"
-        raise BadInput(
-            f"{row.where} has the label {value!r} in {field!r}; allowed is {allowed} (hidden labels cannot be scored)"
-        )
-    return label
+    own = (language, benchmark.codes.get(language))
+    return [row for row in rows if given(row.fields, "language", language) in own]

@@ -80,6 +80,7 @@ def read_data(
             place.task, benchmark.hub_id if benchmark else "", place.path.stem if place.path else ""
         ),
         untested=benchmark is not None and place.path is None,
+        kind=benchmark.kind if benchmark is not None else "rank",
     )
 
 
@@ -147,7 +148,7 @@ def _wordings(place: _Place, templates: str | Path | None) -> list[Template]:
     if templates is not None:
         return read_templates(expanded(templates), foreign=True)
     if place.benchmark is not None:
-        return read_templates(place.benchmark.wordings_path)
+        return read_templates(place.benchmark.wordings_path) if place.benchmark.wordings else []
     if place.path is not None:
         raise BadInput(
             f"{place.task!r} from {place.path} has no wordings; name a TOML file of them (templates)"

@@ -52,7 +52,7 @@ def beside_published(ranked: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 
 
 def _published(name: str, language: str, plan: Plan) -> pd.DataFrame | None:
-    if plan.benchmark is None or plan.prompt_language == "native":
+    if plan.benchmark is None or not plan.benchmark.published or plan.prompt_language == "native":
         return None
     task, config = plan.benchmark.published_cell(language)
     try:

@@ -11,7 +11,7 @@ from workbench.studies.evaluation.planning import Plan
 
 @dataclass(frozen=True)
 class Forecast:
-    """The cost of an evaluation: choices to score (requests), bytes of the weights alone (0: unknown), this machine's memory.
+    """The cost of an evaluation: choices to score or answers to generate (requests), bytes of the weights alone (0: unknown), this machine's memory.
 
     `characters` counts each choice with its prompt; the time is roughly proportional to it. The memory of GPUs is not
     considered.
@@ -31,7 +31,8 @@ def forecast(model: Model, plan: Plan) -> Forecast:
     except UnknownName:
         folder = model.identity.folder
         weights = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder else 0
-    scored = [len(item.prompt) + len(choice) for item in plan.items for choice in item.choices]
+    answers = ((item, item.choices or (item.target,)) for item in plan.items)
+    scored = [len(item.prompt) + len(text) for item, texts in answers for text in texts]
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Forecast(len(plan.items), len(scored), sum(scored), weights, memory)
 

@@ -20,7 +20,8 @@ def by_template(ranked: pd.DataFrame) -> pd.DataFrame:
     """Return the accuracy of each model, language and template: the columns of `sensitivity.accuracies`, ties and truncated.
 
     `ties` counts items whose margin is within the numerical differences between batches or machines, `truncated` the
-    truncated prompts.
+    truncated prompts. Of generated answers the accuracy is named after what is measured, and `truncated` counts answers that
+    reached the limit of tokens.
     """
     keys = ["model", "task", "language", "template"]
     table = sensitivity.accuracies(ranked, by=keys)
@@ -30,7 +31,8 @@ def by_template(ranked: pd.DataFrame) -> pd.DataFrame:
         .astype(int)
         .rename(columns={"tie": "ties"})
     )
-    return table.merge(counts.reset_index(), on=keys, validate="one_to_one")
+    table = table.merge(counts.reset_index(), on=keys, validate="one_to_one")
+    return table.rename(columns={"accuracy": ranked["measure"].iloc[0]}) if "measure" in ranked else table
 
 
 def by_language(ranked: pd.DataFrame) -> pd.DataFrame:
@@ -39,7 +41,7 @@ def by_language(ranked: pd.DataFrame) -> pd.DataFrame:
     Columns: model, task, language ("all": mean over languages), templates, n (prompts), mean with its interval low, high
     (95 %, clusters resampled), median, best, worst (of the templates), spread (best minus worst, of the templates that skip
     no row), null (its mean when templates are permuted within each item), p_spread (after Holm, over a model's languages), chance,
-    ties, truncated. The row "all" has no spread.
+    ties, truncated. The row "all" has no spread. Generated answers have further `measure`, what `mean` is the mean of, and `f1`.
     """
     rows = []
     for (model, task), group in ranked.groupby(["model", "task"], sort=False):
@@ -99,11 +101,17 @@ def _language_row(part: pd.DataFrame, language: object) -> dict[str, Any]:
         test = sensitivity.spreads(whole, permutations=1000).iloc[0]
         spread, null, p_value = float(test["spread"]), float(test["null_mean"]), float(test["p_value"])
     return {
-        "language": language, "templates": len(means), "n": len(part), "mean": interval.estimate, "low": interval.low,
+        "language": language, **_of_generated(part), "templates": len(means), "n": len(part), "mean": interval.estimate, "low": interval.low,
         "high": interval.high, "median": float(means.median()), "best": float(means.max()), "worst": float(means.min()),
         "spread": spread, "null": null, "p_spread": p_value, "chance": sensitivity.chance(part),
         "ties": int(part["tie"].sum()), "truncated": int(part["truncated"].sum()),
     }  # fmt: skip
+
+
+def _of_generated(part: pd.DataFrame) -> dict[str, Any]:
+    """Return what is measured of generated answers, and their mean F1 with the right texts; nothing if choices were ranked."""
+    f1 = {"f1": float(part["f1"].mean())} if "f1" in part else {}
+    return {"measure": part["measure"].iloc[0], **f1} if "measure" in part else {}
 
 
 def _of_all_items(part: pd.DataFrame) -> pd.DataFrame:
@@ -125,7 +133,7 @@ def _all_row(group: pd.DataFrame, found: list[dict[str, Any]]) -> dict[str, Any]
     }
     nothing = dict.fromkeys(("spread", "null", "p_spread"), float("nan"))
     return {
-        "language": ALL, "templates": max(row["templates"] for row in found), "n": len(group),
+        "language": ALL, **_of_generated(group), "templates": max(row["templates"] for row in found), "n": len(group),
         "mean": interval.estimate, "low": interval.low, "high": interval.high, **means, **nothing,
         "ties": int(group["tie"].sum()), "truncated": int(group["truncated"].sum()),
     }  # fmt: skip
@@ -134,7 +142,7 @@ def _all_row(group: pd.DataFrame, found: list[dict[str, Any]]) -> dict[str, Any]
 def _comparison(language: str, part: pd.DataFrame, margin: float) -> dict[str, Any]:
     first, second, clusters = part["base"], part["finetuned"], part["cluster"]
     interval = stats.paired_difference(first, second, clusters)
-    alone = clusters.is_unique
+    alone = clusters.is_unique and bool(part[["base", "finetuned"]].isin((0, 1)).all(axis=None))
     p_value = stats.mcnemar(first, second).p_value if alone else stats.sign_flip(first, second, clusters)
     p_equivalent = stats.equivalence(first, second, clusters, margin=margin)
     return {

@@ -19,11 +19,13 @@ from workbench.tasks import (
     Asked,
     Benchmark,
     Item,
+    Kind,
     ask_with_shots,
     benchmarks,
     contamination,
     fingerprint,
     offline_tasks,
+    pair_items,
     read_any,
     read_benchmark,
     read_rows,
@@ -32,11 +34,12 @@ from workbench.tasks import (
 
 @dataclass(frozen=True)
 class Plan:
-    """The items to be ranked and their origin.
+    """The items to be asked and their origin.
 
     `wordings` are "published" (the five published prompts from promptsource), "ours", or "given". `contaminated` says why
     scores on these data are not informative for finetuned models; empty if nothing is known. `untested` is set for paths on
     the hub that have not been tried. `skipped` is the number of rows for which a template renders nothing, by template.
+    `accepted` holds the right texts by meaning and language, if answers are generated.
     """
 
     task: str
@@ -52,6 +55,22 @@ class Plan:
     templates: tuple[Template, ...]
     items: tuple[Item, ...]
     skipped: Mapping[str, int] = field(default_factory=dict)
+    accepted: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        """How the items are asked: ranked, scored in pairs, or generated."""
+        return self.benchmark.kind if self.benchmark is not None else "rank"
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether models write the answers."""
+        return self.benchmark is not None and self.benchmark.is_generated
+
+    @property
+    def measure(self) -> str:
+        """What is averaged: the accuracy of choices, the share of answers that match a right one, or the translations' chrF."""
+        return {"answers": "match", "translation": "chrF"}.get(self.kind, "accuracy")
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -114,19 +133,21 @@ def make_plan(
     asked = [*languages, shots_language] if languages and shots_language else languages
     rows = _rows(task, benchmark, asked, limit, data, revision)
     there = tuple(dict.fromkeys(row["language"] for row in rows))
-    found = {code: find_templates(task, benchmark, code, prompt_language, templates, names) for code in there}
+    kind: Kind = benchmark.kind if benchmark is not None else "rank"
+    found = _templates(task, benchmark, there, prompt_language, templates, names, shots)
     if templates is None and benchmark is not None and benchmark.order:
         rows = [{**row, "label": benchmark.order[row["label"]]} for row in rows]
     digest = fingerprint(rows)  # first, since it reports rows that cannot be sent to the templates' process
     try:
-        made = _items(task, rows, found, shots, shots_language, seed)
+        made = _items(task, kind, rows, found, shots, shots_language, seed)
     except BadInput as error:  # the message names the row but not the file
         raise BadInput(f"{data}: {error}" if data else str(error)) from error
     items = [item for item in made.items if not languages or item.language in languages]
     if not items:
         raise BadInput(f"no row of {task!r} is left to ask about; give more rows, or fewer demonstrations")
     _expect_unique(items)
-    _expect_both_answers(rows, items)
+    if kind == "rank":
+        _expect_both_answers(rows, items)
     used = tuple(dict.fromkeys(template for each in found.values() for template in each))
     return Plan(
         task=task,
@@ -142,7 +163,31 @@ def make_plan(
         templates=used,
         items=tuple(items),
         skipped=made.skipped,
+        accepted={
+            (row["cluster"], row["language"]): tuple(row["accepted"]) for row in rows if "accepted" in row
+        },
     )
+
+
+def _templates(
+    task: str,
+    benchmark: Benchmark | None,
+    languages: Sequence[str],
+    prompt_language: str,
+    folder: Path | None,
+    names: Sequence[str] | None,
+    shots: int,
+) -> dict[str, list[Template]]:
+    """Return the templates for each language; none for pairs, whose texts are scored as they are."""
+    if benchmark is None or benchmark.kind != "pairs":
+        return {
+            code: find_templates(task, benchmark, code, prompt_language, folder, names) for code in languages
+        }
+    if folder is not None or names is not None or shots or prompt_language != "en":
+        raise BadInput(
+            f"{task!r} compares pairs of texts and has no prompt; leave out templates, prompt language and demonstrations"
+        )
+    return {code: [] for code in languages}
 
 
 def _known(task: str, data: Path | None, templates: Path | None) -> Benchmark | None:
@@ -179,6 +224,7 @@ def _rows(
 
 def _items(
     task: str,
+    kind: Kind,
     rows: Sequence[dict[str, Any]],
     templates: dict[str, list[Template]],
     shots: int,
@@ -186,6 +232,8 @@ def _items(
     seed: int,
 ) -> Asked:
     """Make the items; languages with the same templates are grouped, so that demonstrations can be in another language."""
+    if kind == "pairs":
+        return Asked(tuple(replace(item, task=task) for item in pair_items(rows)), {})
     groups: dict[tuple[Template, ...], list[str]] = {}
     for code, of_language in templates.items():
         groups.setdefault(tuple(of_language), []).append(code)

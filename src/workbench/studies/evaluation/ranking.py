@@ -1,12 +1,13 @@
-"""Rank the items of a plan with one model. Every finished batch is in the store, so a second start asks only what is missing."""
+"""Ask one model the items of a plan. Every finished batch is in the store, so a second start asks only what is missing."""
 
 from collections import Counter
 
 import pandas as pd
 
-from workbench.errors import NotReachable
+from workbench.errors import BadInput, NotReachable
 from workbench.inference.ranking import rank
 from workbench.models import Model
+from workbench.studies.evaluation.asking import compare_pairs, generate_answers
 from workbench.studies.evaluation.planning import Plan
 
 
@@ -18,10 +19,12 @@ def evaluate(
     batch_tokens: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Rank all items of a plan with one model; `EvaluationSpec.run` does it with several and makes the tables.
+    """Ask one model all items of a plan; `EvaluationSpec.run` does it with several and makes the tables.
+
+    Items with choices are ranked, pairs of texts scored, answers and translations generated.
 
     Returns:
-        The table of `workbench.inference.ranking.rank`, in the order of the plan, with the columns prompt_language, wordings,
+        The table of `workbench.inference.ranking.rank` (or one with its columns), in the order of the plan, with the columns prompt_language, wordings,
         digest (of the template), shots, dtype and contaminated.
 
     Raises:
@@ -29,7 +32,7 @@ def evaluate(
         BadInput, StoreFailed: as `rank`; what was scored stays in the store.
     """
     try:
-        table = rank(model, plan.items, protocol=protocol, batch_tokens=batch_tokens, progress=progress)
+        table = _asked(model, plan, protocol, batch_tokens, progress)
     except NotReachable as error:
         raise _with_cells(error, model, plan) from error
     digest = {(template.language, template.name): template.digest for template in plan.templates}
@@ -38,11 +41,25 @@ def evaluate(
     return table.assign(
         prompt_language=plan.prompt_language,
         wordings=plan.wordings,
-        digest=[digest.get(key, by_name[key[1]]) for key in keys],
+        digest=[digest.get(key, by_name.get(key[1], "")) for key in keys],
         shots=plan.shots,
         dtype=model.dtype,
         contaminated=plan.contaminated,
     )
+
+
+def _asked(
+    model: Model, plan: Plan, protocol: str | None, batch_tokens: int | None, progress: bool
+) -> pd.DataFrame:
+    if plan.kind == "rank":
+        return rank(model, plan.items, protocol=protocol, batch_tokens=batch_tokens, progress=progress)
+    if protocol is not None:
+        raise BadInput(
+            f"{plan.task!r} is not ranked ({plan.kind}), so the protocol {protocol!r} does not apply; leave it out"
+        )
+    if plan.kind == "pairs":
+        return compare_pairs(model, plan, batch_tokens=batch_tokens, progress=progress)
+    return generate_answers(model, plan, progress=progress)
 
 
 def _with_cells(error: NotReachable, model: Model, plan: Plan) -> NotReachable:

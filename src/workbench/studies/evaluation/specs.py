@@ -69,7 +69,7 @@ class EvaluationSpec:
             self.plan,
             self.protocol,
             self.margin,
-            [(m.name, m.fingerprint("score")) for m in self.models],
+            [(m.name, m.fingerprint("generate" if self.plan.is_generated else "score")) for m in self.models],
         )
         name = "-".join(re.sub(r"[^\w.-]+", "_", each) for each in (self.plan.task, *self.names))
         start = name.encode()[: _NAME_BYTES - 9].decode(errors="ignore")

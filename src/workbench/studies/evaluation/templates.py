@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from workbench.errors import BadInput, UnknownName
-from workbench.paths import data_path
 from workbench.prompts import Template, read_promptsource, read_templates
 from workbench.tasks import Benchmark, english_of, task_templates
 
@@ -43,11 +42,12 @@ def find_templates(
             f"our own templates are not translations; for {prompt_language!r}, give a checkout of promptsource as `templates`"
         )
     elif benchmark is not None:
-        ours = read_templates(data_path(f"templates/{benchmark.wordings}.toml"))
+        ours = read_templates(benchmark.wordings_path)
         found = _in_language(ours, language, prompt_language)
     else:
         found = _in_language(task_templates(task), language, prompt_language, english=english_of(task))
-    return _named(found, names, f"{task} with prompts in {prompt_language!r} for {language!r}")
+    what = f"{task} with prompts in {prompt_language!r} for {language!r}"
+    return _named(found, names, what, needs_choices=benchmark is None or not benchmark.is_generated)
 
 
 def _of_promptsource(
@@ -60,6 +60,10 @@ def _of_promptsource(
 ) -> tuple[list[Template], Sequence[str] | None]:
     if prompt_language == "native":
         raise BadInput("promptsource has translated templates: choose mt or ht; native ones are ours")
+    if benchmark is not None and not benchmark.promptsource:
+        raise BadInput(
+            f"no published prompts are known for {task!r}; leave out templates, or name a TOML file"
+        )
     english = prompt_language == "en"
     place = benchmark.promptsource.format(prompt="en" if english else language) if benchmark else task
     dataset, _, config = place.partition("/")
@@ -85,7 +89,9 @@ def _in_language(
     return found
 
 
-def _named(templates: Sequence[Template], names: Sequence[str] | None, what: str) -> list[Template]:
+def _named(
+    templates: Sequence[Template], names: Sequence[str] | None, what: str, *, needs_choices: bool
+) -> list[Template]:
     there = [template.name for template in templates]
     for name in names or []:
         if name not in there:
@@ -93,7 +99,7 @@ def _named(templates: Sequence[Template], names: Sequence[str] | None, what: str
                 f"no template called {name!r} for {what}; there are: {'; '.join(there) or 'none'}"
             )
     chosen = [template for template in templates if names is None or template.name in names]
-    without = [template.name for template in chosen if template.answer_choices is None]
+    without = [template.name for template in chosen if needs_choices and template.answer_choices is None]
     if without or not chosen:
         raise BadInput(
             f"{f'template {without[0]!r} has no answer choices' if without else 'no template'} for {what}; ranking needs choices"
