@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -24,10 +25,15 @@ from workbench.models import load
 from workbench.paths import data_path
 from workbench.prompts import read_promptsource
 from workbench.tasks import benchmarks, read_benchmark, read_data
+from workbench.tasks.path_languages import local_rows
 
 SIDES = {"bloom": ("bloomz-560m", "bigscience/bloomz-560m"), "mt5": ("mt0-small", "bigscience/mt0-small")}
 PROMPTS = ["The cat sat on the mat."]
 XCOPA = data_path("examples/xcopa")
+PLACES = {
+    **dict.fromkeys(("copa", "rte", "cb"), "super_glue"), **dict.fromkeys(("anli_r1", "anli_r2", "anli_r3"), "anli"),
+    **dict.fromkeys(("flores_to_en", "flores_from_en"), "flores_plus"),
+}  # fmt: skip
 ARCHIVES = {"main": "/bigscience-workshop/promptsource", "xp3mt": "/Muennighoff/promptsource"}
 
 
@@ -298,6 +304,61 @@ def test_rows_fetched_over_http_are_those_of_the_folder(xcopa, hub, capfd):
     )
 
 
+@pytest.mark.parametrize("name", [name for name, one in benchmarks().items() if one.hub_id])
+def test_every_task_of_the_table_is_the_same_over_http_and_from_files(name, hub, tmp_path):
+    """Twin: a row that differs on the hub differs here."""
+    benchmark = benchmarks()[name]
+    example = data_path("examples") / PLACES.get(name, name)
+    found = {code: [row.fields for row in rows] for code, rows in local_rows(benchmark, example, ()).items()}
+    hub.publish(
+        benchmark.hub_id, packed(benchmark, found, tmp_path), kind="datasets", revision=benchmark.revision
+    )
+    asked = [code for code in found if code != benchmark.pivot]
+    from_files = read_benchmark(benchmark, asked, data=example)
+    assert read_benchmark(benchmark, asked) == from_files
+    next(iter(found.values()))[0][benchmark.needed[0]] = "Something else."
+    hub.publish(benchmark.hub_id, packed(benchmark, found, tmp_path), kind="datasets", revision="other")
+    assert read_benchmark(benchmark, asked, revision="other") != from_files
+
+
+def packed(benchmark, found, tmp_path):
+    """Files of a data set on the hub: parquet, or JSON lines where the table leaves the kind open."""
+    files = {}
+    for code, rows in found.items():
+        pattern = benchmark.pattern(code)
+        if pattern.endswith(".parquet"):
+            pd.DataFrame(rows).to_parquet(tmp_path / "rows.parquet")
+            files[pattern.replace("*", "0000")] = (tmp_path / "rows.parquet").read_bytes()
+        else:
+            files[pattern.replace("*", "jsonl")] = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    return files
+
+
+def test_an_evaluation_on_an_empty_machine_downloads_what_it_needs(checkpoint, xcopa, hub, tmp_path, capfd):
+    name, _, _ = checkpoint
+    words = [
+        "evaluate",
+        name,
+        "xcopa",
+        "--languages",
+        "sw",
+        "--limit",
+        "2",
+        "--template",
+        "complete",
+        "--device",
+        "cpu",
+    ]
+    said = ended(capfd, *words, "--out", str(tmp_path / "out"), "--json")
+    assert said.code == 0, said.err
+    assert "has not been tried yet" in said.err
+    [row] = json.loads(said.out)["by_language"]
+    assert (row["language"], row["n"]) == ("sw", 2)
+    hub.answer["/"] = 500
+    again = ended(capfd, *words, "--out", str(tmp_path / "out"), "--json")
+    assert again.out == said.out
+
+
 def test_data_are_downloaded_when_first_read(xcopa, hub):
     assert len(read_benchmark(xcopa, ["sw"])) == 4
     assert len([one for one in hub.downloads() if "/storage/" in one.path]) == 1
@@ -339,6 +400,24 @@ def test_a_disk_that_is_too_small_is_refused_before_the_first_byte(checkpoint, h
     assert (said.code, said.out) == (7, "")
     assert "free some space, or name another folder in HF_HUB_CACHE" in said.err
     assert hub.downloads() == []
+
+
+def test_a_disk_that_fills_up_keeps_what_arrived_and_the_next_fetch_goes_on(checkpoint, hub, tmp_path, capfd):
+    name, _, folder = checkpoint
+    whole = (folder / "model.safetensors").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole // 2, hard))
+    try:
+        said = ended(capfd, "fetch", name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (said.code, said.out) == (7, "")
+    assert "could not be written to the hub's cache" in said.err
+    assert "what arrived is kept" in said.err
+    hub.served.clear()
+    assert ended(capfd, "fetch", name).code == 0
+    [resumed] = [one for one in hub.served if "/storage/" in one.path]
+    assert 0 < resumed.start <= whole // 2
 
 
 def test_the_log_is_a_report_without_paths_and_tokens(checkpoint, hub, monkeypatch, tmp_path, capfd):

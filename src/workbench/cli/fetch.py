@@ -1,11 +1,13 @@
 """`workbench fetch`: what a run needs, downloaded before it."""
 
+import sys
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from huggingface_hub.utils import disable_progress_bars
 
 from workbench.cli.options import Json, Languages, names_in
 from workbench.cli.printing import notice, show, show_json
@@ -38,6 +40,8 @@ def fetch(
     """
     if revision is not None and len(names) > 1:
         raise BadInput("--revision applies to one name; fetch them one at a time")
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     room = import_module("workbench.fetching")
     path = log or room.log_path()
     options = {"languages": names_in(languages), "revision": revision}
