@@ -33,7 +33,14 @@ ROW = {
     "choice2": "Dry.",
 }
 ENGLISH = {"inference_two", "paraphrases", "news_topics", "passages", "exams"}  # in no other language
-OPEN = {"sentence_quiz1", "sentence_quiz2", "option1", "option2"}  # an open wording does not list its choices
+OPEN = {
+    "sentence_quiz1",
+    "sentence_quiz2",
+    "option1",
+    "option2",
+    *(f"option_{each}" for each in "abcd"),
+    *(f"mc_answer{n}" for n in range(1, 5)),
+}  # an open wording does not list its choices
 
 
 @pytest.mark.parametrize("root", [".", "templates", "promptsource/templates"])
