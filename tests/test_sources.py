@@ -173,7 +173,7 @@ def test_what_is_in_xp3_or_was_made_from_it_is_flagged(tmp_path):
         ("paws-x", "is in"),
     ):
         path = write_rows(tmp_path / f"{name}.jsonl")
-        assert reason in read_data(name, path, templates=tmp_path / "w.toml").contaminated
+        assert reason in read_data(f"my_{name}", path, templates=tmp_path / "w.toml").contaminated
         assert reason in read_data("mine", path, templates=tmp_path / "w.toml").contaminated
         assert reason in read_texts(path).contaminated
     assert contamination("facebook/belebele") != "" == contamination("sibling", "bele")

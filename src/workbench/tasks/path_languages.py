@@ -15,6 +15,7 @@ from workbench.tasks.tables import Row, files_of, read_table, stem_of
 from workbench.tasks.values import given
 
 _SPLITS = ("train", "validation", "val", "dev", "test")
+_NAMED = 20  # languages in a message
 _SAME_SPLIT = {"validation": ("validation", "val", "dev"), "test": ("test",)}
 
 
@@ -29,8 +30,9 @@ def local_rows(benchmark: Benchmark, data: Path, asked: Sequence[str]) -> dict[s
     there = [code for code in benchmark.languages if code in found]
     missing = [code for code in asked or ([] if there else benchmark.languages) if code not in there]
     if missing:
+        named = ", ".join(missing) if len(missing) <= _NAMED else f"any of its {len(missing)} languages"
         raise UnknownName(
-            f"{data} has no rows of {benchmark.name} in {', '.join(missing)}; a language is a field `language`, a folder (sw/…) "
+            f"{data} has no rows of {benchmark.name} in {named}; a language is a field `language`, a folder (sw/…) "
             f"or a part of the file's name (val.sw.jsonl, val_sw.jsonl), and there are: {', '.join(map(str, found)) or 'none'}"
         )
     return {code: found[code] for code in asked or there}
