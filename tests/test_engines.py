@@ -4,12 +4,16 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 
 from workbench.errors import BadInput, UnknownName
 from workbench.inference.generation import generate
+from workbench.inference.ranking import score
+from workbench.inference.states import hidden_states
 from workbench.models import load
 from workbench.models.engines import EngineSpec, engine_called, engines
+from workbench.models.requests import Decoded, TokenScores
 
 TOY = '''
 """Answers with the prompt in reverse; a choice scores minus its length, and states it has none."""
@@ -126,3 +130,66 @@ def test_what_an_engine_is_belongs_to_the_key(model, monkeypatch):
 def test_a_kind_of_answer_that_an_engine_lacks_is_refused():
     with pytest.raises(BadInput, match="cannot compute states; it computes: generate"):
         EngineSpec("toy", {"generate": 1}).key("states")
+
+
+@pytest.fixture
+def toy(monkeypatch, store):
+    """A handle on the toy engine, which answers "abc" and "de" with what its attribute `gives` holds."""
+    module = {}
+    exec(TOY, module)
+    factory = module["FACTORY"]
+    factory.spec = EngineSpec("toy", {"generate": 1, "score": 1, "states": 1})
+    for method in ("generate", "score", "read_states"):
+        monkeypatch.setattr(module["Toy"], method, lambda self, *_: iter([self.gives]), raising=False)
+    monkeypatch.setattr(sys.modules[EngineSpec.__module__], "engines", lambda: {"toy": factory})
+    return load("mirror", engine="toy", store=store), factory
+
+
+ASK = {
+    "generate": lambda model: generate(model, ["abc", "de"], max_new_tokens=9),
+    "score": lambda model: score(model, ["abc", "de"], prompts=["", ""]),
+    "states": lambda model: hidden_states(model, ["abc", "de"]),
+}
+TEXT, SCORED = Decoded("a", 1, True), TokenScores(("a", "b"), (-1.0, -2.0))
+STATES = np.ones((2, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("what", "good", "bad", "said"),
+    [
+        ("score", SCORED, TokenScores(("a", "b"), (-1.0, float("nan"))), "no number of at most 0"),
+        ("score", SCORED, TokenScores(("a", "b"), (-1.0,)), "one log-probability for each"),
+        ("score", SCORED, TokenScores(("a", "b"), (-1.0, 2.0)), "no number of at most 0"),
+        ("score", SCORED, None, "vars"),
+        ("generate", TEXT, Decoded("a", -1, True), "less than no tokens"),
+        ("generate", TEXT, Decoded(b"a", 1, True), "its text is no str"),
+        ("states", STATES, STATES * np.nan, "no finite number"),
+        ("states", STATES, STATES[0], "layers by width"),
+    ],
+)
+def test_an_impossible_answer_is_refused_before_it_is_stored(toy, what, good, bad, said):
+    """It was once stored, and refused when the next call read it."""
+    model, factory = toy
+    factory.gives = ([0, 1], [good, bad])
+    with pytest.raises(BadInput, match=f"'toy' gave answers .{what}. for mirror that no model .*{said}"):
+        ASK[what](model)
+    assert model.store.info()["answers"] == 0
+    factory.gives = ([1, 0], [good, good])  # the twin
+    assert len(getattr(ASK[what](model), "array", [0, 1])) == 2
+    assert model.store.info()["answers"] == 2
+
+
+@pytest.mark.parametrize(
+    ("positions", "answers", "said"),
+    [
+        ([0], 1, "1 of 2 requests have none"),
+        ([0, 1], 1, "1 came"),
+        ([0, 0], 2, "2 came"),
+        ([0, 2], 2, "2 came"),
+    ],
+)
+def test_answers_that_do_not_fit_the_requests_are_refused(toy, positions, answers, said):
+    model, factory = toy
+    factory.gives = (positions, [SCORED] * answers)
+    with pytest.raises(BadInput, match=said):
+        ASK["score"](model)

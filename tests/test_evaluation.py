@@ -55,6 +55,13 @@ def test_a_plan_has_every_language_in_every_wording():
     assert len(native.items) == len(plan.items)
 
 
+def test_a_plan_of_the_lexicon_has_the_choices_of_its_seed_and_names_cldr():
+    first, again, other = (make_plan("lexicon/words", ["fr"], limit=20, seed=seed) for seed in (0, 0, 1))
+    assert first.items == again.items != other.items
+    assert first.source.startswith("CLDR ")
+    assert make_plan("parallel/topic", ["fr"], limit=2).source == "ships with the package"
+
+
 def test_labels_of_cb_follow_our_order_of_choices():
     """CB counts entailment, contradiction, neutral; our wordings list what is ruled out last."""
     plan = make_plan("cb", data=EXAMPLES / "super_glue")

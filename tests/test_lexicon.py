@@ -4,6 +4,8 @@ from collections import Counter
 
 import pytest
 from babel import Locale
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workbench.errors import BadInput, UnknownName
 from workbench.family import languages
@@ -11,6 +13,8 @@ from workbench.tasks import lexicon, make_items, match_answer, read_data, read_t
 from workbench.tasks.cldr import KINDS, alphabets, names
 from workbench.tasks.lexicon import TASKS
 from workbench.tasks.spelling import normal, similarity
+
+SPELLINGS = st.text("abcdé", max_size=80).map(normal)
 
 # language: countries and languages in its own file, those that are called as in English, and those that are asked about
 COUNTS = {
@@ -226,6 +230,17 @@ def test_similarity_is_that_of_the_edit_distance():
     assert similarity("kitten", "sitting") == pytest.approx(1 - 3 / 7)
     assert similarity("abc", "def") == similarity("", "x") == 0
     assert similarity("", "") == 1
+
+
+@given(SPELLINGS, SPELLINGS)
+def test_the_number_of_edits_is_that_of_the_usual_table(first, second):
+    row = list(range(len(second) + 1))
+    for number, sign in enumerate(first, 1):
+        above, row[0] = row[0], number
+        for place, letter in enumerate(second, 1):
+            least = min(row[place] + 1, row[place - 1] + 1, above + (sign != letter))
+            above, row[place] = row[place], least
+    assert similarity(first, second) == pytest.approx(1 - row[-1] / max(len(first), len(second), 1))
 
 
 def test_words_are_parallel_texts_with_what_a_probe_asks():

@@ -16,7 +16,7 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.auto import tqdm as tqdm_widget
 
-from workbench.errors import NotReachable, StoreFailed
+from workbench.errors import BadInput, NotReachable, StoreFailed
 from workbench.models import Model
 from workbench.models.engines import Capability
 from workbench.models.tally import Tally
@@ -33,8 +33,8 @@ class RequestType:
     """What the requests of one call have in common: how they are keyed, computed and stored.
 
     `settings` are added to the model's fingerprint in the key; `encode` and `decode` convert an answer to and from the store's
-    form; `expect` raises ValueError for a stored answer that no model can have given; `compute` calls the engine. `may_be_wide`:
-    an engine may compute it in float32 although the weights are not.
+    form; `expect` raises ValueError for an answer in that form that no model can have given, stored or new; `compute` calls the
+    engine. `may_be_wide`: an engine may compute it in float32 although the weights are not.
     """
 
     capability: Capability
@@ -77,7 +77,8 @@ def answer(
 
     Raises:
         BadInput, NotReachable, StoreFailed: as in the callers' docstrings; finished batches are kept. If the weights are
-            unavailable, NotReachable lists the missing answers.
+            unavailable, NotReachable lists the missing answers. BadInput is also raised for a batch with an answer that no model
+            can give, and nothing of it is stored.
     """
     model.renew()
     texts = [canonical(vars(request)) for request in requests]
@@ -164,10 +165,9 @@ def _computed(
         try:
             for start in range(0, len(texts), _PER_ENGINE_CALL):
                 part = texts[start : start + _PER_ENGINE_CALL]
+                left = dict(enumerate(part))
                 for positions, answers in kind.compute([missing[text] for text in part]):
-                    pairs = [
-                        (part[p], kind.encode(found)) for p, found in zip(positions, answers, strict=True)
-                    ]
+                    pairs = _taken(model, kind, left, positions, answers)
                     model.expect_unchanged()
                     model.store.put(
                         context,
@@ -179,10 +179,39 @@ def _computed(
                     done += len(pairs)
                     bar.update(len(pairs))
                     yield pairs
+                if left:
+                    raise _impossible(model, kind, f"{len(left)} of {len(part)} requests have none")
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"interrupted after {done} of {len(texts)} answers, which are in the store: the same call goes on from there"
             ) from None
+
+
+def _taken(
+    model: Model, kind: RequestType, left: dict[int, str], positions: Sequence[int], answers: Sequence[Any]
+) -> list[tuple[str, Any]]:
+    """Take a finished batch out of the requests that are left, and return (request, answer in the store's form) pairs.
+
+    Raises:
+        BadInput: an answer to no request or to one that was answered, a request without an answer, or an answer that no model
+            can give.
+    """
+    if len(positions) != len(answers) or len({*positions} & left.keys()) < len(positions):
+        raise _impossible(model, kind, f"{len(answers)} came to the requests {list(positions)[:8]}")
+    try:
+        return [
+            (left.pop(p), kind.expect(kind.encode(found)))
+            for p, found in zip(positions, answers, strict=True)
+        ]
+    except (ValueError, TypeError, AttributeError) as error:  # of another type than an answer has
+        raise _impossible(model, kind, str(error)) from error
+
+
+def _impossible(model: Model, kind: RequestType, reason: str) -> BadInput:
+    return BadInput(
+        f"the engine {model.spec.kind!r} gave answers ({kind.capability}) for {model.name} that no model can give, which are not "
+        f"stored: {reason}; repair the engine or the weights"
+    )
 
 
 def _expect_engine(model: Model, kind: RequestType, missing: Sequence[Any], total: int) -> None:

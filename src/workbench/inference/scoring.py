@@ -140,7 +140,7 @@ def token_scores(
         capability="score",
         settings=settings,
         expect=forms.scores,
-        encode=vars,
+        encode=lambda found: {**vars(found), "tokens": list(found.tokens), "logprobs": list(found.logprobs)},
         decode=_decode,
         compute=lambda missing: model.engine.score(missing, rule, options),
         may_be_wide=not options.exact,

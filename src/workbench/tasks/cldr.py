@@ -49,13 +49,13 @@ def names(language: str, kind: Kind) -> Mapping[str, Name]:
     main, *others = _tables(language, kind)
     found = {}
     for key, text in main.items():
-        forms = chain.from_iterable(_split(one[key]) for one in (main, *others) if key in one)
-        same = [form for form in forms if alphabets(form) <= alphabets(text)]
+        forms = dict.fromkeys(chain.from_iterable(_split(one[key]) for one in (main, *others) if key in one))
+        same = [form for form in forms if form == text or alphabets(form) <= alphabets(text)]
         found[key] = Name(text, tuple(dict.fromkeys((text, *same))))
     return found
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def prominence(kind: Kind, key: str) -> int:
     """Return the class of a country or language by its number of CLDR locales: 0 for the most, one more for every halving.
 
@@ -69,7 +69,12 @@ def prominence(kind: Kind, key: str) -> int:
 
 def alphabets(text: str) -> set[str]:
     """Return the scripts of a text's letters, by the first words of their Unicode names ("LATIN", "CJK")."""
-    return {unicodedata.name(sign).split()[0] for sign in text if sign.isalpha()}
+    return {_alphabet(sign) for sign in text if sign.isalpha()}
+
+
+@lru_cache(maxsize=1 << 16)
+def _alphabet(letter: str) -> str:
+    return unicodedata.name(letter).split()[0]
 
 
 def _tables(language: str, kind: Kind) -> list[dict[str, str]]:

@@ -24,12 +24,14 @@ from workbench.tasks import (
     benchmarks,
     contamination,
     fingerprint,
+    lexicon,
     offline_tasks,
     pair_items,
     read_any,
     read_benchmark,
     read_rows,
 )
+from workbench.tasks.cldr import origin
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def make_plan(
         limit: Item groups per language, from the first; a group is one item in all its languages.
         shots: Answered demonstrations before each question.
         shots_language: The language of the demonstrations; by default that of the question.
+        seed: Of the demonstrations; of the lexicon also of its choices and their order.
 
     Raises:
         UnknownName, BadInput, NotReachable: a task, language, file or template is not available; the message says which.
@@ -131,7 +134,7 @@ def make_plan(
     languages, names = (list(each) if each is not None else None for each in (languages, names))
     benchmark = _known(task, data, templates)
     asked = [*languages, shots_language] if languages and shots_language else languages
-    rows = _rows(task, benchmark, asked, limit, data, revision)
+    rows = _rows(task, benchmark, asked, limit, data, revision, seed)
     there = tuple(dict.fromkeys(row["language"] for row in rows))
     kind: Kind = benchmark.kind if benchmark is not None else "rank"
     found = _templates(task, benchmark, there, prompt_language, templates, names, shots)
@@ -152,7 +155,7 @@ def make_plan(
     return Plan(
         task=task,
         benchmark=benchmark,
-        source=_source(benchmark, data, revision),
+        source=_source(task, benchmark, data, revision),
         badge=_badge(task, data),
         data_digest=digest,
         contaminated=contamination(task, benchmark.hub_id if benchmark else "", data.stem if data else ""),
@@ -208,6 +211,7 @@ def _rows(
     limit: int | None,
     data: Path | None,
     revision: str | None,
+    seed: int,
 ) -> list[dict[str, Any]]:
     if benchmark is not None:
         try:
@@ -219,7 +223,7 @@ def _rows(
         raise BadInput(f"{task!r} does not come from the hub; drop the revision {revision!r}")
     if data is not None:
         return read_any(task, data, languages, limit)
-    return read_rows(task, languages, limit)
+    return read_rows(task, languages, limit, seed=seed)
 
 
 def _items(
@@ -278,9 +282,9 @@ def _badge(task: str, data: Path | None) -> Badge:
     return data_badge(str(data) if data is not None else next(of_family, "published"))
 
 
-def _source(benchmark: Benchmark | None, data: Path | None, revision: str | None) -> str:
+def _source(task: str, benchmark: Benchmark | None, data: Path | None, revision: str | None) -> str:
     if data is not None:
         return f"files {data.name}"
     if benchmark is not None:
         return f"{benchmark.hub_id}@{revision or benchmark.revision}"
-    return "ships with the package"
+    return origin() if task in lexicon.TASKS else "ships with the package"
