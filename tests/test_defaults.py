@@ -3,6 +3,7 @@
 import pytest
 
 from workbench.errors import BadInput
+from workbench.family import parents
 from workbench.tasks import (
     attributes,
     expect_attribute,
@@ -22,6 +23,11 @@ def test_a_miniature_gets_its_world_and_any_other_checkpoint_real_words():
         "lexicon"
     }
     assert fitting("published", "mini-bloomz").source == "published"
+
+
+def test_a_folder_or_hub_id_called_as_a_published_task_has_that_task():
+    assert fitting("/a/xnli/").tasks == fitting("facebook/xnli").tasks == ("xnli",)
+    assert fitting("/a/mine").tasks == ()
 
 
 @pytest.mark.parametrize(("source", "meanings"), [("lexicon", 200), ("parallel", 60)])
@@ -44,6 +50,28 @@ def test_every_named_source_says_what_its_data_are(source):
     assert source in sources()
     assert fitting(source).about.startswith("The items are ")
     assert fitting(source).attribute
+
+
+def test_bases_are_those_of_the_catalogue():
+    assert parents(["bloomz-7b1-mt", "bigscience/mt0-small", "mini-mt0"]) == [
+        "bloom-7b1",
+        "mt5-small",
+        "mini-mt5",
+    ]
+    for name, why in {"bloom": "was only pretrained", "/a/folder": "is not in the catalogue"}.items():
+        with pytest.raises(BadInput, match=f"{name} {why}, so no base is known for it"):
+            parents([name])
+
+
+def test_what_was_in_the_finetuning_depends_on_whose():
+    """The miniatures' mixture was once said to be that of BLOOMZ, in their world."""
+    seen = {
+        model: [seen_in_finetuning(code, model) for code in ("fr", "de", "x-fr", "x-sw")]
+        for model in ("bloomz", "/a/folder", "mini-bloomz", "")
+    }
+    assert seen["bloomz"] == seen["/a/folder"] == [True, False, False, False]
+    assert seen["mini-bloomz"] == [False, False, True, False]
+    assert seen[""] == [True, False, True, False]
 
 
 def test_only_meanings_that_all_languages_have_are_shared():

@@ -9,7 +9,7 @@ import pytest
 
 from workbench.errors import BadInput, UnknownName
 from workbench.inference.generation import generate
-from workbench.inference.ranking import score
+from workbench.inference.scoring import score
 from workbench.inference.states import hidden_states
 from workbench.models import load
 from workbench.models.engines import EngineSpec, engine_called, engines

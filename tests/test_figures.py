@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from workbench.errors import BadInput, StoreFailed
-from workbench.figures import BADGES, curves, heatmap, intervals, save, show
+from workbench.figures import BADGES, curves, heatmap, intervals, save, short_names, show
 
 LANGUAGES = ["x-en", "x-fr", "no"]
 TEMPLATES = ["GPT-3 style", "does this imply, with the full stop of the premise left out"]
@@ -204,3 +204,14 @@ def test_a_figure_is_saved_as_png_and_vector_pdf_with_its_badge_and_the_same_byt
     assert other[1] != first[1]
     with pytest.raises(StoreFailed, match="could not write figure f"):
         save(figure, tmp_path / "f.png", **told)  # a file stands where the folder should
+
+
+def test_names_of_models_are_as_short_as_tells_them_apart():
+    assert short_names(["bigscience/mt0-small", "/a/b/mine"]) == {
+        "bigscience/mt0-small": "mt0-small",
+        "/a/b/mine": "mine",
+    }
+    steps = ["/runs/first/step-9", "/runs/second/step-9", "bloom-560m"]
+    assert [*short_names(steps).values()] == ["first/step-9", "second/step-9", "bloom-560m"]
+    assert short_names(["a//b", "a/b"]) == {"a//b": "a//b", "a/b": "a/b"}
+    assert short_names([]) == {}

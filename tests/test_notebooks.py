@@ -120,10 +120,10 @@ def test_the_transfer_notebook_knows_how_the_miniatures_were_finetuned():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"models": ["mini-mt0", "mini-bloomz"]}, "mini-mt0 was not finetuned from mini-bloom"),
+        ({"bases": ["mini-mt5", "mini-bloom"]}, "mini-bloomz was not finetuned from mini-mt5"),
         (
-            {"native_models": ["mini-bloomz", "mini-mt0"]},
-            "mini-bloomz was not finetuned from mini-bloom on xp3mt",
+            {"native_models": ["mini-mt0-mt", "mini-bloomz-mt"]},
+            "mini-mt0-mt was not finetuned from mini-bloom on xp3mt",
         ),
     ],
 )

@@ -13,7 +13,7 @@ from workbench.errors import BadInput, UnknownName
 from workbench.paths import data_path
 from workbench.tasks import exposure, make_items, parallel, read_data, read_texts, task_templates
 from workbench.tasks.cldr import alphabets
-from workbench.tasks.parallel import LABELS, TASKS
+from workbench.tasks.parallel import LABELS, RANKED
 from workbench.tasks.tables import read_table
 
 SENTENCES = [row.fields for row in read_table(data_path("parallel/sentences.csv"), ())]
@@ -152,7 +152,7 @@ def test_no_attribute_follows_from_another():
     assert association("topic", "topic", MEANINGS) == pytest.approx(1)  # the twin
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", RANKED)
 def test_a_task_asks_about_its_attribute_in_every_wording(task):
     attribute = task.removeprefix("parallel/")
     rows = parallel.rows(task, ["en", "th"])
@@ -165,7 +165,7 @@ def test_a_task_asks_about_its_attribute_in_every_wording(task):
         assert first[row["cluster"]] == words.get(row[attribute], row[attribute])
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", RANKED)
 @pytest.mark.parametrize("code", ["en", "zh", "ar", "ru"])
 def test_length_tells_nothing_of_the_label(task, code):
     """The best cut of lengths, chosen afterwards, is right little more often than the best of as many random cuts."""
@@ -185,6 +185,17 @@ def _cut(rows, length):
     return [row for row in rows if len(row["text"]) < length], [
         row for row in rows if len(row["text"]) >= length
     ]
+
+
+def test_every_sentence_is_translated_from_and_to_english():
+    data = read_data("translation", "parallel", languages=["de"])
+    items = {item.id: (item.prompt, item.target) for item in data.items() if item.cluster == "01"}
+    here, there = "Ich mag das Brot in diesem Dorf.", "I like the bread in this village."
+    assert items["01-to|de|to"] == (f"Translate to English: {here}", there)
+    assert items["01-from|de|from_to"] == (f"Translate from English to German: {there}", here)
+    assert len(data.items()) == 2 * 2 * 60
+    with pytest.raises(UnknownName, match="no language 'en'"):
+        read_data("translation", "parallel", languages=["en"])
 
 
 def test_the_first_six_meanings_have_the_six_topics():

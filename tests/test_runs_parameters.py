@@ -63,19 +63,27 @@ def checked(number, values):
             {"source": "lexikon"},
             "no task is known to fit lexikon; name the tasks, or a source: miniature, lexicon",
         ),
-        ("01", {"source": str(data_path("examples/xnli"))}, "no task is known to fit .*xnli; name the tasks"),
+        ("01", {"source": str(data_path("examples"))}, "no task is known to fit .*examples; name the tasks"),
         ("01", {"languages": ["x-en", "fr"]}, "languages.1: got 'fr' – did you mean x-fr"),
         ("01", {"prompt_language": "x-en30"}, "prompt_language: got 'x-en30'"),
-        ("01", {"open_task": "topic"}, "open_task: got 'topic' .* 'translation'"),
         ("01", {"open_wordings": ["form_to"]}, "open_wordings.0: got 'form_to' – did you mean from_to"),
         ("01", {"limit": 7}, "^limit: 8 or more; got limit = 7"),
         ("01", {"model": "mini-blomz"}, "no checkpoint called 'mini-blomz'; nearest: mini-bloomz"),
         ("01", {"model": ""}, "parameter model: got '' – give a short name, a hub id or a folder"),
+        ("02", {"models": ["bloomz-560m"], "bases": ["bloom-560m"] * 2}, "^give as many bases as models"),
+        ("02", {"models": ["bloom-560m"]}, "bloom-560m was only pretrained, so no base is known for it"),
+        ("02", {"models": ["some/one"]}, "some/one is not in the catalogue, so no base is known for it"),
         (
             "02",
-            {"models": ["bloomz-560m"]},
-            r"^give as many bases as models, at least one; got models = \['bloomz-560m'\], bases",
+            {"models": ["bloomz-560m", "bigscience/bloomz-560m"]},
+            "^bloomz-560m, bigscience/.* more than once",
         ),
+        ("02", {"english_models": ["mini-bloomz", "mini-mt0-p3"]}, "^mini-bloomz is named more than once"),
+        ("02", {"bases": ["mini-bloomz", "mini-mt5"]}, "^mini-bloomz is named more than once"),
+        ("01", {"partner_model": "mt0-small"}, "mini-bloomz beside mt0-small"),
+        ("01", {"model": "bloomz-560m", "partner_model": "mini-mt0"}, "mini-mt0 beside bloomz-560m"),
+        ("01", {"revision": "main"}, "'mini-bloomz' is a folder and has no revisions"),
+        ("01", {"quantization": "8bit"}, "^quantization: .*; got quantization = '8bit'"),
         ("02", {"english_models": ["mini-mt0-p3"]}, "give as many english_models as models, or none"),
         ("02", {"limt": 3}, "no parameter 'limt' in 02_language_transfer.ipynb; did you mean limit"),
         ("02", {"tasks": ["sentiments"]}, "did you mean sentiment"),
@@ -94,7 +102,16 @@ def checked(number, values):
             "have no attribute 'topic' to read; choose one of: kind",
         ),
         ("03", {"attribute": "colour"}, "no attribute 'colour' to read; choose one of: kind, person, verb"),
-        ("03", {"source": "published"}, "published tasks have no single texts"),
+        (
+            "03",
+            {"source": "published", "task": "xwinograd"},
+            "xwinograd has no texts for probes; .*xnli, xcopa",
+        ),
+        (
+            "03",
+            {"source": "parallel", "task": "topic"},
+            "texts of parallel are not those of a task; drop 'topic'",
+        ),
         ("03", {"encoder_decoder": "mt0-small"}, "mini-bloomz beside mt0-small"),
         ("04", {"checkpoints": ["mini-bloomz", "bloomz-560m"]}, "mini-bloomz beside bloomz-560m"),
         ("04", {"miniatures": ["mini-bloomz", "bloomz-560m"]}, "mini-bloomz beside bloomz-560m"),
@@ -125,6 +142,8 @@ def test_names_that_mean_nothing_are_refused_in_one_sentence(number, values, sai
         ("03", {"attribute": "polarity"}),
         ("01", {"prompt_language": "x-fr", "open_wordings": ["to"], "open_languages": ["x-zh"]}),
         ("02", {**LONG, "models": ["bloomz-560m"], "bases": ["bloom-560m"]}),
+        ("01", {"model": "bloomz-560m", "partner_model": "mt0-small", "revision": "main"}),
+        ("03", {"model": "mt0-small", "source": str(data_path("examples/xnli")), "pivot": "fr"}),
         ("03", {"languages": ["x-fr", "x-sw"], "pivot": "x-fr"}),
         ("04", {"task": "mine", "data": "rows", "templates": "t.toml", "languages": ["no"]}),
         ("02", {"english_models": [], "native_models": []}),
@@ -134,6 +153,20 @@ def test_names_that_mean_nothing_are_refused_in_one_sentence(number, values, sai
 )  # fmt: skip
 def test_names_that_mean_something_are_taken(number, values):
     assert checked(number, values).items() >= values.items()
+
+
+def test_models_alone_bring_their_bases_and_leave_out_partners_of_another_kind():
+    """A partner remained a miniature, which was noticed only after the models had been read."""
+    found = checked("02", {"models": ["bloomz-7b1-mt", "mt0-small"]})
+    assert found["bases"] == ["bloom-7b1", "mt5-small"]
+    assert found["english_models"] == found["native_models"] == []
+    assert checked("01", {"model": "bloomz-560m"})["partner_model"] == ""
+    assert checked("03", {"model": "bloomz-560m"})["encoder_decoder"] == ""
+    # the twins: of one kind, defaults stay, and what is given is taken
+    assert checked("01", {"model": "mini-bloomz-mt"})["partner_model"] == "mini-mt0"
+    assert checked("02", {"models": ["mini-mt0", "mini-bloomz"]})["bases"] == ["mini-mt5", "mini-bloom"]
+    assert checked("02", {"models": ["bloomz"], "bases": ["bloom-3b"]})["bases"] == ["bloom-3b"]
+    assert checked("02", {})["english_models"] == ["mini-bloomz-p3", "mini-mt0-p3"]
 
 
 def test_the_names_are_those_that_the_rooms_read():

@@ -211,10 +211,24 @@ def test_texts_come_from_any_source_that_has_some(tmp_path):
     data = read_texts(write_rows(tmp_path / "mine.jsonl", rows))
     assert [(row["cluster"], row["text"]) for row in data.rows] == [("1", "It rains."), ("1", "ฝนตก")]
     assert (data.rows[0]["wet"], data.source, len(data.languages)) == (True, "files mine.jsonl", 2)
-    with pytest.raises(BadInput, match="published tasks have no single texts"):
-        read_texts("published")
+    with pytest.raises(BadInput, match="xwinograd has no texts for probes"):
+        read_texts("published", task="xwinograd")
     with pytest.raises(BadInput, match="must be a text"):
         read_texts(write_rows(tmp_path / "bad.jsonl", [{"text": 3}]))
+
+
+def test_rows_of_a_published_task_are_texts_of_their_own_meanings():
+    data = read_texts(data_path("examples/xnli"), languages=["fr"])
+    assert (data.task, data.attribute, len({row["cluster"] for row in data.rows})) == ("xnli", "label", 6)
+    assert data.rows[0]["text"] == f"{data.rows[0]['premise']} {data.rows[0]['hypothesis']}"
+    stories = read_texts(XCOPA, languages=["sw"])
+    for number, row in enumerate(stories.rows):
+        shown = row[f"choice{number % 2 + 1}"]
+        assert row["text"] == f"{row['premise']} {shown}"
+    labels = [row["label"] for row in read_data("xcopa", XCOPA, languages=["sw"]).rows]
+    plausible = [row["plausibility"] == "yes" for row in stories.rows]
+    assert plausible == [number % 2 == label for number, label in enumerate(labels)]
+    assert not any("label" in row for row in stories.rows)
 
 
 def test_the_code_of_the_page_on_data_runs_as_it_stands():

@@ -94,3 +94,14 @@ def test_the_contrast_of_two_groups_finds_a_planted_gap_and_none_between_equals(
 def test_contrast_needs_parallel_meanings(paired):
     with pytest.raises(BadInput, match="same meanings"):
         transfer.contrast(paired[paired["id"] != "3|x-es"], ["x-en"], ["x-es"])
+
+
+def test_two_tasks_may_ask_about_rows_of_one_name():
+    """Names of CLDR are asked about in both directions, under one id."""
+    one = answers(dict.fromkeys(LANGUAGES, 0.5), meanings=9)
+    both = pd.concat([one, one.assign(task="whom", correct=True)], ignore_index=True)
+    assert len(transfer.pair(both, both)) == 2 * 9 * len(LANGUAGES)
+    with pytest.raises(BadInput, match="differ in repeated ids"):
+        transfer.pair(pd.concat([one, one]), pd.concat([one, one]))
+    with pytest.raises(BadInput, match=r"differ in \['whom 0.x-en'"):
+        transfer.pair(both, one)

@@ -97,6 +97,22 @@ def family_of(name: str) -> Family | None:
     )
 
 
+def parents(names: Iterable[str]) -> list[str]:
+    """Return what each checkpoint was finetuned from, by the catalogue.
+
+    Raises:
+        BadInput: a checkpoint that the catalogue does not have, or one that was only pretrained.
+    """
+    found = []
+    for name in names:
+        known = named(name, _all())
+        if known is None or known.parent is None:
+            why = "is not in the catalogue" if known is None else "was only pretrained"
+            raise BadInput(f"{name} {why}, so no base is known for it; name the base of every model yourself")
+        found.append(known.parent)
+    return found
+
+
 def data_files(pattern: str) -> list[Path]:
     """Return the files in the families' data folders that match a pattern, as `data_files("tasks/*.jsonl")`."""
     return [path for one in families() if one.data for path in sorted(one.data.glob(pattern))]

@@ -2,6 +2,7 @@
 
 from workbench.figures.charts import curves, heatmap, intervals
 from workbench.figures.evaluation import draw_evaluation
+from workbench.figures.labels import short_names
 from workbench.figures.showing import BADGES, Badge, badge_for, save, show
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "heatmap",
     "intervals",
     "save",
+    "short_names",
     "show",
 ]

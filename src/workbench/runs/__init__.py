@@ -4,7 +4,7 @@
 runs and `read` returns them as one table; `verify` repeats runs and compares them with expected values, `accept` writes
 those values; `parse` reads parameters from a command line, `read_preset` from a preset; `write_index` writes a page of all runs; `execute_committed`
 and `check_committed` keep the executed notebooks in `notebooks/` up to date. Names are imported on first use, so a single
-run does not load pandas. `Model`, `OtherModel`, `Source`, `Task`, `Language`, `PromptLanguage`,
+run does not load pandas. `Model`, `Partner`, `Base`, `OtherModel`, `Source`, `Task`, `Language`, `PromptLanguage`,
 `Wording` and `Attribute` are types of parameters.
 """
 
@@ -13,9 +13,11 @@ from typing import Any
 
 _FILE_OF = {
     "Attribute": "types",
+    "Base": "types",
     "Language": "types",
     "Model": "types",
     "OtherModel": "types",
+    "Partner": "types",
     "PromptLanguage": "types",
     "Run": "supervise",
     "Source": "types",

@@ -28,10 +28,19 @@ _OPERATORS = (
 
 @dataclass(frozen=True)
 class Declared:
-    """What a `parameters` cell declares: types and defaults as a pydantic model, and conditions between parameters."""
+    """What a `parameters` cell declares: types and defaults as a pydantic model, and conditions between parameters.
+
+    `kinds` has the name of the type of parameters whose values are names, also inside lists.
+    """
 
     types: type[BaseModel]
     conditions: tuple[ast.Assert, ...]
+    kinds: Mapping[str, str]
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The default of each parameter."""
+        return {name: field.default for name, field in self.types.model_fields.items()}
 
     def expect(self, values: Mapping[str, Any]) -> None:
         """Check the conditions.
@@ -60,6 +69,7 @@ def _declared(file: str, cell: str) -> Declared:
         raise BadInput(f"{file}: the parameters cell is not Python: {error}") from error
     fields: dict[str, tuple[Any, Any]] = {}
     conditions: list[ast.Assert] = []
+    kinds: dict[str, str] = {}
     for statement in statements:
         match statement:
             case ast.Expr(value=ast.Constant()) | ast.ImportFrom(module="typing" | "workbench.runs", level=0):
@@ -68,6 +78,8 @@ def _declared(file: str, cell: str) -> Declared:
                 conditions.append(statement)
             case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()) if not name.startswith("_"):
                 fields[name] = _field(file, statement)
+                parts = (part.id for part in ast.walk(statement.annotation) if isinstance(part, ast.Name))
+                kinds[name] = next((part for part in parts if part in DECLARED), "")
             case ast.Assign(targets=[ast.Name(id=name)]) if not name.startswith("_"):
                 fields[name] = _field(file, statement)
             case _:
@@ -75,7 +87,7 @@ def _declared(file: str, cell: str) -> Declared:
     for name, (_, default) in fields.items():
         refuse_secret(name, default)
     types = create_model(file, __config__=_STRICT, **fields)  # type: ignore[call-overload]
-    return Declared(types, tuple(conditions))
+    return Declared(types, tuple(conditions), kinds)
 
 
 def _field(file: str, statement: ast.Assign | ast.AnnAssign) -> tuple[Any, Any]:

@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from workbench.errors import BadInput
 from workbench.family import families, family_with_data, fitting_source, shared_badge
+from workbench.models.places import locate
 from workbench.paths import expanded
+from workbench.runs.companions import companions, expect_distinct, texts_in
 from workbench.runs.declared import declared_in
 from workbench.runs.notebooks import Notebook
 from workbench.runs.secrets import refuse_secret
@@ -76,8 +78,8 @@ def check(notebook: Notebook, values: Mapping[str, Any]) -> tuple[dict[str, Any]
     """Validate values against what the notebook declares.
 
     Returns:
-        (all parameters with defaults, only those given), as JSON values. In parameters whose name says that they name files,
-        paths relative to the working folder are made absolute; other text is unchanged.
+        (all parameters with defaults, only those given and what `companions` adds), as JSON values. In parameters whose name
+        says that they name files, paths relative to the working folder are made absolute; other text is unchanged.
 
     Raises:
         BadInput: an unknown name (the message suggests near ones), a wrong type or value, a condition that does not hold, or
@@ -93,10 +95,15 @@ def check(notebook: Notebook, values: Mapping[str, Any]) -> tuple[dict[str, Any]
             f"parameters must be strings, finite numbers, booleans, lists or dicts, written in UTF-8: {error}"
         ) from error
     given = {name: _from_here(name, value) for name, value in given.items()}
+    _validated(declared.types, given, Found())
+    given |= companions(declared.kinds, declared.defaults, given)
     checked, found = _validated(declared.types, given, Found())
     declared.expect(checked)
-    for group in ("Model", "OtherModel"):
-        shared_badge(found.of(group))
+    for group in (("Model", "Partner", "Base"), ("OtherModel",)):
+        shared_badge(found.of(*group))
+    expect_distinct(found.of("Model", "Partner"), found.of("Base"))
+    for name in found.of("Model", "Partner", "Base", "OtherModel") if checked.get("revision") else ():
+        locate(name, checked["revision"])  # refuses a revision of what is not on the hub
     source = next(iter(found.of("Source")), fitting_source(found.of("Model")))
     ships = "Source" not in found.names or family_with_data(source) is not None
     _validated(declared.types, given, Found(ships=ships))
@@ -119,14 +126,14 @@ def _validated(
 def models_in(notebook: Notebook, parameters: Mapping[str, Any]) -> list[str]:
     """Return the distinct models that a notebook's parameters name, in order.
 
-    These are the values of parameters declared with the types `Model` and `OtherModel` (also inside lists, dicts and unions:
-    `list[Model]`, `Model | None`), and every text that is the short name or hub id of a checkpoint of a known family, whatever
+    These are the values of parameters declared with the types `Model`, `Partner`, `Base` and `OtherModel` (also inside lists,
+    dicts and unions: `list[Model]`, `Model | None`), and every text that is the short name or hub id of a checkpoint of a known family, whatever
     its declared type. A folder or the hub id of another model is found only where the type says so. `parameters` are all, as
     `check` returns them.
     """
     found = Found()
     declared_in(notebook).types.model_validate(dict(parameters), context=found)
-    named = set(found.of("Model", "OtherModel")) | {
+    named = set(found.of("Model", "Partner", "Base", "OtherModel")) | {
         name for family in families() for one in family.checkpoints for name in (one.name, one.hub_id)
     }
     return list(dict.fromkeys(text for text in texts_in(dict(parameters)) if text in named))
@@ -135,15 +142,6 @@ def models_in(notebook: Notebook, parameters: Mapping[str, Any]) -> list[str]:
 def names_files(name: str) -> bool:
     """Return whether a parameter's name implies that it may name a file or folder: data, templates, model, out_file and so on."""
     return _NAMES_FILES.search(name) is not None
-
-
-def texts_in(value: Any) -> Iterator[str]:
-    """Yield every text in a parameter's value, at any depth of lists and dicts."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list | tuple | dict):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from texts_in(part)
 
 
 def _from_here(name: str, value: Any) -> Any:

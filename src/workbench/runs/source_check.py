@@ -15,12 +15,12 @@ def expect_fit(source: str, found: Found, parameters: Mapping[str, Any]) -> None
         UnknownName, BadInput: it has not; the message lists what it has.
         NotReachable: published data that are neither in the hub's cache nor reachable.
     """
-    languages = found.of("Language") or fitting(source).languages or None
+    languages, tasks = found.of("Language") or fitting(source).languages or None, found.of("Task")
     if "Attribute" in found.names:
-        texts = read_texts(source, languages=languages)
-        expect_attribute(next(iter(found.of("Attribute")), ""), texts.rows, source)
+        texts = read_texts(source, task=next(iter(tasks), ""), languages=languages)
+        expect_attribute(next(iter(found.of("Attribute")), texts.attribute), texts.rows, source)
         return
-    tasks = found.of("Task") or fitting(source).tasks
+    tasks = tasks or [*fitting(source).tasks]
     if not tasks:
         raise BadInput(
             f"no task is known to fit {source}; name the tasks, or a source: {', '.join(sources())}"

@@ -105,6 +105,15 @@ Model = Annotated[str, _named("Model", _A_MODEL)]
 OtherModel = Annotated[str, _named("OtherModel", _A_MODEL)]
 """As `Model`, for models that are never in one figure with those declared `Model`."""
 
+Partner = Annotated[str, _named("Partner")]
+"""A checkpoint in one figure with those declared `Model`; empty: none.
+
+If models are given and it is not, a default of another kind than theirs is left out.
+"""
+
+Base = Annotated[str, _named("Base")]
+"""In a list: what each of those declared `Model` was finetuned from; if it is empty, or models are given and it is not, the catalogue says."""
+
 Source = Annotated[str, _named("Source")]
 """Where the data come from, as `workbench.tasks.read_data` takes it; empty: what fits the models.
 
@@ -128,9 +137,11 @@ Attribute = Annotated[str, _named("Attribute")]
 
 DECLARED = {
     "Attribute": Attribute,
+    "Base": Base,
     "Language": Language,
     "Model": Model,
     "OtherModel": OtherModel,
+    "Partner": Partner,
     "PromptLanguage": PromptLanguage,
     "Source": Source,
     "Task": Task,

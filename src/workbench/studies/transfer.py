@@ -24,15 +24,16 @@ def pair(base: pd.DataFrame, finetuned: pd.DataFrame) -> pd.DataFrame:
     Raises:
         BadInput: the two were not asked the same prompts.
     """
-    if set(base["id"]) != set(finetuned["id"]) or not base["id"].is_unique or not finetuned["id"].is_unique:
-        odd = sorted(set(base["id"]) ^ set(finetuned["id"]))[:3]
+    asked, again = ([*zip(table["task"], table["id"], strict=True)] for table in (base, finetuned))
+    if set(asked) != set(again) or not len(asked) == len(set(asked)) == len(again):
+        odd = [f"{task} {item}" for task, item in sorted(set(asked) ^ set(again))[:3]]
         raise BadInput(
             f"the two tables differ in {odd or 'repeated ids'}; rank the same items with both models"
         )
     columns = ["id", "task", "template", "language", "cluster"]
     left = base[columns].assign(base=base["correct"].astype(float), chance=base["choices"].map(guessed))
-    right = finetuned[["id"]].assign(finetuned=finetuned["correct"].astype(float))
-    both = left.merge(right, on="id", validate="one_to_one")
+    right = finetuned[["task", "id"]].assign(finetuned=finetuned["correct"].astype(float))
+    both = left.merge(right, on=["task", "id"], validate="one_to_one")
     return both.assign(gain=both["finetuned"] - both["base"])[
         [*columns, "base", "finetuned", "gain", "chance"]
     ]

@@ -49,6 +49,9 @@ class Benchmark:
     pivot: str = ""
     from_pivot: bool = False
     longest: int = 0
+    texts: tuple[str, ...] = ()
+    endings: tuple[str, ...] = ()
+    attribute: str = ""
     order: tuple[int, ...] = ()
     file_words: tuple[str, ...] = ()
     by_hand: str = ""

@@ -19,7 +19,7 @@ class Data:
     `kind` says how it is asked (see `data/benchmarks.toml`): only items of the kind "rank" have choices to be ranked after a prompt.
     `source` says where they come from, with versions. `english` is the language code of the English wordings. `contaminated`
     says why scores on these data are not informative for finetuned models; empty if nothing is known. `untested` is set for
-    paths on the hub that have not been tried.
+    paths on the hub that have not been tried. `attribute` is what probes read of texts by default.
     """
 
     task: str
@@ -30,6 +30,7 @@ class Data:
     contaminated: str = ""
     untested: bool = False
     kind: Kind = "rank"
+    attribute: str = ""
 
     @property
     def languages(self) -> tuple[Exposure, ...]:

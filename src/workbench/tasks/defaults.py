@@ -7,6 +7,7 @@ from typing import Any
 
 from workbench.errors import BadInput
 from workbench.family import family_with_data, fitting_source
+from workbench.tasks.benchmarks import benchmarks
 
 _LANGUAGES = (
     "fr",
@@ -40,7 +41,7 @@ _NAMED = MappingProxyType(
     {
         "lexicon": Fitting(
             "lexicon",
-            "The items are names of countries, languages, months and weekdays from CLDR: real words, and no evidence about whole "
+            "The items are from CLDR's names of countries, languages, months and weekdays: real words, and no evidence about whole "
             "sentences.",
             ("lexicon/words", "lexicon/meanings"),
             _LANGUAGES,
@@ -59,12 +60,17 @@ _NAMED = MappingProxyType(
 
 
 def fitting(source: str, *models: str) -> Fitting:
-    """Return what fits a source; without a source, the one that fits the models: their family's, or else real words."""
+    """Return what fits a source; without a source, the one that fits the models: their family's, or else real words.
+
+    A folder or hub id that is called as a published task has that task.
+    """
     name = source or fitting_source(models)
     family = family_with_data(name)
     if family is not None:
         return Fitting(name, family.about, attribute=family.attribute)
-    return _NAMED.get(name, Fitting(name, f"The data are those of {name.rstrip('/').rpartition('/')[2]}."))
+    last = name.rstrip("/").rpartition("/")[2]
+    task = (last,) if last in benchmarks() else ()
+    return _NAMED.get(name, Fitting(name, f"The data are those of {last}.", task))
 
 
 def attributes(texts: Sequence[dict[str, Any]]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from babel.core import get_global
 
 from workbench.errors import UnknownName
-from workbench.family import families, find_language
+from workbench.family import families, family_of, find_language
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,16 @@ def exposure(code: str) -> Exposure:
     return Exposure(code, found.name, _script(found.code), MappingProxyType(shares), found.xp3_percent)
 
 
-def seen_in_finetuning(code: str) -> bool:
-    """Return whether a language is in the multilingual finetuning mixture: xP3's, or that of the family that has the language."""
-    found = exposure(code)
-    return found.finetuning is not None or any(code in one.finetuned for one in families())
+def seen_in_finetuning(code: str, model: str = "") -> bool:
+    """Return whether a language is in the multilingual finetuning mixture: xP3, or that of the model's family if it has its own.
+
+    Without a model, the mixtures of all families count.
+    """
+    in_xp3 = exposure(code).finetuning is not None
+    if not model:
+        return in_xp3 or any(code in one.finetuned for one in families())
+    owner = family_of(model)
+    return code in owner.finetuned if owner and owner.finetuned else in_xp3
 
 
 def _script(code: str) -> str:

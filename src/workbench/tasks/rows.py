@@ -5,6 +5,7 @@ later. `datasets` is not used, since it would report every read and cannot disti
 network.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -18,7 +19,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from workbench.downloads import Listing, NoHub, RemoteFile, Repository, download, look_up
 from workbench.errors import BadInput, NotReachable
 from workbench.store import canonical
-from workbench.tasks.benchmarks import Benchmark
+from workbench.tasks.benchmarks import Benchmark, benchmarks
 from workbench.tasks.kinds import label_of, task_rows, translated
 from workbench.tasks.path_languages import local_rows
 from workbench.tasks.selection import select, select_each
@@ -93,6 +94,45 @@ def read_any_texts(
             raise BadInput(f"{row.where} has {own['text']!r} as 'text'; it must be a text")
         rows.append(own)
     return select(rows, languages, limit, str(data))
+
+
+def read_benchmark_texts(
+    benchmark: Benchmark,
+    languages: Sequence[str] | None = None,
+    limit: int | None = None,
+    data: Path | None = None,
+    revision: str | None = None,
+) -> list[dict[str, Any]]:
+    """Return the rows of `read_benchmark` as texts, of the fields `texts` of the task, each a meaning of its own.
+
+    If the task has `endings`, one of them ends the text, and the attribute `plausibility` ("yes", "no") says whether it is the right
+    one; which one is shown does not depend on that.
+
+    Raises:
+        BadInput: the task has no texts to read; otherwise as `read_benchmark`.
+    """
+    if not benchmark.texts:
+        able = ", ".join(one.name for one in benchmarks().values() if one.texts)
+        raise BadInput(
+            f"{benchmark.name} has no texts for probes; name a task that has some ({able}), or a file of texts"
+        )
+    made, count = [], Counter[tuple[str, str]]()
+    for row in read_benchmark(benchmark, languages, limit, data, revision):
+        place = (row["language"], row["cluster"])
+        meaning = row["cluster"] if benchmark.per_meaning == 1 else f"{row['cluster']}-{count[place]}"
+        count[place] += 1
+        made.append({**_text(benchmark, row), "cluster": meaning})
+    return made
+
+
+def _text(benchmark: Benchmark, row: dict[str, Any]) -> dict[str, Any]:
+    fields = [*benchmark.texts]
+    if benchmark.endings:
+        shown = int(row["cluster"]) % len(benchmark.endings)
+        fields.append(benchmark.endings[shown])
+        right = {"plausibility": "yes" if shown == row["label"] else "no"}
+        row = {name: value for name, value in row.items() if name not in ("label", benchmark.label)} | right
+    return {**row, "text": " ".join(row[name] for name in fields)}
 
 
 def _own_rows(data: Path, needed: str) -> list[tuple[Row, dict[str, Any]]]:

@@ -13,8 +13,9 @@ from workbench.prompts import Template, read_templates
 from workbench.tasks import cldr, lexicon, parallel
 from workbench.tasks.benchmarks import Benchmark, benchmarks, contamination
 from workbench.tasks.data import Data
+from workbench.tasks.defaults import fitting
 from workbench.tasks.local import english_of, offline_tasks, read_rows, read_sentences, task_templates, tasks
-from workbench.tasks.rows import read_any, read_any_texts, read_benchmark
+from workbench.tasks.rows import read_any, read_any_texts, read_benchmark, read_benchmark_texts
 
 _PUBLISHED = "published"
 _TEXTS: Mapping[str, Callable[..., list[dict[str, Any]]]] = MappingProxyType(
@@ -76,39 +77,63 @@ def read_data(
         rows=tuple(rows),
         templates=tuple(_wordings(place, templates)),
         english=english_of(place.task),
-        contaminated=contamination(
-            place.task, benchmark.hub_id if benchmark else "", place.path.stem if place.path else ""
-        ),
+        contaminated=_contaminated(place),
         untested=benchmark is not None and place.path is None,
         kind=benchmark.kind if benchmark is not None else "rank",
     )
 
 
 def read_texts(
-    source: str | Path, *, languages: Sequence[str] | None = None, limit: int | None = None
+    source: str | Path,
+    *,
+    task: str = "",
+    languages: Sequence[str] | None = None,
+    limit: int | None = None,
+    revision: str | None = None,
 ) -> Data:
     """Return annotated texts for probes and retrieval: rows with id, cluster (the meaning), language, text and attributes.
 
     Args:
-        source: A named source that has texts, or a file or folder of rows with a field `text`.
+        source: A named source that has texts, or a file or folder of rows with a field `text`; as for `read_data` if a published
+            task is named.
+        task: The published task whose rows are read as texts.
+        revision: As for `read_data`.
 
     Raises:
-        UnknownName, BadInput: as `read_data`; or a source without texts.
+        UnknownName, BadInput, NotReachable: as `read_data`; or a source or task without texts.
     """
     name = str(source)
     family = _with_data().get(name)
-    path = None
+    of_tasks = () if family or name in _TEXTS else fitting(name).tasks
+    place = _place_of_texts(name, task or next(iter(of_tasks), ""))
     if name in _TEXTS:
         rows = _TEXTS[name](languages, limit)
     elif family is not None:
         rows = read_sentences(languages, limit, family=family)
-    elif name == _PUBLISHED:
-        raise BadInput(f"published tasks have no single texts; choose one of: {', '.join(_TEXTS)}, or a file")
+    elif place.benchmark is not None:
+        rows = read_benchmark_texts(place.benchmark, languages, limit, place.path, revision)
     else:
-        path = _existing(name)
-        rows = read_any_texts(path, languages, limit)
-    flagged = contamination(path.stem) if path else ""
-    return Data("texts", _named(_Place("texts", name, path=path), None), tuple(rows), contaminated=flagged)
+        rows = read_any_texts(_existing(name), languages, limit)
+    return Data(
+        place.task,
+        _named(place, revision),
+        tuple(rows),
+        contaminated=_contaminated(place),
+        untested=place.benchmark is not None and place.path is None,
+        attribute=place.benchmark.attribute if place.benchmark else fitting(name).attribute,
+    )
+
+
+def _place_of_texts(source: str, task: str) -> _Place:
+    """Find a published task whose rows are read as texts, or a source of texts."""
+    if not task:
+        return _Place("texts", source, path=None if source in sources() else _existing(source))
+    place = _locate(task, source)
+    if place.benchmark is None:
+        raise BadInput(
+            f"texts of {source} are not those of a task; drop {task!r}, or name a published task: {', '.join(benchmarks())}"
+        )
+    return place
 
 
 def _locate(task: str, source: str) -> _Place:
@@ -142,6 +167,11 @@ def _rows(
     if place.path is not None:
         return read_any(place.task, place.path, languages, limit)
     return read_rows(place.task, languages, limit, seed=seed)
+
+
+def _contaminated(place: _Place) -> str:
+    of_hub = place.benchmark.hub_id if place.benchmark else ""
+    return contamination(place.task, of_hub, place.path.stem if place.path else "")
 
 
 def _wordings(place: _Place, templates: str | Path | None) -> list[Template]:
