@@ -157,13 +157,13 @@ STATES = np.ones((2, 3), np.float32)
 @pytest.mark.parametrize(
     ("what", "good", "bad", "said"),
     [
-        ("score", SCORED, TokenScores(("a", "b"), (-1.0, float("nan"))), "no number of at most 0"),
+        ("score", SCORED, TokenScores(("a", "b"), (-1.0, float("nan"))), "not a number of at most 0"),
         ("score", SCORED, TokenScores(("a", "b"), (-1.0,)), "one log-probability for each"),
-        ("score", SCORED, TokenScores(("a", "b"), (-1.0, 2.0)), "no number of at most 0"),
+        ("score", SCORED, TokenScores(("a", "b"), (-1.0, 2.0)), "not a number of at most 0"),
         ("score", SCORED, None, "vars"),
-        ("generate", TEXT, Decoded("a", -1, True), "less than no tokens"),
+        ("generate", TEXT, Decoded("a", -1, True), "number of tokens is negative"),
         ("generate", TEXT, Decoded(b"a", 1, True), "its text is no str"),
-        ("states", STATES, STATES * np.nan, "no finite number"),
+        ("states", STATES, STATES * np.nan, "is not finite"),
         ("states", STATES, STATES[0], "layers by width"),
     ],
 )

@@ -71,7 +71,7 @@ def test_labels_of_cb_follow_our_order_of_choices():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"task": "xcop"}, UnknownName, r"'xcop'; that ship: .*entailment.*published: xnli"),
+        ({"task": "xcop"}, UnknownName, r"'xcop'; shipped: .*entailment.*published: xnli"),
         ({"languages": ["en"]}, UnknownName, "no language 'en'"),
         ({"prompt_language": "mt"}, BadInput, "promptsource"),
         ({"prompt_language": "de"}, UnknownName, "'de'; choose one of: en, native"),
@@ -84,7 +84,7 @@ def test_labels_of_cb_follow_our_order_of_choices():
         ({"shots": 0.5}, BadInput, "shots=0.5"),
         ({"shots": 9}, BadInput, "9 exemplars"),
         ({"shots": 1, "shots_language": "sw", "prompt_language": "native"}, BadInput, "templates in both"),
-        ({"task": "mine"}, UnknownName, "with both data and templates"),
+        ({"task": "mine"}, UnknownName, "give both data and templates"),
     ],
 )
 def test_what_cannot_be_planned_is_one_sentence(change, error, message):
@@ -124,7 +124,7 @@ def test_wordings_need_names_of_their_own_and_no_more(model, tmp_path):
     ranked = evaluate(model, plan)
     assert ranked["template"].tolist() == ["one", "two"] * 2
     assert ranked["digest"].nunique() == 1
-    with pytest.raises(BadInput, match=r"2 items are called 'mine-0.*every template a name"):
+    with pytest.raises(BadInput, match=r"2 items have the id 'mine-0.*each template its own name"):
         own_plan(tmp_path, ["one", "one"], rows=1)
     with pytest.raises(BadInput, match=r"mine\.jsonl holds no row"):
         own_plan(tmp_path, ["one"], rows=0)
@@ -195,7 +195,9 @@ def test_a_path_of_the_hub_that_cannot_be_reached_is_said_to_be_untried(tmp_path
     """The page says that the command says so; it said only that the hub cannot be reached."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(NotReachable, match=r"cannot be reached.*--data \(nobody has tried this path"):
+    with pytest.raises(
+        NotReachable, match=r"cannot be reached.*--data \(this path on the hub has not been tried"
+    ):
         make_plan("xcopa", ["sw"])
     with pytest.raises(
         NotReachable, match=r"on request .*give your copy with --data$"

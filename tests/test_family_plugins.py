@@ -136,7 +136,7 @@ def test_it_is_loaded_from_the_hubs_cache_and_warns_and_is_badged(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         handle.check_prompts(["Is it true?"])
-    with pytest.raises(BadInput, match="mini-bloomz beside aya-101: SYNTHETIC results never share"):
+    with pytest.raises(BadInput, match="mini-bloomz with aya-101: SYNTHETIC results never share"):
         family.shared_badge(["aya-101", "mini-bloomz"])
 
 

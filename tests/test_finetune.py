@@ -195,7 +195,7 @@ def test_a_finished_one_is_left_and_another_refused(checkpoints, data, tmp_path)
     with pytest.raises(BadInput, match=r"another finetuning \(seed 0, now 5; steps 2, now 3; other data\)"):
         run_cli(*words, "--steps", 3, "--seed", 5)
     (tmp_path / "other").mkdir()
-    with pytest.raises(BadInput, match="holds no finetuning"):
+    with pytest.raises(BadInput, match="does not hold a finetuning"):
         run_cli(*words, "--out", tmp_path / "other")
 
 

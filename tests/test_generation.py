@@ -168,12 +168,12 @@ def test_out_of_memory_halves_the_batch_and_goes_on(model, monkeypatch):
         return begin(self, prompts)
 
     monkeypatch.setattr(decoder, "begin", small)
-    with pytest.warns(UserWarning, match="out of memory with 4 prompts in a batch; going on with 2"):
+    with pytest.warns(UserWarning, match="out of memory with 4 prompts in a batch; continuing with 2"):
         assert generate(model, PROMPTS, max_new_tokens=6, batch_size=4) == expected
     monkeypatch.setattr(decoder, "begin", lambda self, prompts: small(self, [1, 2]))
     with (
         pytest.raises(BadInput, match="does not fit into memory"),
-        pytest.warns(UserWarning, match="going on with 1"),
+        pytest.warns(UserWarning, match="continuing with 1"),
     ):
         generate(model, ["Another prompt."], max_new_tokens=6, batch_size=2)
 
@@ -357,9 +357,7 @@ def test_an_interrupt_says_what_is_kept(model, monkeypatch):
         return begin(*args)
 
     monkeypatch.setattr(decoder, "begin", stop_second)
-    with pytest.raises(
-        KeyboardInterrupt, match=r"interrupted after [12] of 4 answers.*the same call goes on"
-    ):
+    with pytest.raises(KeyboardInterrupt, match=r"interrupted after [12] of 4 answers.*repeat the call"):
         generate(model, PROMPTS, max_new_tokens=5, batch_size=2)
     assert model.store.info()["answers"] > 0
 

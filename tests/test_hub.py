@@ -74,7 +74,7 @@ def test_a_download_that_was_interrupted_is_named_with_what_it_lacks(lost, hub, 
     blob.rename(blob.with_name(blob.name + ".0f1e2d3c.incomplete"))
     assert whereabouts(name) == "in part"
     with pytest.raises(
-        NotReachable, match=rf"in the hub's cache only in part \(it lacks .*{lost}.*workbench fetch {name}"
+        NotReachable, match=rf"only partly in the hub's cache \(it lacks .*{lost}.*workbench fetch {name}"
     ):
         answers(name, store)
     link.unlink()
@@ -89,7 +89,7 @@ def test_a_revision_is_a_branch_a_commit_or_its_beginning(hub, fill_hub_cache, s
     fill_hub_cache(folder, hub_id, second)
     found = {revision: load(name, revision=revision, store=store).identity.commit for revision in (None, "main", "v1", first, "abab", second[:7])}  # fmt: skip
     assert list(found.values()) == [second, second, first, first, first, second]
-    with pytest.raises(BadInput, match="no revision is called"):
+    with pytest.raises(BadInput, match="is not a valid revision"):
         load(name, revision="../../elsewhere", store=store)
 
 
@@ -107,7 +107,7 @@ def test_a_folder_of_the_models_name_is_pointed_to_and_never_taken_for_it(
     name, _, folder = hub
     folder.rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(NotReachable, match=rf"the folder of that name here is '\./{name}'"):
+    with pytest.raises(NotReachable, match=rf"to load the folder of that name, give '\./{name}'"):
         answers(name, store)
     assert answers(f"./{name}", store) == answers(Path(name), store) == answers(tmp_path / name, store)
 

@@ -69,7 +69,7 @@ def test_a_stored_answer_that_no_model_can_give_is_an_error_although_its_checksu
     forged = Store(model.store.path.with_name("forged"))
     forged.put(context, [(question, IMPOSSIBLE[kind]) for question in questions], device="cpu")
     with pytest.raises(
-        StoreFailed, match=rf"{forged.path} .*\({kind}\) that no model can give: .*store check --repair"
+        StoreFailed, match=rf"{forged.path} .*\({kind}\) that no model can produce: .*store check --repair"
     ):
         CALLS[kind](load(model.name, device="cpu", store=forged))
     assert len(check_store(forged, repair=True)) == len(questions)

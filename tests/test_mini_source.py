@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from miniatures import recipe
-from miniatures.source import MODULES, meaning, source_digest
+from miniatures.source import MODULES, source_digest, syntax
 from workbench.paths import PACKAGE
 
 
@@ -43,20 +43,20 @@ def test_twin_a_changed_number_does(name, copy):
 
 def test_fields_that_only_some_versions_of_python_have_do_not_count(monkeypatch):
     text = "def draw(rng):\n    return rng.random()\n"
-    before = meaning(text)
+    before = syntax(text)
     assert "type_params" not in str(before)
     monkeypatch.setattr(ast.FunctionDef, "_fields", (*ast.FunctionDef._fields, "newer"))
     monkeypatch.setattr(ast.FunctionDef, "newer", [], raising=False)
-    assert meaning(text) == before
+    assert syntax(text) == before
     monkeypatch.setattr(ast.FunctionDef, "newer", ["something"])
-    assert meaning(text) != before
+    assert syntax(text) != before
 
 
 def test_where_a_module_of_ours_lies_does_not_count_but_what_is_imported_does():
-    here = meaning("from workbench.training.batches import loss_of\n")
-    assert here == meaning("from miniatures.losses import loss_of\n")
-    assert here != meaning("from miniatures.losses import other\n")
-    assert here != meaning("from torch.losses import loss_of\n")
+    here = syntax("from workbench.training.batches import loss_of\n")
+    assert here == syntax("from miniatures.losses import loss_of\n")
+    assert here != syntax("from miniatures.losses import other\n")
+    assert here != syntax("from torch.losses import loss_of\n")
 
 
 def test_the_recipe_of_every_member_hangs_on_it(monkeypatch):
@@ -68,5 +68,5 @@ def test_the_recipe_of_every_member_hangs_on_it(monkeypatch):
 
 def test_the_order_of_imports_of_ours_does_not_count():
     one, other = "from workbench.a import first\n", "from workbench.b import second\n"
-    assert meaning(one + other) == meaning(other + one)
-    assert meaning(one + other) != meaning(one)
+    assert syntax(one + other) == syntax(other + one)
+    assert syntax(one + other) != syntax(one)

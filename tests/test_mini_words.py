@@ -35,5 +35,5 @@ def test_a_miniature_warns_of_strange_chinese_words_and_of_no_others():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         handle.check_prompts(["Anna 在花园里有 3 个苹果。谁有苹果？"])
-    with pytest.warns(UserWarning, match="not in it: 个大象"):
+    with pytest.warns(UserWarning, match="unknown: 个大象"):
         handle.check_prompts(["Anna 有 3 个大象。"])

@@ -206,7 +206,7 @@ def test_files_are_read_as_other_programs_write_them(tmp_path, name, content, li
         ("a.jsonl", (GOOD * 2).decode().encode("utf-16"), "line 1 is not JSON in UTF-8"),
         ("a.jsonl", gzip.compress(GOOD, mtime=0), "line 1 is not JSON in UTF-8"),
         ("a.jsonl", b"\n\n", "empty"),
-        ("b.jsonl.gz", gzip.compress(GOOD, mtime=0), "b.jsonl.gz is compressed.*unpack it to b.jsonl"),
+        ("b.jsonl.gz", gzip.compress(GOOD, mtime=0), "b.jsonl.gz is compressed.*decompress it to b.jsonl"),
         ("b.jsonl.ZST", b"(\xb5/\xfd", "b.jsonl.ZST is compressed"),
     ],
 )

@@ -75,8 +75,8 @@ def test_no_meaning_is_in_training_and_test_at_once():
     labels = np.repeat(generator.integers(2, size=60), 3).tolist()
     kept_apart = Examples(states, labels, LANGUAGES * 60, np.repeat(np.arange(60), 3).tolist())
     leaking = Examples(states, labels, LANGUAGES * 60, np.arange(180).tolist())
-    assert by_layer(probe(kept_apart, strength=10))["accuracy"][0] < 0.65
-    assert by_layer(probe(leaking, strength=10))["accuracy"][0] > 0.65
+    assert by_layer(probe(kept_apart, C=10))["accuracy"][0] < 0.65
+    assert by_layer(probe(leaking, C=10))["accuracy"][0] > 0.65
 
 
 def test_every_text_is_tested_once_per_layer():

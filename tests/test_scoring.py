@@ -170,12 +170,12 @@ def test_out_of_memory_halves_the_budget_and_repeats_no_batch(model, monkeypatch
         return real(self, rows, all_paths)
 
     monkeypatch.setattr(log_probabilities.Scorer, "_read", small)
-    with pytest.warns(UserWarning, match=r"out of memory with \d+ tokens in a batch; going on with \d+"):
+    with pytest.warns(UserWarning, match=r"out of memory with \d+ tokens in a batch; continuing with \d+"):
         assert differs(right, scores(model)) < 1e-4
     monkeypatch.setattr(log_probabilities.Scorer, "_read", lambda *args: (_ for _ in ()).throw(MemoryError()))
     with (
         pytest.raises(BadInput, match="does not fit into memory"),
-        pytest.warns(UserWarning, match="going on"),
+        pytest.warns(UserWarning, match="continuing"),
     ):
         scores(model)
 
@@ -217,14 +217,14 @@ def test_a_run_checks_itself_and_says_what_differs(model, monkeypatch):
 
 def test_a_batch_that_disturbed_its_scores_would_be_seen(model, monkeypatch):
     """The twin: a model whose first batch is wrong."""
-    real, calls = log_probabilities.Scorer._weigh, []
+    real, calls = log_probabilities.Scorer._apply_head, []
 
     def wrong_at_first(self, batches):
         calls.append(1)
         found = real(self, batches)
         return {n: [x * (1 if len(calls) > 1 else -9) for x in each] for n, each in found.items()}
 
-    monkeypatch.setattr(log_probabilities.Scorer, "_weigh", wrong_at_first)
+    monkeypatch.setattr(log_probabilities.Scorer, "_apply_head", wrong_at_first)
     audit = rank(model, ITEMS[:1], batch_tokens=1000).attrs["audit"]
     assert audit["largest_difference"] > 1
     assert audit["flips"] == ["few"]

@@ -107,7 +107,7 @@ def test_a_service_with_other_weights_or_versions_is_not_used(model, served, tmp
         replace(asked, versions={**asked.versions, "torch": "1.0"}),
         replace(asked, algorithms={**asked.algorithms, "score": 99}),
     ):
-        with pytest.raises(ServiceFailed, match="the model service has another"):
+        with pytest.raises(ServiceFailed, match="the model service has a different"):
             ServedEngine(service, other)
 
 

@@ -201,7 +201,7 @@ def test_a_socket_in_a_folder_of_others_is_not_asked(serve, environment):
     folder.chmod(0o755)
     assert subprocess.run([*CLI, "--list"], capture_output=True).returncode == 5
     refused = subprocess.run(CLI, capture_output=True, text=True)
-    assert "is open to other users" in refused.stderr
+    assert "or other users can enter it" in refused.stderr
 
 
 def test_least_recently_used_models_make_room_and_unused_ones_end(environment, monkeypatch):

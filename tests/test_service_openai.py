@@ -145,7 +145,7 @@ def test_the_end_token_splits_a_prompt_for_an_encoder_decoder(post, tmp_path):
     assert found["token_logprobs"][-count - 1] == 0.0
     status, reply = post("mini-mt0", f"{PROMPT}</s> Anna", max_tokens=5)
     assert status == 400
-    assert "cannot go on with an answer" in reply["error"]["message"]
+    assert "cannot continue an answer" in reply["error"]["message"]
 
 
 def test_a_stop_text_ends_an_answer_before_it(own, post):

@@ -97,7 +97,7 @@ def test_characters_that_the_tokenizer_does_not_have_are_named_once(checkpoints,
     )  # pre-tokenizer: no bytes, so unknown ones
     path.write_text(text.replace('"unk_token": null', '"unk_token": "<unk>"'))
     model = load(str(folder), device="cpu", store=store)
-    with pytest.warns(UserWarning, match="no token for something in 2 texts.*😀.*😡"):
+    with pytest.warns(UserWarning, match="no token for some characters in 2 texts.*😀.*😡"):
         score(model, ["a 😀", "a 😡"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -129,6 +129,6 @@ def test_a_token_without_an_embedding_is_named_with_what_to_do(model, ask):
     assert first < 400 <= last
     ask(model, "<extra_id_0> chat")  # the twin
     with pytest.raises(
-        BadInput, match=f"token '<extra_id_199>' in .* has the id {last}, .* for 400 tokens: take it out"
+        BadInput, match=f"token '<extra_id_199>' in .* has the id {last}, .* for 400 tokens: remove it"
     ):
         ask(model, "<extra_id_0> <extra_id_199> chat")

@@ -184,7 +184,7 @@ def test_a_read_only_store_can_be_read_and_says_so_when_written(tmp_path, as_rea
     done = as_reader(store.path, code, folder_too=closed)
     assert (done.stdout, done.returncode) == ("41\n", 1)
     assert "StoreFailed" in done.stderr
-    assert "is read-only here; name a file of your own in WORKBENCH_STORE" in done.stderr
+    assert "is read-only here; set WORKBENCH_STORE to a file of your own" in done.stderr
 
 
 def test_two_writers_share_one_store(tmp_path):
@@ -498,7 +498,7 @@ def test_a_read_only_store_forgets_with_one_notice(tmp_path, as_reader):
     store.close()
     code = "import os; store.remember_identity('m', {}); store.remember_file('f', os.stat('/'), 'd');"
     told = as_reader(store.path, code + "print(store.get(context, [question('a')])[0].value)")
-    assert (told.stdout, told.stderr.count("nothing is remembered")) == ("41\n", 1)
+    assert (told.stdout, told.stderr.count("nothing new is remembered")) == ("41\n", 1)
 
 
 def test_a_read_only_store_that_its_owner_writes_is_read_with_the_owners_answers(tmp_path, as_reader):

@@ -15,7 +15,7 @@ from workbench.store import Store, canonical
 from workbench.store.checking import check_store
 from workbench.store.export import export_pack
 from workbench.store.file import log_of
-from workbench.store.keys import digest_of, key_of, seal
+from workbench.store.keys import answer_checksum, digest_of, key_of
 
 NEW = canonical(
     {"kind": "score", "weights": "aa", "tokenizer": "tt", "dtype": "float32", "engine": "e", "algorithm": 1}
@@ -51,7 +51,7 @@ def resealed(store, answer):
         ).fetchone()
         connection.execute(
             "UPDATE answers SET answer = ?, checksum = ? WHERE question = 'q0'",
-            (answer, seal(row[0], "q0", answer, *row[1:])),
+            (answer, answer_checksum(row[0], "q0", answer, *row[1:])),
         )
 
 
@@ -61,9 +61,9 @@ DAMAGE = {
     "a key": (lambda s: change(s, "UPDATE answers SET key = 'key' WHERE question = 'q0'"), "answers 6b6579: its key"),
     "a type": (lambda s: change(s, "UPDATE answers SET answer = 1.5, batch_size = 'x' WHERE question = 'q0'"), "answers .* checksum"),
     "no text": (lambda s: change(s, "UPDATE answers SET question = CAST(x'ff' AS TEXT) WHERE question = 'q0'"), "answers .* checksum"),
-    "not a number": (lambda s: resealed(s, canonical(scores()).replace("-0.1", "NaN")), "answers .* no number of at most 0"),
-    "above 0": (lambda s: resealed(s, canonical(scores(0.5))), "answers .* no number of at most 0"),
-    "another record": (lambda s: resealed(s, "[]"), "answers .* no record"),
+    "not a number": (lambda s: resealed(s, canonical(scores()).replace("-0.1", "NaN")), "answers .* not a number of at most 0"),
+    "above 0": (lambda s: resealed(s, canonical(scores(0.5))), "answers .* not a number of at most 0"),
+    "another record": (lambda s: resealed(s, "[]"), "answers .* not a record"),
     "a context": (lambda s: change(s, "UPDATE contexts SET context = replace(context, 'score', 'scorf')"), "contexts .* digest"),
     "a digest": (lambda s: change(s, "UPDATE contexts SET digest = 7 WHERE context LIKE '%score%'"), "contexts 37: its digest"),
     "an identity": (lambda s: change(s, "UPDATE identities SET identity = replace(identity, 'aa', 'ab')"), "identities 'big.*main': its checksum"),
@@ -126,7 +126,7 @@ def test_an_answer_moved_under_another_models_key_is_damaged_there(full):
     with pytest.raises(StoreFailed, match=rf"the answer {key.hex()} .* damaged"):
         full.get(other, ["q1"])
     [found] = check_store(full)
-    assert (found.key, found.reason) == (key, "its checksum does not fit")
+    assert (found.key, found.reason) == (key, "its checksum does not match")
     key = key_of(digest_of(NEW), "q1")
     change(full, "UPDATE answers SET key = ?, context = ? WHERE question = 'q1'", key, digest_of(NEW))
     assert full.get(NEW, ["q1"])[0].value == scores(-1 / 3)
@@ -154,7 +154,7 @@ def test_an_export_says_how_many_answers_it_left_out_and_why(full, tmp_path, mon
     info = export_pack(full, tmp_path / "pack")
     assert (info.answers, info.left_out) == (6, 0)
     change(full, "DELETE FROM contexts")
-    with pytest.raises(UnknownName, match="of 6 answers the settings are lost"):
+    with pytest.raises(UnknownName, match="the settings of 6 answers are lost"):
         export_pack(full, tmp_path / "pack")
 
 
@@ -165,7 +165,7 @@ def test_an_answer_under_a_damaged_key_is_missing_and_a_check_finds_it(full):
     full.put(NEW, [("q0", scores(-2))], device="cuda")
     assert full.get(NEW, ["q0"])[0].value == scores(-2)
     [damage] = check_store(full, repair=True)
-    assert (damage.key, damage.reason, check_store(full)) == (b"\0", "its key does not fit", [])
+    assert (damage.key, damage.reason, check_store(full)) == (b"\0", "its key does not match", [])
     assert full.get(NEW, ["q0"])[0].value == scores(-2)
 
 

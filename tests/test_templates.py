@@ -277,7 +277,7 @@ def test_a_process_that_breaks_by_itself_is_not_called_slow(monkeypatch, tmp_pat
     broken.write_text("#!/bin/sh\necho no module named json >&2\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setattr(confined.sys, "executable", str(broken))
-    with pytest.raises(BadInput, match=r"broke at template 't': no module named json"):
+    with pytest.raises(BadInput, match=r"failed at template 't': no module named json"):
         render_all([foreign("{{premise}} ||| a")], [ROW])
 
 

@@ -77,7 +77,7 @@ def check(
     failed = room.failed(table)
     notice(
         f"{int(table['holds'].sum())} of {int(table['holds'].notna().sum())} conditions hold"
-        f" ({int((table['holds'] & table['needs'].eq('not contradicted')).sum())} of them are of the kind that only must not be contradicted)"
+        f" ({int((table['holds'] & table['needs'].eq('not contradicted')).sum())} of them need only not be contradicted)"
     )
     if len(failed):
         for row in failed.itertuples():

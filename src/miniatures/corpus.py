@@ -1,4 +1,4 @@
-"""Pretraining documents: parallel documents, lists, scenes and rolls, which restate in part what they said before.
+"""Pretraining documents: parallel documents, lists, scenes and rolls, whose later sentences partly restate earlier ones.
 
 A parallel document states meanings, each as adjacent sentences in two languages. A list is stated twice. A scene states
 two people's facts and then restates parts of them in other forms, in the same language or another: to continue it, a model

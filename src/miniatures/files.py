@@ -63,7 +63,7 @@ def write_bpe(folder: Path | None = None, size: int = BPE_SIZE) -> Path:
 
 
 def words(world: World) -> list[str]:
-    """Return all words that a member can have met, from the lexicon, the constructions and the wordings; sorted, case kept."""
+    """Return all words that a member can have seen, from the lexicon, the constructions and the wordings; sorted, case kept."""
     texts = [word for row in world.words.values() for word in row.values()]
     texts += [
         world.constructions[language][kind]

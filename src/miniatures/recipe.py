@@ -126,7 +126,7 @@ def train(
 
 
 def _train_with_bases(one: Member, folder: Path, seed: int, quick: bool, show: bool) -> Path:
-    """Train a member, after its base if that is missing."""
+    """Train a member, and its base first if that is missing."""
     target, made = folder / one.name, shrink(one) if quick else one
     if (target / "model.safetensors").exists():
         if not _is_made(target, made, seed):  # nor may another member start from it
@@ -258,7 +258,7 @@ def _save(model: Any, tokenizer: Any, target: Path, record: dict[str, Any], batc
         shift = abs(loss_of(load_float32(aside), batch).item() - exact)
     if not shift < FLOAT16_SHIFT:
         raise BadInput(
-            f"{target.name} loses {shift:.3f} nats in float16, at most {FLOAT16_SHIFT} is allowed; train it anew"
+            f"{target.name} loses {shift:.3f} nats in float16, but at most {FLOAT16_SHIFT} is allowed; train it again"
         )
     (aside / "model.safetensors").chmod(0o644)
     tokenizer.save_pretrained(aside)

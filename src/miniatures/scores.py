@@ -19,15 +19,15 @@ from workbench.tasks import Item, make_items, read_rows, task_templates
 
 
 @contextmanager
-def at_hand(folder: Path, random_seed: int | None = None) -> Iterator[Model]:
-    """Yield a handle on a member with an empty store, which is deleted afterwards."""
+def temporary_model(folder: Path, random_seed: int | None = None) -> Iterator[Model]:
+    """Yield a handle for a member with an empty store, which is deleted afterwards."""
     with tempfile.TemporaryDirectory() as aside:
         yield load(str(folder), random_seed=random_seed, store=Store(Path(aside) / "store.sqlite"))
 
 
 def answered(folder: Path, items: Sequence[Item], progress: bool = False) -> pd.DataFrame:
     """Rank items: one row each with correct, and margin (nats by which the right choice is likelier than the best other)."""
-    with at_hand(folder) as model:
+    with temporary_model(folder) as model:
         table = rank(model, items, progress=progress)
     margins = [
         scores[gold] - max(scores[:gold] + scores[gold + 1 :])
@@ -72,7 +72,7 @@ def translated(folder: Path, meanings: int | None = None, wording: str = "to") -
     """Translate greedily: one row per text with language, direction ("to" the pivot or "from" it), exact (bool)."""
     rows = read_rows("translation", limit=meanings)
     items = make_items(rows, [one for one in task_templates("translation") if one.name == wording])
-    with at_hand(folder) as model:
+    with temporary_model(folder) as model:
         prompts = [item.prompt for item in items]
         answers = generate(model, prompts, max_new_tokens=24, batch_size=128, progress=False)
     return pd.DataFrame(

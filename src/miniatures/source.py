@@ -23,10 +23,10 @@ _OURS = ("workbench", "miniatures")
 def source_digest(sources: Path = PACKAGE.parent) -> str:
     """Return the digest of `MODULES` below a folder (by default the one that contains this package)."""
     texts = [(sources / f"{name}.py").read_text(encoding="utf-8") for name in MODULES]
-    return hashlib.sha256(json.dumps([meaning(text) for text in texts]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([syntax(text) for text in texts]).encode()).hexdigest()
 
 
-def meaning(text: str) -> Any:
+def syntax(text: str) -> Any:
     """Return a module's syntax tree as lists, without docstrings, positions, and where in our packages imported names come from.
 
     `ast.dump` is not used because its text differs between versions of Python, in the empty fields that it prints.

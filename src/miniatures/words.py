@@ -29,4 +29,4 @@ def check_prompts(prompts: Sequence[str]) -> str | None:
     if not strange:
         return None
     shown = ", ".join(strange[:8]) + (" …" if len(strange) > 8 else "")
-    return f"it knows only its miniature world; not in it: {shown} (all its words: data/mini/words.txt)"
+    return f"the model knows only the words in data/mini/words.txt; unknown: {shown}"

@@ -22,9 +22,11 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"cannot read {path} as JSON: {error}; it is damaged or another file") from error
+        raise BadInput(
+            f"cannot read {path} as JSON: {error}; it is damaged, or not the expected file"
+        ) from error
     if not isinstance(content, dict):
-        raise BadInput(f"{path} holds a {type(content).__name__}, not an object; it is another file")
+        raise BadInput(f"{path} holds a {type(content).__name__}, not an object; it is not the expected file")
     return content
 
 
@@ -46,7 +48,7 @@ def expect_file_name(name: str, what: str) -> str:
     """
     if not name or name.startswith(".") or set(name) & set("/\\\0") or len(name.encode()) > _NAME_BYTES:
         raise BadInput(
-            f"{what} {name!r} cannot be the name of a file; give one without slashes, not begun by a dot, of at most"
+            f"{what} {name!r} cannot be the name of a file; use a name without slashes or a leading dot, of at most"
             f" {_NAME_BYTES} bytes"
         )
     return name
@@ -86,8 +88,8 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG):
             raise BadInput(
-                f"cannot make the folder {folder}: {error.strerror}; name another folder"
+                f"cannot create the folder {folder}: {error.strerror}; name another folder"
             ) from error
         raise StoreFailed(
-            f"cannot make {folder}: {error}; free some space or choose another folder"
+            f"cannot create {folder}: {error}; free some space or choose another folder"
         ) from error

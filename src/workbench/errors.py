@@ -60,7 +60,7 @@ class NotReachable(WorkbenchError):
 
 
 class ServiceFailed(NotReachable):
-    """The model service ended, or the process of a model in it, or it cannot serve what was asked for."""
+    """The model service or the process of a model ended, or the service cannot serve the request."""
 
 
 class Incomplete(WorkbenchError):

@@ -32,7 +32,7 @@ def cut_run(run: str, known: Set[str]) -> tuple[str, ...]:
 def units(text: str) -> list[str]:
     """Split a text at spaces and inside runs of Han characters; punctuation and spaces stay with the preceding unit.
 
-    Runs are segmented with the vocabulary of all families. Joined, the units give the text again, without its leading spaces.
+    Runs are segmented with the vocabulary of all families. Joined, the units reproduce the text without its leading spaces.
     """
     found: list[str] = []
     for match in _CHUNK.finditer(text.lstrip()):

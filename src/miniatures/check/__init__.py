@@ -1,4 +1,4 @@
-"""Checks of the instrument on the miniature family, which must hold, and findings, which are only reported.
+"""Checks of the measures on the miniature family, which must hold, and findings, which are only reported.
 
 `predictions` asks all members once; `judge` (checks a to d), `findings` and `compare` work on its table alone, so that
 a table of another seed, read with `read_predictions`, is judged in the same way. `probes` is check e, which reads

@@ -129,7 +129,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """Read a table that `predictions(...).to_parquet(path)` wrote.
 
     Raises:
-        BadInput: a file that is no such table; the message says what is missing.
+        BadInput: the file is not such a table; the message says what is missing.
     """
     try:
         table = pd.read_parquet(path)

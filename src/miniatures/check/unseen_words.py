@@ -11,7 +11,7 @@ import pandas as pd
 
 from miniatures.check.checks import INTERVAL, Row, as_table, row
 from miniatures.check.sides import SIDES, Side
-from miniatures.scores import at_hand
+from miniatures.scores import temporary_model
 from workbench.errors import BadInput
 from workbench.inference.states import hidden_states
 from workbench.paths import data_path
@@ -79,7 +79,7 @@ def _attribute(
 
 def read_states(base: Path, texts: Sequence[str], random_seed: int | None = None) -> np.ndarray:
     """Read a model's states at all layers but the embeddings, shape (N, L, D)."""
-    with at_hand(base, random_seed) as model:
+    with temporary_model(base, random_seed) as model:
         return hidden_states(model, texts, batch_size=128).array[:, 1:]
 
 

@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(store.app, name="store")
-for _name, _commands in workbench.family.plugged("workbench.commands"):
+for _name, _commands in workbench.family.registered("workbench.commands"):
     app.add_typer(_commands, name=_name)
 app.command()(evaluate)
 app.command("fetch")(fetch.fetch)

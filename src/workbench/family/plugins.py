@@ -18,7 +18,7 @@ from workbench.family.checkpoints import Checkpoint
 from workbench.family.served import declared_checkpoint
 
 Badge = Literal["PUBLISHED", "MEASURED", "SYNTHETIC"]
-REAL_WORDS = "lexicon"  # the source of real data that is always here
+REAL_WORDS = "lexicon"  # the source of real data that is always available
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Family:
     `badge` is shown on figures: MEASURED for checkpoints trained on real text, SYNTHETIC for those of an artificial world.
     `languages` are the language codes of its tasks, beginning with that of the English templates. `data` is a folder with those
     tasks: `tasks/<task>.jsonl`, `templates/<task>.toml`, `sentences.jsonl`, and `words.txt`, the vocabulary used to segment text
-    without spaces; each is optional. `source` names these data where a source of data is asked for; by default `name`.
+    without spaces; each is optional. `source` is the name by which these data are selected; by default `name`.
     `about` says in a sentence what these data are, and `attribute` is the one that probes read by default. `finetuned` are the
     languages of its multilingual mixtures, for codes outside `data/languages.csv`; that of its P3 is the first of `languages`.
     `check_prompts` takes prompts and returns a warning about them, or None.
@@ -53,10 +53,10 @@ class Family:
 @lru_cache(maxsize=1)
 def families() -> tuple[Family, ...]:
     """Return the families: BLOOMZ & mT0, then the registered ones."""
-    return (Family("BLOOMZ & mT0", checkpoints()), *(make() for _, make in plugged("workbench.families")))
+    return (Family("BLOOMZ & mT0", checkpoints()), *(make() for _, make in registered("workbench.families")))
 
 
-def plugged(group: str) -> list[tuple[str, Any]]:
+def registered(group: str) -> list[tuple[str, Any]]:
     """Return the names and objects that installed packages register in an entry point group, sorted.
 
     A package that cannot be imported is skipped with a warning, so that it does not block all others.
@@ -139,7 +139,7 @@ def family_with_data(source: str) -> Family | None:
 
 
 def fitting_source(names: Iterable[str]) -> str:
-    """Return the data to ask models about where none are named: their family's own, or else real words, which need no network."""
+    """Return the default source of data for these models: their family's own, or else real words, which need no network."""
     own = [one.source or one.name for name in names if (one := family_of(name)) and one.data is not None]
     return own[0] if own else REAL_WORDS
 
@@ -157,7 +157,7 @@ def data_badge(source: str) -> Badge:
 def shared_badge(names: Iterable[str], source: str = "") -> Badge:
     """Return the provenance of a figure that shows these models, asked on data of this source (by default, each on its own).
 
-    It states two facts: an artificial world makes a figure SYNTHETIC, whether it is the models' or that of the data.
+    An artificial world makes a figure SYNTHETIC, whether the models or the data belong to it.
 
     Raises:
         BadInput: models whose results must not share a figure.
@@ -168,7 +168,7 @@ def shared_badge(names: Iterable[str], source: str = "") -> Badge:
     others = [name for name in badges if name not in synthetic]
     if synthetic and others:
         raise BadInput(
-            f"{', '.join(synthetic)} beside {', '.join(others)}: SYNTHETIC results never share a figure with others; "
+            f"{', '.join(synthetic)} with {', '.join(others)}: SYNTHETIC results never share a figure with others; "
             "set all model parameters of the notebook, not only one"
         )
     return "SYNTHETIC" if synthetic or (source and data_badge(source) == "SYNTHETIC") else "MEASURED"

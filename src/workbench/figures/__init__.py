@@ -1,4 +1,4 @@
-"""Figures of tidy tables in one style, each with a badge that states what it rests on. No arithmetic."""
+"""Figures of tidy tables in one style, each with a badge that states its provenance. Nothing is computed here."""
 
 from workbench.figures.charts import curves, heatmap, intervals
 from workbench.figures.evaluation import draw_evaluation

@@ -30,7 +30,7 @@ def intervals(
     title: str = "",
     xlabel: str = "",
 ) -> Figure:
-    """Draw one point with its interval per row of `table`, labels down the side, in the table's order.
+    """Draw one point with its interval per row of `table`, in the table's order, with labels on the left.
 
     Args:
         table: Tidy; `y` names the line, `group` the colour within a line.
@@ -38,7 +38,7 @@ def intervals(
         y: Column of the labels.
         low: Column of the interval's lower end, in the value's unit (not a distance).
         high: Column of its upper end.
-        group: Column whose values share a line side by side.
+        group: Column whose values are drawn side by side on one line.
         reference: A number (one vertical line) or a column (a tick on each line, e.g. what chance would give).
         reference_label: What the reference is, for the legend.
         title: First line of the picture.
@@ -98,7 +98,7 @@ def heatmap(
     _need(table, rows, columns, values)
     if table.duplicated([rows, columns]).any():
         raise BadInput(
-            f"heatmap needs one value per {rows} and {columns}, and some have several; average them first"
+            f"heatmap needs one value per {rows} and {columns}, but some have several; average them first"
         )
     down, across = _order(table[rows]), _order(table[columns])
     grid = table.pivot(index=rows, columns=columns, values=values).reindex(index=down, columns=across)
@@ -238,4 +238,4 @@ def _need(table: pd.DataFrame, *columns: str | None) -> None:
                 f"no column {column!r} to draw; the table has: {', '.join(map(str, table.columns))}"
             )
     if table.empty:
-        raise BadInput("nothing to draw: the table has no rows; look at the filter before it")
+        raise BadInput("nothing to draw: the table has no rows; check the filter that produced it")

@@ -25,9 +25,9 @@ BADGES = {"PUBLISHED": "#1f4e8c", "MEASURED": "#0b6b50", "SYNTHETIC": "#a8430b"}
 
 
 def badge_for(*models: Model, source: str = "") -> Badge:
-    """Return the badge of results of these models on data of this source: SYNTHETIC if either is of an artificial world.
+    """Return the badge of these models' results on data of this source: SYNTHETIC if either belongs to an artificial world.
 
-    Without a source only the models count. MEASURED says that a checkpoint trained on real text was asked on real text.
+    Without a source only the models count. MEASURED means that a checkpoint trained on real text was evaluated on real text.
 
     Raises:
         BadInput: models of both kinds, which never share a figure.
@@ -55,14 +55,14 @@ def show(figure: Figure, table: pd.DataFrame, *, name: str, badge: Badge, alt: s
     """
     if badge not in BADGES:
         raise BadInput(
-            f"badge {badge!r} – one of {', '.join(BADGES)} is allowed – say what the figure rests on"
+            f"no badge called {badge!r}; choose one of: {', '.join(BADGES)}, by where the numbers come from"
         )
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
         raise BadInput(
-            f"figure name {name!r} – lower-case letters, digits, - and _ are allowed – e.g. 'gain-by-language'"
+            f"the figure's name is {name!r}; use lower-case letters, digits, - and _, e.g. 'gain-by-language'"
         )
     if not alt.strip():
-        raise BadInput(f"figure {name!r} has no text alternative – say in a sentence what it shows: alt='…'")
+        raise BadInput(f"figure {name!r} has no text alternative; describe it in a sentence: alt='…'")
     title = figure.get_suptitle() or (figure.axes[0].get_title() if figure.axes else "")
     facts = {
         "name": name,
@@ -111,7 +111,7 @@ def _render(figure: Figure, badge: Badge, note: str, alt: str, kind: str = "png"
     height = figure.get_figheight()
     with style():
         if (engine := figure.get_layout_engine()) is not None:
-            engine.execute(figure)  # then fixed, or a legend below moves when the canvas grows
+            engine.execute(figure)  # and then fix it: a legend below would move when the canvas grows
         figure.set_layout_engine("none")
         for legend in (each for each in figure.legends if each.get_bbox_to_anchor() is figure.bbox):
             legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)

@@ -1,7 +1,7 @@
 """Look answers up in the store, compute the missing ones with the engine, and commit them batch by batch.
 
 Shared by `generation`, `ranking` and `states`. Cached and new answers take the same path: a computed answer is written to the
-store, and what is returned has been converted to the store's form and back.
+store, and returned after conversion to the store's form and back.
 """
 
 import os
@@ -33,8 +33,8 @@ class RequestType:
     """What the requests of one call have in common: how they are keyed, computed and stored.
 
     `settings` are added to the model's fingerprint in the key; `encode` and `decode` convert an answer to and from the store's
-    form; `expect` raises ValueError for an answer in that form that no model can have given, stored or new; `compute` calls the
-    engine. `may_be_wide`: an engine may compute it in float32 although the weights are not.
+    form; `expect` raises ValueError for an answer in that form, stored or new, that no model can have produced; `compute` calls
+    the engine. `may_use_float32`: an engine may compute in float32 even if the weights are in half precision.
     """
 
     capability: Capability
@@ -43,12 +43,12 @@ class RequestType:
     encode: Callable[[Any], Any]
     decode: Callable[[Any], Any]
     compute: Callable[[list[Any]], Iterator[tuple[list[int], list[Any]]]]
-    may_be_wide: bool = False
+    may_use_float32: bool = False
 
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers to the requests of a call, in order, and for each whether this call computed it."""
+    """The answers to the requests of a call, in order; `is_new` marks those that this call computed."""
 
     values: list[Any]
     is_new: list[bool]
@@ -68,9 +68,9 @@ def answer(
 ) -> Answers:
     """Answer every request (each a dataclass); equal requests are computed once.
 
-    All answers of a call use one arithmetic: that of the weights, or float32 if the engine prefers it for weights in half
-    precision. The arithmetic is part of the key. If the store has all answers in one of the two, these are used; otherwise the
-    engine's own arithmetic is.
+    All answers of a call are computed in the same precision: that of the weights, or float32 if the engine prefers it for
+    weights in half precision. The precision is part of the key (`arithmetic`). If the store has all answers in one of the two,
+    they are used; otherwise the engine's preference decides.
 
     Args:
         batch: the batch size or token budget, recorded with the answers.
@@ -96,7 +96,7 @@ def answer(
 
 
 def _record(model: Model, tally: Tally) -> None:
-    """Add a call's tally to the handle's, and to that of all handles of the model in the run's manifest."""
+    """Add a call's tally to the handle's tally, and to the one in the run's manifest, which covers all handles of the model."""
     model.tally += tally
     known = noted().get("models", {}).get(model.label, {})
     total = Tally.from_facts(known) + tally
@@ -104,13 +104,13 @@ def _record(model: Model, tally: Tally) -> None:
 
 
 def _look_up(model: Model, kind: RequestType, texts: list[str]) -> _Stored:
-    """Return the stored answers under the arithmetic to be used.
+    """Return the stored answers in the precision to be used.
 
     Raises:
         StoreFailed: some are missing and cannot be stored; raised before weights are read.
     """
     about = {"kind": kind.capability, **kind.settings, **model.fingerprint(kind.capability)}
-    arithmetics = ["native", "wide"] if kind.may_be_wide and model.dtype != "float32" else ["native"]
+    arithmetics = ["native", "wide"] if kind.may_use_float32 and model.dtype != "float32" else ["native"]
     contexts = [canonical({**about, "arithmetic": arithmetic}) for arithmetic in arithmetics]
     stored = [_stored(model.store, context, texts) for context in contexts]
     best = _most_complete(model, kind, stored, len(texts))
@@ -130,8 +130,8 @@ def _most_complete(model: Model, kind: RequestType, stored: list[_Stored], total
     if missing and model.store.is_read_only:
         raise StoreFailed(
             f"{missing} of {total} answers ({kind.capability}) are not in the store {model.store.path}, which is read-only here, "
-            "and an answer is stored before it is returned: set WORKBENCH_STORE to a writable file "
-            f"(`workbench store import {model.store.path}` takes in what is stored)"
+            "and answers are stored before they are returned: set WORKBENCH_STORE to a writable file "
+            f"(`workbench store import {model.store.path}` copies the stored answers into it)"
         )
     return best
 
@@ -145,13 +145,13 @@ def _decoded(store: Store, kind: RequestType, stored: _Stored) -> dict[str, Any]
     """Return the stored answers as values.
 
     Raises:
-        StoreFailed: no model can have given one of them, although its checksum fits.
+        StoreFailed: no model can have produced one of them, although its checksum matches.
     """
     try:
         return {text: kind.decode(kind.expect(found.value)) for text, found in stored.answers.items()}
     except ValueError as error:
         raise StoreFailed(
-            f"the store {store.path} holds an answer ({kind.capability}) that no model can give: {error}; {REPAIR}"
+            f"the store {store.path} holds an answer ({kind.capability}) that no model can produce: {error}; {REPAIR}"
         ) from error
 
 
@@ -183,7 +183,7 @@ def _computed(
                     raise _impossible(model, kind, f"{len(left)} of {len(part)} requests have none")
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"interrupted after {done} of {len(texts)} answers, which are in the store: the same call goes on from there"
+                f"interrupted after {done} of {len(texts)} answers, which are in the store: repeat the call to continue"
             ) from None
 
 
@@ -222,14 +222,14 @@ def _expect_engine(model: Model, kind: RequestType, missing: Sequence[Any], tota
         fields = map(vars, missing)
         prompts = tuple(str(each.get("prompt") or each.get("text", "")) for each in fields)
         raise NotReachable(
-            f"{len(missing)} of {total} answers ({kind.capability}) are not in the store {model.store.path}, the first to "
-            f"{prompts[0][:80]!r}; {error}",
+            f"{len(missing)} of {total} answers ({kind.capability}) are not in the store {model.store.path}; the first missing "
+            f"one is for {prompts[0][:80]!r}; {error}",
             prompts,
         ) from error
 
 
 def _bar(total: int, text: str, progress: bool) -> Any:
-    """Return a widget in a notebook, a line in a terminal, and no bar in a batch run or for a single answer."""
+    """Return a progress bar: a widget in a notebook, a line in a terminal, none in a batch run or for a single answer."""
     if not progress or os.environ.get("WORKBENCH_BATCH") or total < 2:
         return tqdm(disable=True)
     if "ipykernel" in sys.modules:

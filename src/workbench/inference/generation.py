@@ -53,7 +53,7 @@ def generate(
 
     At most `batch_size` prompts are decoded at once; when one ends, another takes its place. A sample depends only on (seed,
     prompt, sample index), not on the rest of the batch. `top_k=0` and `top_p=1` disable truncation. Special tokens are the
-    tokenizer's own: none for BLOOM, the end token after the prompt for mT5, for other decoders those before the prompt. Of a
+    tokenizer's own: none for BLOOM, the end token after the prompt for mT5, for other decoders those before the prompt. From a
     checkpoint's generation_config.json only special token ids, constraints and penalties on tokens, and the length penalty and
     early stopping of beam search are used.
 
@@ -102,15 +102,17 @@ def _check(decoding: Decoding, samples: int) -> None:
     """Refuse inconsistent settings."""
     if decoding.min_new_tokens > decoding.max_new_tokens:
         raise BadInput(
-            f"min_new_tokens={decoding.min_new_tokens} is more than max_new_tokens={decoding.max_new_tokens}; raise the second"
+            f"min_new_tokens={decoding.min_new_tokens} is more than max_new_tokens={decoding.max_new_tokens}; raise max_new_tokens"
         )
     sampling = (decoding.temperature, decoding.top_k, decoding.top_p, decoding.seed, samples)
     if not decoding.do_sample and sampling != (1.0, 0, 1.0, None, 1):
         raise BadInput(
             "temperature, top_k, top_p, seed and samples need do_sample=True (on the command line --sample); "
-            "greedy text has one answer"
+            "greedy decoding has one answer"
         )
     if decoding.do_sample and decoding.seed is None:
-        raise BadInput("sampling without a seed cannot be stored or repeated; give seed=0, say (--seed 0)")
+        raise BadInput(
+            "sampling without a seed cannot be stored or repeated; set a seed, e.g. seed=0 (--seed 0)"
+        )
     if decoding.do_sample and decoding.num_beams > 1:
         raise BadInput("sampling with beams is not supported; use num_beams=1 (--beams 1)")

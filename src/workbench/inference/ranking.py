@@ -38,7 +38,7 @@ def rank(
     tokenizer puts a special token before a prompt (Llama's `<s>`; BLOOM's has none), the `-bloom` variants of all protocols but
     `xmtf` include it, as `generate` and `score` do.
 
-    Of choices with equal scores the first is predicted, as in the published evaluation.
+    If the best choices have equal scores, the first of them is predicted, as in the published evaluation.
 
     Unless `exact` is set, a small sample of the newly computed items is scored again, each in its own batch: the run's manifest
     and `table.attrs["audit"]` hold their number, the largest difference between scores in nats, and the items whose prediction
@@ -125,7 +125,7 @@ def _audit(
 
 
 def _record(model: Model, protocol: Protocol, audit: Audit) -> None:
-    """Add an audit to those of the handle, and to those of all handles of the model in the run's manifest."""
+    """Add an audit to the handle's, and to the one in the run's manifest, which covers all handles of the model."""
     model.audits[protocol.name] = model.audits.get(protocol.name, Audit()) + audit
     name, label = model.identity.name, f"{protocol.name} {model.dtype}"
     known = noted().get("audits", {}).get(name, {}).get(label)

@@ -1,7 +1,7 @@
-"""What a score is: log-probabilities in nats of a text's tokens after a prompt, and how a choice's become one number.
+"""The definition of a score: log-probabilities of a text's tokens after a prompt, in nats, combined into one number per choice.
 
-A `Protocol` defines the score of a choice by two things: a `ScoringRule`, which says what is tokenized and which tokens count,
-and a normalisation. `xmtf` is the protocol of the published results; it differs between BLOOM and mT5 (arXiv 2211.01786;
+A `Protocol` defines the score of a choice by a `ScoringRule`, which determines what is tokenized and which tokens count, and
+by a normalisation. `xmtf` is the protocol of the published results; it differs between BLOOM and mT5 (arXiv 2211.01786;
 t-zero fork, commit 3f1086c). `rank` compares such scores; an engine computes the log-probabilities.
 """
 
@@ -104,11 +104,11 @@ def score(
 ) -> list[TokenScores]:
     """Return the log-probability of every token of each text, in nats.
 
-    With `prompts`, each text is scored exactly as written after its prompt (for BLOOM, begin it with a space where one belongs).
-    Without, a decoder-only model scores the text alone, and its first token gets None unless the tokenizer puts a special token
-    before it (Llama's `<s>`); an encoder-decoder scores the text in its decoder while the encoder reads only the end token, which
-    makes texts comparable but is not what the model was trained for. The end token is not scored. `exact` and `batch_tokens` are
-    as for `rank`.
+    With `prompts`, each text is scored exactly as written after its prompt (for BLOOM, begin it with a space where one
+    belongs). Without prompts, a decoder-only model scores the text alone, and its first token gets None unless the tokenizer
+    puts a special token before it (Llama's `<s>`); an encoder-decoder scores the text in its decoder while the encoder reads
+    only the end token, which makes texts comparable but is not what the model was trained for. The end token is not scored.
+    `exact` and `batch_tokens` are as for `rank`.
 
     Raises:
         BadInput: an empty text, different numbers of prompts and texts, a prompt or text beyond the context, batch_tokens too
@@ -143,7 +143,7 @@ def token_scores(
         encode=lambda found: {**vars(found), "tokens": list(found.tokens), "logprobs": list(found.logprobs)},
         decode=_decode,
         compute=lambda missing: model.engine.score(missing, rule, options),
-        may_be_wide=not options.exact,
+        may_use_float32=not options.exact,
     )
     return cached.answer(model, kind, requests, batch=options.batch_tokens or 0, progress=progress)
 

@@ -84,7 +84,7 @@ def hidden_states(
     asked = [_Text(text) for text in read_texts("texts", texts, one="text")]
     batch_size = whole("batch_size", batch_size)
     if not asked:
-        raise BadInput("texts has no text; give at least one")
+        raise BadInput("texts is empty; give at least one text")
     kind = RequestType(
         capability="states",
         settings={"side": reading.stack, "pooling": reading.pooling}  # keys of stored answers

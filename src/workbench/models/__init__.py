@@ -1,7 +1,8 @@
 """Lazy handles for models; the engine behind a handle is loaded only when an answer is missing.
 
 `load` accepts a name of a family, any other hub id, or a local folder, decoder-only or encoder-decoder, and the address of a
-server with the checkpoint that it is declared to serve. This package does not import torch: engines are found through the registry and imported when they have to compute.
+server with the checkpoint that it is declared to serve. This package does not import torch: engines are found through the
+registry and imported only when they have to compute.
 """
 
 import os
@@ -57,7 +58,7 @@ def load(
         name = str(Path(name).absolute()) if not str(name).startswith("~") else str(name)
     for value, what in ((name, "name"), (revision or "main", "revision")):
         if not isinstance(value, str):
-            raise BadInput(f"the {what} is {value!r}; give it as text")
+            raise BadInput(f"the {what} is {value!r}; give a string")
     if dtype not in DTYPES:
         raise BadInput(f"no dtype called {dtype!r}; choose one of: {', '.join(DTYPES)}")
     if not isinstance(device, str) or not _NAMES_A_DEVICE.fullmatch(device):

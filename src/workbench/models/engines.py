@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from workbench.errors import BadInput, UnknownName
-from workbench.family import is_served, plugged
+from workbench.family import is_served, registered
 from workbench.models.identity import Identity
 from workbench.models.requests import (
     ComputeOptions,
@@ -128,10 +128,10 @@ class Engine(Protocol):
 
 @runtime_checkable
 class TokenEngine(Protocol):
-    """What an engine may do besides: work on token ids, as clients of the service's OpenAI protocol send them.
+    """Optional methods of an engine that work on token ids; the service's OpenAI protocol needs them.
 
     Attributes:
-        identity: the model's.
+        identity: the identity of the model.
         end: the id of the end token.
         token_count: the number of tokens that the model knows.
     """
@@ -141,7 +141,7 @@ class TokenEngine(Protocol):
     token_count: int
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of prompts; end tokens that an encoder reads are not added."""
+        """Return the token ids of prompts, without the end token that an encoder reads."""
 
     def decode(self, ids: Sequence[int]) -> Decoded:
         """Return the text of generated tokens up to the end token."""
@@ -150,7 +150,7 @@ class TokenEngine(Protocol):
         """Return the text of token ids, special tokens included."""
 
     def names(self, ids: Sequence[int]) -> list[str]:
-        """Return the tokens as the vocabulary has them."""
+        """Return the tokens as they are written in the vocabulary."""
 
     def generate_ids(
         self, requests: Sequence[IdsToGenerate], decoding: Decoding, batch_size: int
@@ -169,12 +169,12 @@ def engines() -> dict[str, EngineFactory]:
     built_in = (DEFAULT, OF_SERVERS)
     rooms = {
         kind: import_module(f"workbench.engines.{kind}") for kind in built_in
-    }  # late: they import this module
-    return {**{kind: room.FACTORY for kind, room in rooms.items()}, **dict(plugged("workbench.engines"))}
+    }  # imported late, since they import this module
+    return {**{kind: room.FACTORY for kind, room in rooms.items()}, **dict(registered("workbench.engines"))}
 
 
 def engine_for(name: str) -> str:
-    """Return the name of the engine that opens a model where none is chosen."""
+    """Return the name of the engine that opens a model if none is chosen."""
     return OF_SERVERS if is_served(name) else DEFAULT
 
 
@@ -191,6 +191,6 @@ def engine_called(kind: str) -> EngineFactory:
 
 def served(model: Any) -> "Engine | None":
     """Return an engine for a handle in the running service; None if there is none (`workbench.engines.client`)."""
-    client = import_module("workbench.engines.client")  # late: it imports `workbench.models`
+    client = import_module("workbench.engines.client")  # imported late, since it imports `workbench.models`
     found: Engine | None = client.find(model)
     return found

@@ -47,7 +47,7 @@ def shards(index: Path) -> list[Path]:
     placed = settings(index).get("weight_map")
     names = set(placed.values()) if isinstance(placed, dict) else set()
     if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
-        raise BadInput(f"{index} names no files of weights; fetch it again")
+        raise BadInput(f"{index} lists no weight files; fetch it again")
     return [index.parent / name for name in sorted(names)]
 
 
@@ -136,7 +136,7 @@ def expect_not_pickled(name: str, hub_id: str, folder: Path) -> None:
     if is_pickled(folder):
         raise BadInput(
             f"{name!r} is in the hub's cache with {_as_pickle(name)}; "
-            f"`workbench fetch {name}` fetches safetensors where the hub has them by now"
+            f"`workbench fetch {name}` fetches safetensors if the hub has them by now"
         )
 
 

@@ -1,4 +1,4 @@
-"""The handle of a model: its identity, its engine, and what it is called in records."""
+"""The handle of a model: its identity, its engine, and its name in records."""
 
 import warnings
 from collections.abc import Iterator
@@ -89,7 +89,7 @@ class Model:
     def engine(self) -> Engine:
         """The engine with its weights loaded, in a running service or else in this process."""
         with _READING:
-            if "engine" in vars(self):  # another thread has just read it
+            if "engine" in vars(self):  # another thread has just loaded it
                 return vars(self)["engine"]
             elsewhere = None if self.identity.source == "endpoint" else served(self)
             engine = elsewhere or self.fresh_engine()
@@ -118,8 +118,8 @@ class Model:
         with engine.lock:
             if (part := engine.changed()) is not None:
                 raise BadInput(
-                    f"{part} of {self.name} was changed through model.hf, so what it computes is not an answer of the checkpoint "
-                    f"and is not stored; undo the change, compute with model.hf.model itself, or load a new handle: load({self.name!r})"
+                    f"{part} of {self.name} was changed through model.hf, so its answers are not the checkpoint's "
+                    f"and are not stored; undo the change, compute with model.hf.model itself, or load a new handle: load({self.name!r})"
                 )
             yield engine
 
@@ -200,7 +200,7 @@ class Model:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What a manifest says of the model: its digests, its source on the hub, its dtype, and whether these are only declared."""
+        """The model's entry in a manifest: its digests, its source on the hub, its dtype, and whether these are only declared."""
         identity = self.identity
         return {
             "weights_digest": identity.weights,

@@ -43,7 +43,7 @@ def cached(hub_id: str, revision: str | None) -> Path | None:
     """
     name = revision or "main"
     if name.startswith("/") or ".." in name or "\0" in name:
-        raise BadInput(f"no revision is called {revision!r}; give a commit, a branch or a tag")
+        raise BadInput(f"{revision!r} is not a valid revision; give a commit, a branch or a tag")
     root = _root(hub_id)
     ref = root / "refs" / name
     commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else name
@@ -124,7 +124,7 @@ def _snapshots(hub_id: str) -> list[Path]:
 def _what_is_here(hub_id: str, revision: str | None) -> str:
     snapshot = cached(hub_id, revision)
     if snapshot is not None:
-        return f"in the hub's cache only in part (it lacks {listed(lacking(snapshot))})"
+        return f"only partly in the hub's cache (it lacks {listed(lacking(snapshot))})"
     others = [path.name for path in _snapshots(hub_id)]
     if others:
         return f"in the hub's cache only at {', '.join(others[:3])} (name one as the revision)"
@@ -134,7 +134,7 @@ def _what_is_here(hub_id: str, revision: str | None) -> str:
 def _remedy(name: str, hub_id: str) -> str:
     for folder in (name, hub_id):
         if (Path(folder) / SETTINGS[0]).is_file():
-            return f"the folder of that name here is './{folder}'"
+            return f"to load the folder of that name, give './{folder}'"
     return (
         f"with a network, `workbench fetch {name}` fetches it, or copy {_root(hub_id).name} from another machine's cache of the hub "
         f"to {_root(hub_id).parent}; these ship with their weights and work offline: "

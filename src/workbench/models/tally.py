@@ -1,4 +1,4 @@
-"""Counts of the answers that calls took from the store and computed, and of those that were computed twice as a check."""
+"""Counts of answers taken from the store, of answers computed, and of those computed twice as a check."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -71,7 +71,9 @@ def ask_child(order: Mapping[str, Any], parts: Sequence[str], *, seconds: int, r
     try:
         sent = json.dumps(order).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise BadInput(f"a row holds what JSON cannot ({error}); give texts, numbers, lists") from error
+        raise BadInput(
+            f"a row holds a value that JSON cannot represent ({error}); give texts, numbers and lists"
+        ) from error
     memory = MEMORY + 8 * len(sent)
     limits = json.dumps({"memory": memory, "seconds": seconds}).encode()
     path = os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
@@ -91,7 +93,7 @@ def ask_child(order: Mapping[str, Any], parts: Sequence[str], *, seconds: int, r
     if len(answers) < len(parts) and broke:  # an error of its own: limits end it with a signal
         said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise BadInput(
-            f"the process that renders templates broke at {parts[len(answers)]}: {''.join(said)}; see that the rows hold "
+            f"the process that renders templates failed at {parts[len(answers)]}: {''.join(said)}; check that the rows hold "
             "plain JSON values, or leave the template out"
         )
     if len(answers) < len(parts):

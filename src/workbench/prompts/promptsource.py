@@ -36,7 +36,7 @@ def read_promptsource(folder: Path, dataset: str, config: str | None = None) -> 
     if path is None:
         there = sorted({str(found.parent.relative_to(folder)) for found in folder.rglob("templates.yaml")})
         raise BadInput(
-            f"{folder} has no {inside}; templates are there for: {', '.join(there[:40]) or 'nothing'} "
+            f"{folder} has no {inside}; it has templates for: {', '.join(there[:40]) or 'nothing'} "
             "(the prompts of xcopa, xstory_cloze and xwinograd are on promptsource's branch xp3mt)"
         )
     return list(_read(read_text(path), str(path)))

@@ -24,13 +24,13 @@ _FAILURES = (
 
 @dataclass(frozen=True)
 class Template:
-    """One wording of one task.
+    """One prompt template of one task.
 
     `jinja` is `input ||| target`; `answer_choices` is `choice ||| choice …`, or None for tasks without choices. `language` is
-    the language of the wording, not of the data. `family` groups equivalent wordings, such as translations of one; `held_out`
-    marks families that are in no finetuning mixture. `translated` is "mt" or "ht" for a machine or human translation. `foreign`
-    marks third-party templates, which are rendered in a separate process. `field_limit` truncates every inserted value to that
-    many characters, as promptsource does (2048), with "..." after the last whole word.
+    the language of the template, not of the data. `family` groups equivalent templates, such as translations of one;
+    `held_out` marks families that are in no finetuning mixture. `translated` is "mt" or "ht" for a machine or human
+    translation. `foreign` marks third-party templates, which are rendered in a separate process. `field_limit` truncates every
+    inserted value to that many characters, as promptsource does (2048), with "..." after the last whole word.
     """
 
     name: str
@@ -128,7 +128,7 @@ def render(template: Template, row: Mapping[str, Any]) -> Prompt:
 
 
 def render_unless_blank(template: Template, row: Mapping[str, Any]) -> Prompt | None:
-    """As `render`, but return None if nothing is rendered, by which a template signals that it does not apply to the row.
+    """As `render`, but return None if nothing is rendered, which is how a template signals that it does not apply to the row.
 
     Source: the published evaluation skips such rows (bigscience-workshop/t-zero), as users of promptsource do.
     """
@@ -162,7 +162,7 @@ def _fill(template: Template, source: str, data: Mapping[str, Any], row: Mapping
         ) from error
     if len(text) > LONGEST_PROMPT:
         raise BadInput(
-            f"template {template.name!r} renders {len(text)} characters for {named(row)}; at most {LONGEST_PROMPT} are taken"
+            f"template {template.name!r} renders {len(text)} characters for {named(row)}; at most {LONGEST_PROMPT} are allowed"
         )
     if not is_text(text):
         raise BadInput(

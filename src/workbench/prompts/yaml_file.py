@@ -1,7 +1,7 @@
 """Parser for promptsource's YAML files that constructs no objects; runs in the child process of `confined`.
 
 The tags !Template and !TemplateMetadata become plain dicts; other tags are refused. Aliases are allowed, since some published
-files use them: only strings are returned, so a structure that aliases blow up has no large result.
+files use them: only strings are returned, so a structure inflated by aliases does not give a large result.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ class _Loader(_Safe):
             for key, _ in node.value:
                 if isinstance(key, yaml.ScalarNode) and key.value in seen:
                     raise yaml.YAMLError(
-                        f"the key {key.value!r} in line {key.start_mark.line + 1} stands there twice"
+                        f"the key {key.value!r} in line {key.start_mark.line + 1} occurs twice"
                     )
                 seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
         found: dict[Any, Any] = super().construct_mapping(node, deep)
@@ -40,7 +40,7 @@ _Loader.yaml_implicit_resolvers = {
 
 def _as_dict(loader: _Loader, node: yaml.Node) -> dict[Any, Any]:
     if not isinstance(node, yaml.MappingNode):
-        raise yaml.YAMLError(f"{node.tag} is no mapping")
+        raise yaml.YAMLError(f"{node.tag} is not a mapping")
     found: dict[Any, Any] = loader.construct_mapping(node, deep=True)
     return found
 

@@ -1,6 +1,6 @@
-"""The model service: models stay loaded in processes of their own, and notebooks ask them.
+"""The model service: models stay loaded in separate processes, which notebooks query.
 
-`workbench serve` runs it, `private_service` starts one for a block of code. The process that listens imports no torch; each
+`workbench serve` runs it, `private_service` starts one for a block of code. The listening process does not import torch; each
 model is in a child process, which ends with it. Clients are in `workbench.engines.client`.
 """
 

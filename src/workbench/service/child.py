@@ -1,7 +1,7 @@
-"""The process of one model: reads orders from its input, computes one at a time, and writes frames to its output.
+"""The process of one model: reads orders (requests to compute) from its input, and writes frames of answers to its output.
 
-`python -m workbench.service.child`; the first order names the model. The process ends when its input does, whatever it is
-computing, so that none outlives the service.
+It is started with `python -m workbench.service.child`; the first order names the model. Orders are processed one at a time. The
+process ends as soon as its input ends, even during a computation, so that it never outlives the service.
 """
 
 import os
@@ -25,7 +25,7 @@ from workbench.service.completions import complete
 
 
 class Child:
-    """Orders in, frames out."""
+    """Reads orders in a thread of its own, and answers them in turn."""
 
     def __init__(self, orders: BinaryIO, replies: BinaryIO) -> None:
         self._orders, self._replies = orders, replies
@@ -35,7 +35,7 @@ class Child:
     def run(self) -> None:
         """Open the model that the first order names, then answer until the input ends."""
         Thread(target=self._listen, daemon=True).start()
-        warnings.simplefilter("always", UserWarning)  # each client is warned
+        warnings.simplefilter("always", UserWarning)  # so that every client gets the warning
         warnings.showwarning = lambda message, *_, **__: self._send(pack({"warning": str(message)}))
         with _reported(self._send) as opened:
             model = self._opened(Wanted.read(self._waiting.get()["wanted"]))
@@ -67,14 +67,14 @@ class Child:
         """Load a model, once the service has made room for it.
 
         Raises:
-            ServiceFailed: it is another than asked for, or there is no room.
+            ServiceFailed: it is not the requested model, or there is not enough memory.
         """
         model = load(
             asked.name, dtype=cast(Dtype, asked.dtype), device=asked.device, revision=asked.revision, random_seed=asked.random_seed,
             engine=asked.kind,
         )  # fmt: skip
         if (difference := asked.difference(wanted(model))) is not None:
-            raise ServiceFailed(f"the model service has another {asked.name} ({difference})")
+            raise ServiceFailed(f"the model service has a different {asked.name} ({difference})")
         needs = forecast(model.identity, asked.dtype).total
         device = asked.device if asked.kind == DEFAULT else "cpu"
         while True:
@@ -91,7 +91,7 @@ class Child:
         for frame in _frames(engine, order):
             model.expect_unchanged()
             self._send(frame)
-            if order["number"] in self._stopped:  # its client has gone
+            if order["number"] in self._stopped:  # its client has disconnected
                 self._stopped.discard(order["number"])
                 return
 
@@ -129,7 +129,7 @@ def _batches(engine: Engine, do: str, requests: Any, settings: Any, how: Any) ->
 
 
 def main() -> None:
-    """Answer on the standard streams; what libraries print goes to the log."""
+    """Answer orders on the standard streams; output that libraries print goes to the log."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     Child(sys.stdin.buffer, replies).run()

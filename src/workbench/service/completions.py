@@ -1,8 +1,8 @@
 """Completions in the process of a model: prompts as texts or token ids become choices with log-probabilities.
 
-For an encoder–decoder the end token splits a prompt: the encoder reads what comes before it, with it, and what comes after it
-is the beginning of the answer. A prompt without one is for the encoder alone. `input_tokens` says of prompts given as ids how
-many of these the encoder reads, with or without an end token. In `echo`, tokens that the encoder reads have
+For an encoder–decoder the end token splits a prompt: the encoder reads the part up to and including it, and the rest is the
+beginning of the answer. A prompt without an end token is for the encoder alone. For prompts given as ids, `input_tokens` states
+how many of these the encoder reads, with or without an end token. In `echo`, tokens that the encoder reads have
 no log-probability (null), and the end token that closes them has 0, since it is given.
 """
 
@@ -27,7 +27,7 @@ class _Prompt:
 
     @property
     def read(self) -> tuple[int, ...]:
-        """What a generation starts from."""
+        """The token ids that the model reads before it generates."""
         return self.source or self.target
 
 
@@ -59,7 +59,10 @@ def complete(engine: object, settings: dict[str, Any]) -> Iterator[dict[str, Any
 
 
 def _only_scores(settings: dict[str, Any]) -> bool:
-    """Whether one pass answers: nothing is generated, or after an echo the likeliest token (which lm-evaluation-harness drops)."""
+    """Whether one forward pass is enough: nothing is generated, or only the likeliest token after an echo.
+
+    lm-evaluation-harness requests such a token and drops it.
+    """
     greedy = settings["echo"] and settings["temperature"] == 0
     return bool(settings["max_tokens"] == 0 or (settings["max_tokens"] == 1 and greedy))
 
@@ -89,8 +92,8 @@ def _prompt(
     """Split the ids of a prompt, after `read` of them or after the first end token.
 
     Raises:
-        BadInput: no tokens, ids outside the vocabulary, more than the context holds, or an answer that is begun and to be
-            generated.
+        BadInput: no tokens, ids outside the vocabulary, more than the context holds, or the beginning of an answer that
+            should be continued.
     """
     identity, longest = engine.identity, settings["max_tokens"]
     if not ids or min(ids) < 0 or max(ids) >= engine.token_count:
@@ -113,7 +116,7 @@ def _prompt(
         )
     if source and target and not _only_scores(settings):
         raise BadInput(
-            f"{identity.name} cannot go on with an answer that a prompt begins after its end token; to score it, set echo, "
+            f"{identity.name} cannot continue an answer begun in the prompt after the end token; to score it, set echo, "
             "max_tokens 0 or 1, and temperature 0"
         )
     return _Prompt(source, target, noise)
@@ -165,10 +168,10 @@ def _scored(
     positions: Sequence[int] | None = None,
     next_token: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Yield finished choices, with log-probabilities if they are asked for or needed.
+    """Yield finished choices, with log-probabilities if they are requested or needed.
 
     Args:
-        next_token: append the likeliest next token to each; its rank is read where a token of no interest is put.
+        next_token: append the likeliest next token to each choice; it is found in the rank of an end token scored in its place.
     """
     top, echo = settings["logprobs"], settings["echo"]
     ranks: dict[int, list[TokenRank]] = {}

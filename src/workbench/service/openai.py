@@ -1,7 +1,7 @@
 """The OpenAI completions protocol: `/v1/models` and `/v1/completions`, for decoders and encoder–decoders.
 
-A model is named as for `load`, with `:bfloat16` or `:float16` and, before it, `@REVISION` where these are wanted. Supported are
-the fields of `Asked`; others, and values that would be ignored, are refused.
+A model is named as for `load`, optionally followed by `@REVISION` and by `:bfloat16` or `:float16`, in this order. The fields
+of `CompletionRequest` are supported; others, and values that would be ignored, are refused.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _Ids = Annotated[list[StrictInt], Field(min_length=1)]
 _Several = Field(min_length=1)
 
 
-class Asked(BaseModel):
+class CompletionRequest(BaseModel):
     """The fields of a request. `input_tokens` is ours: how many tokens of each prompt, given as ids, an encoder reads."""
 
     model_config = ConfigDict(extra="forbid")
@@ -66,7 +66,7 @@ class Asked(BaseModel):
 
 
 def wanted_by_name(name: str) -> Wanted:
-    """Return what a model's name in a request stands for."""
+    """Return the model that a name in a request stands for."""
     start, _, dtype = name.rpartition(":")
     if dtype not in DTYPES:
         start, dtype = name, "float32"
@@ -90,7 +90,7 @@ class Completions(Route):
     async def post(self) -> None:
         """Complete the prompts of a request."""
         try:
-            asked = Asked.model_validate_json(self.request.body)
+            asked = CompletionRequest.model_validate_json(self.request.body)
             settings = asked.settings()
             model = await asyncio.to_thread(wanted_by_name, asked.model)
         except ValidationError as error:
@@ -103,7 +103,7 @@ class Completions(Route):
         else:
             await self._complete(asked, model, settings)
 
-    async def _complete(self, asked: Asked, model: Wanted, settings: dict[str, Any]) -> None:
+    async def _complete(self, asked: CompletionRequest, model: Wanted, settings: dict[str, Any]) -> None:
         choices: list[dict[str, Any]] = []
 
         async def collect(frame: bytes) -> None:
@@ -125,7 +125,7 @@ class Completions(Route):
         self.finish({"error": {"message": message, "type": kind, "param": None, "code": status}})
 
 
-def _completion(asked: Asked, choices: list[dict[str, Any]]) -> dict[str, Any]:
+def _completion(asked: CompletionRequest, choices: list[dict[str, Any]]) -> dict[str, Any]:
     """Return a reply; the tokens of a prompt count once, whatever `n` is."""
     read = sum(choice.pop("prompt_tokens") for choice in choices) // asked.n
     written = sum(choice.pop("completion_tokens") for choice in choices)

@@ -25,17 +25,17 @@ def private_service(
     idle: float = 3600.0,
     log: IO[str] | int | None = subprocess.DEVNULL,
 ) -> Iterator[str]:
-    """Run a model service of this process alone, and yield its address, to be set as WORKBENCH_SERVICE for those who ask it.
+    """Run a model service for this process alone and yield its address, which clients find in WORKBENCH_SERVICE.
 
-    It listens on a socket in a new folder that only this user can enter, and ends with the block, or when this process dies in
-    whatever way; its models end with it. It imports no torch until a model is asked for, and loads each model once.
+    It listens on a socket in a new folder that only this user can enter, and ends with the block or when this process dies, even
+    by a kill; its models end with it. Torch is imported only when a model is requested, and each model is loaded once.
 
     Args:
         environment: variables to add to this process's own, such as CUDA_VISIBLE_DEVICES.
         threads: of each model; by default all cores that this process may use.
-        memory: the most bytes that its models may take together; by default what is free.
-        idle: seconds after which a model that nobody asks is ended.
-        log: where its log lines and those of its models go: an open file, or a constant of `subprocess`.
+        memory: maximum bytes of all its models together; by default the free memory.
+        idle: seconds after which an unused model is ended.
+        log: the destination of its log lines and those of its models: an open file, or a constant of `subprocess`.
 
     Raises:
         ServiceFailed: it did not start.
@@ -47,7 +47,7 @@ def private_service(
     process = subprocess.Popen(
         [sys.executable, "-m", "workbench.service.server", json.dumps(settings)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **(environment or {})},
-        start_new_session=True,  # an interrupt in a terminal is for the owner, who ends it
+        start_new_session=True,  # an interrupt in a terminal reaches only the owner, which ends it
     )  # fmt: skip
     try:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""The models of a service: each in a child process, started when it is asked for and ended when memory or time is short."""
+"""The models of a service: each in a child process, started on the first request, and ended when it is idle or memory is short."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ Send = Callable[[bytes], Awaitable[None]]
 
 
 class Resident:
-    """A model in a child process, which answers one order at a time, in the order in which they came."""
+    """A model in a child process, which answers orders one at a time, first come, first served."""
 
     def __init__(self, wanted: Wanted, residents: "Residents") -> None:
         self.wanted, self._residents = wanted, residents
@@ -33,7 +33,7 @@ class Resident:
         return self._process is not None and self._process.returncode is None and bool(self._facts)
 
     async def answer(self, order: dict[str, Any], send: Send, gone: asyncio.Event) -> None:
-        """Send the frames of the reply to an order; nothing if the client has gone before its turn."""
+        """Send the frames of the reply to an order; nothing if the client disconnected before its turn."""
         self.waiting += 1
         try:
             async with self._turn:
@@ -53,7 +53,7 @@ class Resident:
             self.answered += 1
             await self._relay({**order, "number": self.answered}, send, gone)
         except (asyncio.IncompleteReadError, ConnectionError):
-            await send(await self._obituary())
+            await send(await self._failure())
 
     async def _start(self, send: Send) -> bool:
         """Start the process and load the model; a failure is sent as the reply."""
@@ -61,7 +61,7 @@ class Resident:
             _LOG.info("loading %s", self.label)
             began = time.monotonic()
             self._facts, self._process = b"", await self._residents.spawn()
-            self._tell({"wanted": vars(self.wanted)})
+            self._write({"wanted": vars(self.wanted)})
             while True:
                 frame = await self._read()
                 last, about, _ = unpack(frame[: HEAD.size], frame[HEAD.size :])
@@ -69,7 +69,7 @@ class Resident:
                     break
                 if "needs" in about:
                     self.needs = about["needs"]
-                    self._tell(await self._residents.make_room(self, about["free"]))
+                    self._write(await self._residents.make_room(self, about["free"]))
                 else:
                     await send(frame)
         if "error" in about:
@@ -82,8 +82,8 @@ class Resident:
         return True
 
     async def _relay(self, order: dict[str, Any], send: Send, gone: asyncio.Event) -> None:
-        """Pass the frames of a reply on; if the client goes, the child is told to stop after its batch."""
-        self._tell(order)
+        """Forward the frames of a reply; if the client disconnects, stop the child after its current batch."""
+        self._write(order)
         watch = asyncio.create_task(self._stop_when(gone, order["number"]))
         try:
             last = False
@@ -97,29 +97,29 @@ class Resident:
 
     async def _stop_when(self, gone: asyncio.Event, number: int) -> None:
         await gone.wait()
-        _LOG.info("a client of %s has gone", self.label)
-        self._tell({"stop": number})
+        _LOG.info("a client of %s disconnected", self.label)
+        self._write({"stop": number})
 
     async def stop(self) -> None:
-        """End the process once it has answered those that wait."""
+        """End the process once it has answered the waiting orders."""
         async with self._turn:
             await self.end_now()
 
     async def end_now(self) -> None:
-        """End the process, whatever it computes."""
+        """End the process at once, even during a computation."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.kill()
             await self._process.wait()
         self._process, self._facts = None, b""
 
-    async def _obituary(self) -> bytes:
-        """Return the error of a client whose order the process did not survive."""
+    async def _failure(self) -> bytes:
+        """Return the error for the client during whose order the process ended."""
         assert self._process is not None
         code = await self._process.wait()
         cause = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         text = (
-            f"the process of {self.label} in the model service {cause}; answers that were finished are stored, and the next "
+            f"the process of {self.label} in the model service {cause}; finished answers are stored, and the next "
             "request starts it again"
         )
         if code == -signal.SIGKILL:
@@ -128,7 +128,7 @@ class Resident:
         await self.end_now()
         return pack({"error": {"kind": "ServiceFailed", "message": text}}, last=True)
 
-    def _tell(self, order: Mapping[str, Any]) -> None:
+    def _write(self, order: Mapping[str, Any]) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(pack(dict(order)))
@@ -141,7 +141,7 @@ class Resident:
 
     @property
     def label(self) -> str:
-        """The model in messages."""
+        """The name of the model in messages, with dtype and device."""
         seed = "" if self.wanted.random_seed is None else f", random seed {self.wanted.random_seed}"
         return f"{self.wanted.name} ({self.wanted.dtype}, {self.wanted.device}{seed})"
 
@@ -160,7 +160,7 @@ class Resident:
 
 
 class Residents:
-    """The loaded models, by what they answer for.
+    """The loaded models, by key.
 
     `memory` limits the sum of their forecasts, in bytes; `environment` is added to that of their processes.
     """
@@ -171,7 +171,7 @@ class Residents:
         self.loading = asyncio.Lock()  # one model is loaded at a time, so that the forecast holds
 
     def find(self, wanted: Wanted) -> Resident:
-        """Return the model of that key; it is loaded by its first order."""
+        """Return the model with that key; its first order loads it."""
         return self._by_key.setdefault(wanted.key, Resident(wanted, self))
 
     def describe(self) -> list[dict[str, Any]]:
@@ -200,7 +200,10 @@ class Residents:
         return await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, env=environment)
 
     async def make_room(self, newcomer: Resident, free: int) -> dict[str, Any]:
-        """Tell a process to load, or end the least recently used model and ask it again, or refuse."""
+        """Return the reply to a process that needs memory: load, or refused, or ask again, once another model has ended.
+
+        The least recently used model is ended to make room.
+        """
         others = [each for each in self._by_key.values() if each.is_loaded and each is not newcomer]
         allowed = free if self._memory is None else min(free, self._memory - sum(o.needs for o in others))
         if newcomer.needs <= allowed:
@@ -208,7 +211,7 @@ class Residents:
         if not others:
             limit = "" if self._memory is None else f" and a limit of {self._memory / 1e9:.1f} GB"
             return {
-                "refused": f"the model service has no room for {newcomer.label}: it needs some {newcomer.needs / 1e9:.1f} GB, with "
+                "refused": f"the model service has no room for {newcomer.label}: it needs about {newcomer.needs / 1e9:.1f} GB, with "
                 f"{free / 1e9:.1f} GB free{limit}; load it in bfloat16, or start the service with a higher --memory"
             }
         oldest = min(others, key=lambda each: (each.waiting > 0, each.used))
@@ -217,12 +220,12 @@ class Residents:
         return {"load": False}
 
     async def end_idle(self, seconds: float) -> None:
-        """End the models that nobody has asked for so long."""
+        """End the models that have been unused for that long."""
         for each in list(self._by_key.values()):
             if each.is_loaded and not each.waiting and time.monotonic() - each.used > seconds:
                 _LOG.info("ending %s, unused for %.0f s", each.label, seconds)
                 await each.stop()
 
     async def end_all(self) -> None:
-        """End every process at once, whatever it computes."""
+        """End every process at once, even during a computation."""
         await asyncio.gather(*(each.end_now() for each in self._by_key.values()))

@@ -1,4 +1,4 @@
-"""What all routes of the service share: the token, the client that goes away, and the form of an error."""
+"""The base of the service's routes: checks the token, notices disconnected clients, and formats errors."""
 
 import asyncio
 import hmac
@@ -9,11 +9,11 @@ from tornado.web import HTTPError, RequestHandler
 from workbench.engines.client.address import TOKEN
 from workbench.service.residents import Residents
 
-_SECONDS_TO_READ = 60.0  # a client that takes no data for so long has gone
+_SECONDS_TO_READ = 60.0  # a client that reads nothing for so long counts as disconnected
 
 
 class Route(RequestHandler):
-    """What all routes share: the token, and whether the client has gone."""
+    """A request handler that checks the token and knows whether the client has disconnected."""
 
     def initialize(self, residents: Residents, stop: asyncio.Event, token: str | None) -> None:
         """Keep the state of the service."""
@@ -21,7 +21,7 @@ class Route(RequestHandler):
         self.gone = asyncio.Event()
 
     def prepare(self) -> None:
-        """Refuse a request without the token, on a port."""
+        """On a port, refuse a request without the token."""
         given = self.request.headers.get("Authorization", "").removeprefix("Bearer ")
         if self.token is not None and not hmac.compare_digest(given.encode(), self.token.encode()):
             raise HTTPError(
@@ -29,7 +29,7 @@ class Route(RequestHandler):
             )
 
     def on_connection_close(self) -> None:
-        """Note that the client has gone."""
+        """Record that the client has disconnected."""
         self.gone.set()
 
     def write_error(self, status_code: int, **_: Any) -> None:
@@ -39,7 +39,7 @@ class Route(RequestHandler):
         self.finish({"error": about})
 
     async def send(self, frame: bytes) -> None:
-        """Send a part of a reply; a client that does not read it has gone."""
+        """Send a part of a reply; a client that does not read it counts as disconnected."""
         self.write(frame)
         try:
             await asyncio.wait_for(self.flush(), _SECONDS_TO_READ)

@@ -1,7 +1,7 @@
-"""The process that listens: takes orders over HTTP and passes them to the processes of the models.
+"""The listening process: takes orders over HTTP and passes them to the processes of the models.
 
-On a socket in a folder that only the user can enter there is no password; on a TCP port of this machine every request needs
-the token. One service listens on a socket; a socket that a killed service left behind is replaced.
+The socket needs no password, since only the user can enter its folder; on a TCP port of this machine every request needs the
+token. Only one service listens on a socket; a socket that a killed service left behind is replaced.
 """
 
 import asyncio
@@ -39,8 +39,8 @@ _LONGEST_SOCKET = 100  # characters of a socket's path; systems allow 104 to 108
 class Settings:
     """How a service runs.
 
-    `port`: a TCP port of this machine to listen on as well. `memory`: bytes for all models. `idle`: seconds after which an unused
-    model is ended. `threads`: of each model. `until_input_ends`: the service ends when its standard input does.
+    `port`: a TCP port of this machine to listen on as well. `memory`: bytes for all models. `idle`: seconds after which an
+    unused model is ended. `threads`: of each model. `until_input_ends`: the service ends when its standard input does.
     """
 
     socket: str

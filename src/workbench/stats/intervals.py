@@ -79,7 +79,7 @@ def bootstrap_ratio(
 ) -> Interval:
     """Return mean(above) / mean(below), both of shape (N,), with the interval of `bootstrap`; both share the drawn clusters.
 
-    It is informative only if the lower mean is clearly not 0.
+    It is informative only if mean(below) is clearly different from 0.
 
     Raises:
         BadInput: as `bootstrap`.

@@ -32,7 +32,7 @@ def multi_bootstrap(
     Args:
         outcomes: Shape (seeds, items), right/wrong or means over a cluster; items independent.
         baseline: The same items, answered by models trained in another way.
-        paired_seeds: Row i of both started alike (same initial weights or data order), so rows are paired.
+        paired_seeds: Row i of both had the same start (initial weights or data order), so rows are paired.
 
     Raises:
         BadInput: fewer than two seeds or items, gaps, other items, or paired seeds of different numbers.

@@ -14,12 +14,12 @@ from workbench.store.keys import (
     add_first,
     add_origins,
     add_others,
+    answer_checksum,
     canonical,
     digest_of,
-    is_sealed,
+    is_intact,
     key_of,
     origin,
-    seal,
     value_of,
 )
 from workbench.store.remembered import Memory
@@ -46,9 +46,9 @@ class Store(Memory):
     ) -> list[Answer | None]:
         """Look up one answer per question; None where there is none yet.
 
-        A damaged answer is an error and never silently recomputed, except where the key itself is damaged: nothing leads from
-        the question to such a row, so the answer is missing until `workbench store check --repair` removes the row and it is
-        computed again. Whether a value is possible is checked by the reader who knows its kind (see `forms`).
+        A damaged answer raises an error and is never silently recomputed. If the key itself is damaged, no question leads to
+        the row: the answer counts as missing and is computed again, and `workbench store check --repair` removes the row.
+        Whether a value is possible is checked by the caller, who knows its kind (see `forms`).
 
         Args:
             device: accept only answers computed by this device family; by default, the first answer from any device.
@@ -76,7 +76,7 @@ class Store(Memory):
         """Commit a batch of (question, value) pairs in one transaction; existing answers of this device family are kept.
 
         Args:
-            libraries: versions they were computed with, "torch 2.13.0, …"; recorded with the context, not part of the key.
+            libraries: the library versions used, "torch 2.13.0, …"; recorded with the context, not part of the key.
 
         Raises:
             StoreFailed: the disk is full, or the store read-only or damaged; nothing of the batch is stored.
@@ -85,7 +85,7 @@ class Store(Memory):
         rows: list[Row] = []
         for question, value in pairs:
             answer = value if isinstance(value, bytes) else canonical(value)
-            sealed = seal(shared, question, answer, device, batch_size, made)
+            sealed = answer_checksum(shared, question, answer, device, batch_size, made)
             rows.append(
                 (key_of(shared, question), shared, question, answer, sealed, device, batch_size, made)
             )
@@ -166,7 +166,7 @@ class Store(Memory):
         self, context: object, key: object, question: object, answer: Any, checksum: object, *origin: object
     ) -> Any:
         """Return the value in a row, if it is not damaged."""
-        if is_sealed(context, question, answer, checksum, *origin):
+        if is_intact(context, question, answer, checksum, *origin):
             try:
                 return value_of(answer)
             except ValueError:

@@ -1,4 +1,4 @@
-"""The valid form of a stored array (see `forms`); apart, since only hidden states need numpy."""
+"""The valid form of a stored array (see `forms`); a separate module, since only hidden states need numpy."""
 
 import io
 import math
@@ -11,21 +11,21 @@ def states(value: Any) -> bytes:
     """Return the bytes of an .npy file of float32 or float16, layers by width.
 
     Raises:
-        ValueError: they are something else, or hold a state that is no finite number.
+        ValueError: the value is something else, or a state is not finite.
     """
     if not isinstance(value, bytes):
-        raise ValueError("it is no array")
+        raise ValueError("it is not an array")
     file = io.BytesIO(value)
     try:
         if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError("another version")
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"it is no array: {error}") from error
+        raise ValueError(f"it is not an array: {error}") from error
     data = memoryview(value)[file.tell() :]
     is_states = dtype in (np.float32, np.float16) and len(shape) == 2
     if not is_states or math.prod(shape) * dtype.itemsize != len(data) or not data:
-        raise ValueError("it is no array of float32 or float16, layers by width")
+        raise ValueError("it is not a float32 or float16 array of layers by width")
     if not np.isfinite(np.frombuffer(data, dtype)).all():
-        raise ValueError("a state is no finite number")
+        raise ValueError("a state is not finite")
     return value

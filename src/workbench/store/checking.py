@@ -13,7 +13,7 @@ from workbench.store import Store, arrays, forms
 from workbench.store.advice import message_of, remedy
 from workbench.store.file import connect_read_only
 from workbench.store.identities import identity_in
-from workbench.store.keys import checksum_of, digest_of, is_sealed, key_of, origin, value_of
+from workbench.store.keys import checksum_of, digest_of, is_intact, key_of, origin, value_of
 
 ANSWERS = {"generate": forms.generated, "score": forms.scores, "states": arrays.states}  # raise ValueError
 _KEYS = {  # contexts first: the check of an answer needs their kind
@@ -76,7 +76,7 @@ def expect_whole_database(connection: sqlite3.Connection) -> None:
     """Check the integrity of a database file's pages.
 
     Raises:
-        ValueError: the file is damaged; the message holds SQLite's finding.
+        ValueError: the file is damaged; the message quotes SQLite's finding.
     """
     connection.text_factory = lambda raw: raw.decode(errors="replace")
     whole = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
@@ -102,26 +102,26 @@ def damaged_rows(connection: sqlite3.Connection, *, strict: bool = False) -> Ite
 
 @dataclass(frozen=True)
 class _Checks:
-    """The check of each table's rows, a method of the table's name; all raise ValueError with the reason."""
+    """One method per table, which checks a row of it; all raise ValueError with the reason."""
 
     strict: bool
     kinds: dict[object, str] = field(default_factory=dict)  # of valid contexts, by digest
 
     def contexts(self, digest: object, context: object) -> None:
-        _expect(isinstance(context, str) and digest == digest_of(context), "its digest does not fit")
+        _expect(isinstance(context, str) and digest == digest_of(context), "its digest does not match")
         self.kinds[digest] = forms.expect_context(context)["kind"]
 
     def answers(
         self, key: object, context: object, question: object, answer: object, checksum: object, *made: object
     ) -> None:
-        _expect(is_sealed(context, question, answer, checksum, *made), "its checksum does not fit")
+        _expect(is_intact(context, question, answer, checksum, *made), "its checksum does not match")
         assert isinstance(context, bytes)
         assert isinstance(question, str)
         assert isinstance(answer, str | bytes)
         keys = (
             (key_of(context, question), key_of(context, question, str(made[0]))) if len(context) <= 64 else ()
         )
-        _expect(key in keys, "its key does not fit")
+        _expect(key in keys, "its key does not match")
         forms.expect_origin(*made)
         self._expect_settings(context)
         if context in self.kinds:
@@ -134,16 +134,16 @@ class _Checks:
     def files(self, *row: object) -> None:
         *fields, checksum = row
         texts = [one for one in fields if isinstance(one, str)]
-        _expect(texts == fields and checksum == checksum_of(*texts), "its checksum does not fit")
+        _expect(texts == fields and checksum == checksum_of(*texts), "its checksum does not match")
 
     def origins(self, context: object, libraries: object, first: object, checksum: object) -> None:
         if not isinstance(context, bytes) or not isinstance(libraries, str) or not isinstance(first, float):
             raise ValueError("its fields are not those of an origin")
-        _expect(checksum == origin(context, libraries, first)[-1], "its checksum does not fit")
+        _expect(checksum == origin(context, libraries, first)[-1], "its checksum does not match")
         self._expect_settings(context)
 
     def _expect_settings(self, context: bytes) -> None:
-        _expect(not self.strict or context in self.kinds, "its settings are not there")
+        _expect(not self.strict or context in self.kinds, "its settings are missing")
 
 
 def _expect(holds: bool, reason: str) -> None:

@@ -12,7 +12,7 @@ Algorithms = Mapping[str, Mapping[Any, int]]  # current versions, by engine and 
 
 
 def count_answers(connection: sqlite3.Connection, algorithms: Algorithms) -> dict[str, Any]:
-    """Count answers by kind, model and dtype; those of other algorithm versions are counted apart, as `superseded`."""
+    """Count answers by kind, model and dtype; those of other algorithm versions are counted separately, as `superseded`."""
     connection.text_factory = bytes  # damaged text may not be valid UTF-8
     try:
         counts = connection.execute("SELECT context, count(*) FROM answers GROUP BY context").fetchall()

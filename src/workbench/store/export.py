@@ -46,7 +46,7 @@ def export_pack(
     if not chosen:
         raise UnknownName(
             f"the store {store.path} has no such answers; it has those of: {_names(identities)}"
-            + (f"; of {lost} answers the settings are lost, and with them the model" if lost else "")
+            + (f"; the settings of {lost} answers are lost, so their model is unknown" if lost else "")
         )
     used = {weights[context] for context in chosen}
     named = {name: about for name, about in identities.items() if about["weights"] in used}
@@ -78,7 +78,7 @@ def digests_of_run(folder: Path) -> list[str]:
             for step in path:
                 facts = facts.get(step, {})
             return sorted({about["weights_digest"] for about in facts.values()})
-    raise BadInput(f"{folder} is no run: it has neither run.json nor evaluation.json")
+    raise BadInput(f"{folder} is not a run: it has neither run.json nor evaluation.json")
 
 
 def _digests_of(name: str, identities: Identities, digests: set[str]) -> set[str]:

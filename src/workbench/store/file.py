@@ -29,7 +29,7 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreFailed(f"cannot make the folder of the store {path}: {error}; {ELSEWHERE}") from error
+        raise StoreFailed(f"cannot create the folder of the store {path}: {error}; {ELSEWHERE}") from error
     connection = _connection(str(path))
     version = format_of(connection, path)
     if version < FORMAT:

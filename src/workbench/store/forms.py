@@ -1,8 +1,8 @@
 """The valid forms of a store's records, so that damaged or fabricated ones are found before they are used.
 
-A checksum shows that a record is the one that was written, not that a model can have given it: that is checked here, when a
-stored answer is read for a call, when a pack is imported, and by `workbench store check`. All functions raise ValueError
-with the reason.
+A checksum shows that a record is unchanged, not that a model can have produced it. The latter is checked here: when a stored
+answer is read for a call, when a pack is imported, and by `workbench store check`. All functions raise ValueError with the
+reason.
 """
 
 import json
@@ -20,30 +20,30 @@ def expect_context(text: object) -> dict[str, Any]:
     """Return the settings in a context."""
     fields = _json_object(text)
     if canonical(fields) != text:
-        raise ValueError("its settings are not in the one form that is hashed")
+        raise ValueError("its settings are not in canonical form")
     wrong = [name for name in _NAMED if not isinstance(fields.get(name), str)]
     if wrong:
         raise ValueError(f"its settings lack {', '.join(wrong)}")
     if fields["kind"] not in KINDS:
-        raise ValueError(f"its kind {fields['kind']!r} is none of {', '.join(KINDS)}")
+        raise ValueError(f"its kind is {fields['kind']!r}, not one of {', '.join(KINDS)}")
     return fields
 
 
 def expect_origin(device: object, batch_size: object, made: object) -> None:
     """Check the device, batch size and time recorded with an answer."""
     if not isinstance(device, str) or not device.isidentifier() or len(device) > 40:
-        raise ValueError("its device is no name of a family of devices")
+        raise ValueError("its device is not the name of a device family")
     if not isinstance(batch_size, int) or batch_size < 0:
-        raise ValueError("its batch size is no whole number")
+        raise ValueError("its batch size is not a whole number")
     if not isinstance(made, float) or not math.isfinite(made):
-        raise ValueError("its time is no number")
+        raise ValueError("its time is not a number")
 
 
 def generated(value: Any) -> dict[str, Any]:
     """Return a generated text, the number of its tokens, and whether it ended by itself."""
     found = _fields(value, {"text": str, "token_count": int, "finished": bool})
     if found["token_count"] < 0:
-        raise ValueError("it has less than no tokens")
+        raise ValueError("its number of tokens is negative")
     return found
 
 
@@ -52,29 +52,29 @@ def scores(value: Any) -> dict[str, Any]:
     found = _fields(value, {"tokens": list, "logprobs": list, "truncated": bool})
     tokens, logprobs = found["tokens"], found["logprobs"]
     if not tokens or len(tokens) != len(logprobs) or not all(isinstance(token, str) for token in tokens):
-        raise ValueError("it does not hold one log-probability for each of at least one token")
+        raise ValueError("it has no tokens, or not one log-probability for each")
     known = logprobs[1:] if logprobs[0] is None else logprobs
     if not all(type(each) in (int, float) and -math.inf < each <= _ROUNDING for each in known):
-        raise ValueError("a log-probability is no number of at most 0")
+        raise ValueError("a log-probability is not a number of at most 0")
     return found
 
 
 def _fields(value: Any, fields: dict[str, type]) -> dict[str, Any]:
     if not isinstance(value, dict) or value.keys() != fields.keys():
-        raise ValueError(f"it is no record of {', '.join(fields)}")
+        raise ValueError(f"it is not a record of {', '.join(fields)}")
     for name, kind in fields.items():
         if type(value[name]) is not kind:
-            raise ValueError(f"its {name} is no {kind.__name__}")
+            raise ValueError(f"its {name} is not of type {kind.__name__}")
     return value
 
 
 def _json_object(text: object) -> dict[str, Any]:
     if not isinstance(text, str):
-        raise ValueError("it is no text")
+        raise ValueError("it is not text")
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError("it is no JSON") from error
+        raise ValueError("it is not JSON") from error
     if not isinstance(found, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     return found

@@ -1,4 +1,4 @@
-"""A handle on a store's file: cheap to make, since all handles of a process share one connection."""
+"""A handle for a store's file: cheap to make, since all handles of a process share one connection."""
 
 import os
 import sqlite3
@@ -55,7 +55,7 @@ class Handle:
 
     def _damaged(self, what: str) -> StoreFailed:
         return StoreFailed(
-            f"{what} in the store {self.path} is damaged (its checksum does not fit); {REPAIR}"
+            f"{what} in the store {self.path} is damaged (its checksum does not match); {REPAIR}"
         )
 
 

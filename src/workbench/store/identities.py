@@ -1,4 +1,4 @@
-"""What a store remembers about models, and the names they get on other machines."""
+"""The identities of models as a store remembers them, and the names they get on other machines."""
 
 import json
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ def identity_in(name: object, text: object, checksum: object) -> dict[str, Any] 
         ValueError: the row is damaged.
     """
     if not isinstance(name, str) or not isinstance(text, str) or checksum != checksum_of(name, text):
-        raise ValueError("its checksum does not fit")
+        raise ValueError("its checksum does not match")
     try:
         about = json.loads(text)
     except RecursionError as error:

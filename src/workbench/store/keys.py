@@ -46,7 +46,7 @@ def plain(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def seal(
+def answer_checksum(
     context: bytes, question: str, answer: str | bytes, device: str, batch_size: int, made: float
 ) -> int:
     """Return the checksum of an answer's row; it covers the context, so that no row can be attributed to another model."""
@@ -55,7 +55,7 @@ def seal(
     return _COVERS_CONTEXT | _COVERS_ORIGIN | zlib.crc32(raw, zlib.crc32(question.encode(), start))
 
 
-def is_sealed(
+def is_intact(
     context: object, question: object, answer: object, checksum: object, device: object, batch_size: object, made: object
 ) -> bool:  # fmt: skip
     """Whether the fields of an answer's row match its checksum; never raises, whatever the fields are."""

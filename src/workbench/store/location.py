@@ -1,4 +1,4 @@
-"""Where a store's file is."""
+"""The path of a store's file, from the environment or the user's cache folder."""
 
 import os
 from pathlib import Path

@@ -24,7 +24,7 @@ from workbench.store.keys import add_context, add_first, add_origins, add_others
 from workbench.store.schema import TABLES, schema_of
 
 _LONGEST = 1 << 28  # bytes of a field; the states of a text at all layers of the largest model are 4 MB
-_ASK_AGAIN = "ask for it again, or export it again"
+_ASK_AGAIN = "obtain it again, or export it again"
 _ANSWERS = "SELECT * FROM answers ORDER BY key"
 
 
@@ -32,7 +32,7 @@ _ANSWERS = "SELECT * FROM answers ORDER BY key"
 class PackInfo:
     """The content of a pack: names of its models, number of answers, and the settings they were computed with.
 
-    `left_out` counts the answers that an export could not take in, since their settings are lost.
+    `left_out` counts the answers that an export could not include, since their settings are lost.
     """
 
     path: Path
@@ -43,15 +43,15 @@ class PackInfo:
 
 
 @dataclass(frozen=True)
-class Taken:
-    """The result of an import: answers in the pack, new ones, and names kept because they mean other weights here."""
+class ImportResult:
+    """The result of an import: answers in the pack, new ones among them, and names kept since they mean other weights here."""
 
     answers: int
     new: int
     kept_names: tuple[str, ...]
 
 
-def import_pack(store: Store, path: Path) -> Taken:
+def import_pack(store: Store, path: Path) -> ImportResult:
     """Import the answers of a pack or of another store in one transaction; existing answers are kept.
 
     A name that already means other weights here keeps its meaning. Other processes cannot write while answers are copied.
@@ -77,7 +77,7 @@ def import_pack(store: Store, path: Path) -> Taken:
         for name, about in named.items():
             if name not in kept:
                 store.remember_identity(name, about)
-    return Taken(count, new, tuple(kept))
+    return ImportResult(count, new, tuple(kept))
 
 
 def check_pack(path: Path) -> PackInfo:
@@ -114,7 +114,7 @@ def _means_other(here: dict[str, Any] | None, there: dict[str, Any]) -> bool:
 
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a pack's file read-only in one transaction; any error of SQLite is reported as an error of the pack.
+    """Open a pack's file read-only in one transaction; any error from SQLite is reported as an error of the pack.
 
     Raises:
         BadInput: the file does not exist or is not a pack.
@@ -128,12 +128,12 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         connection.execute("BEGIN")
         yield connection
     except StoreFailed as error:
-        if connection is not None:  # the error is that of the importing store
+        if connection is not None:  # the error came from the importing store
             raise
-        raise BadInput(f"{path} is no answer pack: {error}") from error
+        raise BadInput(f"{path} is not an answer pack: {error}") from error
     except sqlite3.Error as error:
         raise BadInput(
-            f"{path} is no whole answer pack ({message_of(error)}); {_ASK_AGAIN} (before version 0.2 packs were zip files)"
+            f"{path} is not a complete answer pack ({message_of(error)}); {_ASK_AGAIN} (before version 0.2 packs were zip files)"
         ) from error
     finally:
         if connection is not None:
@@ -143,11 +143,11 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 def _expect_whole(pack: sqlite3.Connection, path: Path) -> None:
     version = pack.execute("PRAGMA main.user_version").fetchone()[0]
     if schema_of(pack) != TABLES[version]:
-        raise BadInput(f"{path} has other tables than an answer pack, or more; {_ASK_AGAIN}")
+        raise BadInput(f"{path} does not have exactly the tables of an answer pack; {_ASK_AGAIN}")
     try:
         expect_whole_database(pack)
     except ValueError as error:
-        raise BadInput(f"{path} is no whole answer pack ({message_of(error)}); {_ASK_AGAIN}") from error
+        raise BadInput(f"{path} is not a complete answer pack ({message_of(error)}); {_ASK_AGAIN}") from error
     damaged = next(damaged_rows(pack, strict=True), None)
     if damaged is not None:
         raise BadInput(f"{path} is damaged ({damaged}); {_ASK_AGAIN}")

@@ -1,4 +1,4 @@
-"""What a store remembers beside its answers, so that a name finds them without reading gigabytes: digests and identities."""
+"""Digests of files and identities of models, which the store remembers so that answers are found without reading weights."""
 
 import os
 import warnings
@@ -15,7 +15,7 @@ _NOTICED: set[Path] = set()
 class Memory(Handle):
     """The digests of files, and what model names stood for when they were last resolved.
 
-    All of it can be found out again; a store that cannot be written forgets, with one warning. A damaged entry raises
+    All of it can be recomputed; a store that cannot be written remembers nothing new, and warns once. A damaged entry raises
     StoreFailed.
     """
 
@@ -72,7 +72,7 @@ class Memory(Handle):
         elif self.path not in _NOTICED:
             _NOTICED.add(self.path)
             warnings.warn(
-                f"the store {self.path} is read-only here: its answers are read, and nothing is remembered",
+                f"the store {self.path} is read-only here: its answers are used, but nothing new is remembered",
                 stacklevel=2,
             )
 

@@ -1,4 +1,4 @@
-"""The tables of a store's file: their creation, the recognition of a file by them, and the upgrade of format 1.
+"""The tables of a store's file: how they are created, recognised and upgraded from format 1.
 
 The table of answers is unchanged since format 1, so the cost of the upgrade does not grow with their number.
 """
@@ -64,7 +64,7 @@ def format_of(connection: sqlite3.Connection, path: Path) -> int:
     All is read in one transaction, since another process may be creating the file.
 
     Raises:
-        StoreFailed: it is not a store, has a later format or triggers.
+        StoreFailed: it is not a store, or has a later format or triggers.
     """
     connection.execute("BEGIN")
     mark = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -74,7 +74,9 @@ def format_of(connection: sqlite3.Connection, path: Path) -> int:
     if tables and mark != _APPLICATION_ID:
         raise StoreFailed(f"{path} is a database but not a store of the workbench; {ELSEWHERE}")
     if version > FORMAT:
-        raise StoreFailed(f"{path} has format {version}, this workbench reads up to {FORMAT}; update it")
+        raise StoreFailed(
+            f"{path} has format {version}, and this version of workbench reads up to {FORMAT}; update workbench"
+        )
     if tables and (version not in TABLES or not TABLES[version].items() <= tables.items()):
         raise StoreFailed(f"the tables of {path} are not those of a store of format {version}; {RECOVER}")
     if any(statement.upper().startswith("CREATE TRIGGER") for statement in tables.values()):

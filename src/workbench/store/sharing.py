@@ -16,7 +16,9 @@ from workbench.errors import StoreFailed
 from workbench.store.advice import message_of, remedy
 from workbench.store.file import connect, connect_read_only, is_read_only, state_of
 
-_READ_ONLY = "the store {path} is read-only here; name a file of your own in WORKBENCH_STORE (a copy keeps its answers)"
+_READ_ONLY = (
+    "the store {path} is read-only here; set WORKBENCH_STORE to a file of your own (a copy keeps its answers)"
+)
 _LEFT: list[sqlite3.Connection] = []  # connections of a parent process
 
 
@@ -101,7 +103,7 @@ class SharedFile:
 
     def _expect_unchanged(self) -> None:
         if self._lockless and self._state != state_of(self.path, lockless=True):
-            raise StoreFailed(f"the store {self.path} was written while it was read without locks; ask again")
+            raise StoreFailed(f"the store {self.path} was written while it was read without locks; try again")
 
 
 _SHARED: weakref.WeakValueDictionary[tuple[int, Path], SharedFile] = weakref.WeakValueDictionary()

@@ -85,7 +85,7 @@ def marginal_scores(
     paths = [start + text for each, text in zip(starts, texts, strict=True) for start in each]
     asked = [prompt for prompt in prompts for _ in range(_PATHS)]
     scored = score(model, paths, prompts=asked, progress=progress)
-    return np.array([_together(scored[place : place + _PATHS]) for place in range(0, len(paths), _PATHS)])
+    return np.array([_log_sum(scored[place : place + _PATHS]) for place in range(0, len(paths), _PATHS)])
 
 
 def answer_preference(
@@ -116,25 +116,25 @@ def answer_preference(
 
 
 def outcomes(
-    model: Model, closed: Sequence[Item], opened: Sequence[Item], goes_on: Sequence[Sequence[str]]
+    model: Model, closed: Sequence[Item], opened: Sequence[Item], continuations: Sequence[Sequence[str]]
 ) -> pd.DataFrame:
     """Put both versions of each item to a model, and measure its greedy outputs and its preferences.
 
     Args:
         closed, opened: As `mark_pair` returns them.
-        goes_on: The continuations of each item's text, the likeliest first.
+        continuations: The continuations of each item's text, the likeliest first.
 
     Returns:
-        One row per prompt: id, language, cluster, prompt, target, model, mark (closed), text (the output), ways (`goes_on`),
-        nats (`answer_preference`), and yes or no: answers, adds mark, adds words, prefers answer.
+        One row per prompt: id, language, cluster, prompt, target, model, mark (closed), text (the output), ways
+        (`continuations`), nats (`answer_preference`), and yes or no: answers, adds mark, adds words, prefers answer.
     """
-    likely, own = [each[0] for each in goes_on], [closing_mark(item.prompt) for item in closed]
+    likely, own = [each[0] for each in continuations], [closing_mark(item.prompt) for item in closed]
     parts = []
     for mark, version in ((True, closed), (False, opened)):
         texts = [one.text for one in generate(model, [item.prompt for item in version], max_new_tokens=24)]
         table = pd.DataFrame(map(asdict, version))[["id", "language", "cluster", "prompt", "target"]]
         nats = answer_preference(model, version, likely, own)
-        ways = pd.Series([list(each) for each in goes_on], dtype=object)
+        ways = pd.Series([list(each) for each in continuations], dtype=object)
         parts.append(table.assign(model=model.name, mark=mark, text=texts, ways=ways, nats=nats))
     found = pd.concat(parts, ignore_index=True)
     found["answers"] = answered(found["text"], found["target"])
@@ -177,14 +177,16 @@ def continuations(texts: Sequence[str], languages: Sequence[str]) -> list[list[s
     return found
 
 
-def continued(texts: Iterable[str], targets: Iterable[str], goes_on: Iterable[Sequence[str]]) -> list[bool]:
+def continued(
+    texts: Iterable[str], targets: Iterable[str], continuations: Iterable[Sequence[str]]
+) -> list[bool]:
     """Return for each output whether it begins by adding words to the prompt.
 
     It does if its first word is that of a continuation and not that of the target. A mark alone adds no words; use
     `opens_with_mark` to detect it.
     """
     verdicts = []
-    for text, target, ways in zip(texts, targets, goes_on, strict=True):
+    for text, target, ways in zip(texts, targets, continuations, strict=True):
         starts = {_first_word(way) for way in ways} - {_first_word(target), ""}
         verdicts.append(_first_word(text) in starts)
     return verdicts
@@ -228,7 +230,7 @@ def mark_effects(outcomes: pd.DataFrame, measures: Sequence[str], *, margin: flo
     return pd.DataFrame(rows, columns=["model", "measure", "with_mark", "without_mark", *_EFFECT])
 
 
-def _together(paths: Sequence[TokenScores]) -> float:
+def _log_sum(paths: Sequence[TokenScores]) -> float:
     """Return the log of the summed probabilities of distinct token sequences."""
     sums = {path.tokens: np.nansum(np.array(path.logprobs, dtype=float)) for path in paths}
     return float(np.logaddexp.reduce(list(sums.values())))

@@ -71,11 +71,11 @@ def seen_means(table: pd.DataFrame, by: Sequence[str] = ("model", "task")) -> pd
 
 
 def template_spreads(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the spread over templates for each model, task and config of single-template scores, in points, beside chance.
+    """Return the spread over templates of single-template scores, in points, with the spread expected by chance.
 
-    Columns: model, task, config, language, seen, n_items, mean, best, worst, templates, spread (best - worst), null
-    and null_high (mean and 95 % point of the spread of as many templates of equal accuracy, each asked different items:
-    `stats.binomial_spread`, which explains why the true null is smaller).
+    One row per model, task and config. Columns: model, task, config, language, seen, n_items, mean, best, worst, templates,
+    spread (best - worst), null and null_high (mean and 95 % point of the spread of as many templates of equal accuracy, each
+    asked different items: `stats.binomial_spread`, which explains why the true null is smaller).
     """
     keys = ["model", "task", "config", "language", "seen", "n_items"]
     groups = table.groupby(keys, sort=False)["value"]

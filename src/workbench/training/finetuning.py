@@ -153,7 +153,7 @@ def _is_done(work: Work) -> bool:
         return False
     found = _read(work.out / RECORD)
     if found is None or "facts" not in found:
-        raise BadInput(f"{work.out} is there already and holds no finetuning; name a new folder")
+        raise BadInput(f"{work.out} already exists and does not hold a finetuning; name a new folder")
     if found["facts"] != work.facts:
         raise BadInput(
             f"{work.out} holds another finetuning ({_difference(found['facts'], work.facts)}); name another folder"
@@ -206,7 +206,7 @@ def _write(work: Work, engine: Any, results: dict[str, Any]) -> None:
     ) as error:  # safetensors' errors are RuntimeErrors
         shutil.rmtree(aside, ignore_errors=True)
         raise StoreFailed(
-            f"could not write {work.out}: {error}; free some space and start again: the training is kept"
+            f"could not write {work.out}: {error}; free some space and start again: the training so far is kept"
         ) from error
     shutil.rmtree(work.training)
 

@@ -68,7 +68,7 @@ class Options:
         bfloat16: Forward passes in bfloat16 (autocast); weights, gradients and optimiser stay in float32.
         seed: Of dropout.
         belongs_to: Identifies the training, such as a digest; a checkpoint with another value is rejected.
-        tally: Counts kept in the checkpoint beside the losses; `batch_of` may add to it.
+        tally: Counts kept in the checkpoint with the losses; `batch_of` may add to it.
         every_seconds: Seconds between checkpoints, more if writing them would take too large a share of the time.
     """
 
@@ -82,7 +82,7 @@ class Options:
 def gather() -> Accelerator:
     """Return the accelerator of the processes that train together: one, or those that torchrun or `accelerate launch` started.
 
-    Do not use accelerate's bare state instead: it ignores ACCELERATE_USE_CPU, and would take each process for the only one.
+    Do not use accelerate's bare state instead: it ignores ACCELERATE_USE_CPU, and would treat each process as the only one.
     """
     return Accelerator(mixed_precision="no")  # we set the precision, whatever the launcher says
 

@@ -1,9 +1,9 @@
 """Conversion of a mixture's pairs to the micro-batches of a step, as in the training of the published models.
 
-Decoder-only: input, a space, target, end token; no separator. Encoder-decoder: input without an end token, target
-with one and without a leading space. The published evaluation reads inputs in this way on both sides (no special tokens;
-`</s>` is scored in mT0's targets), and seqio declared the features of T0, mT0's model, in this way; that mT0's own
-training read its inputs so is inferred. BLOOMZ packed its pairs into rows of 2,048 tokens; here the rows of a step are
+Decoder-only: input, a space, target, end token; no separator. Encoder-decoder: input without an end token, target with one and
+without a leading space. The published evaluation reads inputs in this way on both sides (no special tokens; `</s>` is scored
+in mT0's targets), and the seqio features of T0, on which mT0 is modelled, are declared in this way; that mT0's own training
+read its inputs like this is an inference. BLOOMZ packed its pairs into rows of 2,048 tokens; here the rows of a step are
 grouped by length instead, which leaves the step's loss unchanged and needs no masks between neighbours.
 """
 

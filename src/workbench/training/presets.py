@@ -145,10 +145,10 @@ def _published_steps(base: Identity) -> int | None:
 
 
 def _check_fit(settings: Settings, base: Identity) -> None:
-    read, said = settings.max_input, settings.max_target
-    longest = max(read, said) if base.is_encoder_decoder else read + said
+    inputs, targets = settings.max_input, settings.max_target
+    longest = max(inputs, targets) if base.is_encoder_decoder else inputs + targets
     if longest > base.context_length:
         raise BadInput(
-            f"max_input {read} and max_target {said} do not fit {base.name}, which takes {base.context_length} tokens"
+            f"max_input {inputs} and max_target {targets} do not fit {base.name}, which takes {base.context_length} tokens"
             f"{'' if base.is_encoder_decoder else ' together'}; lower one of them"
         )

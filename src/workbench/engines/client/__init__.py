@@ -1,8 +1,8 @@
 """The client of the model service: opens a model in a running service instead of in this process.
 
-It is no engine of another kind: the service computes with the engine that the handle names, and answers have the same keys. A
-service is used only if it has the same weights, tokenizer, engine and library versions; otherwise the model is loaded in this
-process, with a warning.
+This is not a separate kind of engine: the service computes with the engine that the handle names, so answers have the same
+keys. A service is used only if it has the same weights, tokenizer, engine and library versions; otherwise the model is loaded
+in this process, with a warning.
 """
 
 import warnings
@@ -26,16 +26,16 @@ def find(model: Model) -> Engine | None:
     place = address()
     if place is None:
         return None
-    client = import_module("workbench.engines.client.engine")  # late: httpx takes 0.2 s to import
+    client = import_module("workbench.engines.client.engine")  # imported late: httpx takes 0.2 s to import
     try:
         engine: Engine = client.open_served(place, wanted(model))
     except ServiceFailed as error:
-        if is_named() or client.answers(place):  # else it is the socket of a service that was killed
+        if is_named() or client.answers(place):  # otherwise it is the socket of a service that was killed
             warnings.warn(f"{error}; {model.name} is loaded in this process instead", stacklevel=2)
         return None
     return engine
 
 
 def wanted(model: Model) -> Wanted:
-    """Return what a handle asks a service for."""
+    """Return the model that a handle requests from a service."""
     return Wanted.of(model)

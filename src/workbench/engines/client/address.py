@@ -1,4 +1,4 @@
-"""The place of the service: a socket in a folder that belongs to the user alone, or what WORKBENCH_SERVICE names.
+"""The address of the service: a socket in a folder that only the user can enter, or the value of WORKBENCH_SERVICE.
 
 WORKBENCH_SERVICE is the path of a socket, `http://127.0.0.1:PORT`, or `off`.
 """
@@ -15,7 +15,7 @@ _OFF = "off"
 
 
 def address() -> str | None:
-    """Return the place of the service, from WORKBENCH_SERVICE or else the usual socket; None if there is none."""
+    """Return the address of the service, from WORKBENCH_SERVICE or else the usual socket; None if there is none."""
     named = os.environ.get(NAME)
     if named:
         return None if named == _OFF else named.removeprefix("unix:")
@@ -29,7 +29,7 @@ def is_named() -> bool:
 
 
 def usual_socket() -> Path:
-    """Return the path of the user's socket: in XDG_RUNTIME_DIR, or else in a folder of the user's own for temporary files."""
+    """Return the path of the user's socket: in XDG_RUNTIME_DIR, or else in a private folder for temporary files."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and os.path.isdir(runtime):
         return Path(runtime, "workbench", "service.sock")
@@ -37,7 +37,7 @@ def usual_socket() -> Path:
 
 
 def socket_to_serve() -> Path:
-    """Return the path that a new service listens at: the usual one, or that in WORKBENCH_SERVICE."""
+    """Return the path on which a new service listens: the usual one, or that in WORKBENCH_SERVICE."""
     named = os.environ.get(NAME, _OFF).removeprefix("unix:")
     return usual_socket() if named == _OFF or "://" in named else Path(named).absolute()
 
@@ -46,12 +46,13 @@ def make_private(folder: Path) -> None:
     """Make a folder that only its owner can enter.
 
     Raises:
-        BadInput: it exists and others can enter it, or it belongs to somebody else.
+        BadInput: it exists and belongs to another user, or other users can enter it.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not is_private(folder):
         raise BadInput(
-            f"the folder {folder} is open to other users or belongs to one; remove it, or name another in XDG_RUNTIME_DIR"
+            f"the folder {folder} belongs to another user, or other users can enter it; remove it, or set XDG_RUNTIME_DIR to "
+            "another folder"
         )
 
 

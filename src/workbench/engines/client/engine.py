@@ -1,4 +1,4 @@
-"""An engine whose model is in the process of a service; this process imports no torch."""
+"""An engine whose model runs in the process of a service; this process does not import torch."""
 
 import os
 import warnings
@@ -30,7 +30,7 @@ _SECONDS_TO_CONNECT = 5.0
 
 
 def client_of(address: str) -> httpx.Client:
-    """Return an HTTP client of the service at an address; a reply may take as long as it takes."""
+    """Return an HTTP client of the service at an address; replies have no time limit."""
     token = os.environ.get(TOKEN)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     timeout = httpx.Timeout(None, connect=_SECONDS_TO_CONNECT)
@@ -50,7 +50,7 @@ def answers(address: str) -> bool:
 
 
 def about(address: str) -> dict[str, Any]:
-    """Return what a service says of itself: its process and its models."""
+    """Return a service's description of itself: its process and its models."""
     with client_of(address) as client:
         found: dict[str, Any] = client.get("/", timeout=_SECONDS_TO_CONNECT).raise_for_status().json()
     return found
@@ -63,7 +63,7 @@ def stop(address: str) -> None:
 
 
 def open_served(address: str, wanted: Wanted) -> "ServedEngine":
-    """Return an engine in the service at an address, which loads the model if it has not yet.
+    """Return an engine in the service at an address, which loads the model if it is not loaded yet.
 
     Raises:
         ServiceFailed: no service there, or it has other weights, engines or versions, or too little memory.
@@ -76,7 +76,7 @@ class ServedEngine:
     """A model in a service, as an `Engine`.
 
     Attributes:
-        address: the place of the service.
+        address: the address of the service.
         device_family, libraries, scores_wide: those of the engine in the service.
         lock: held during a call, so that one thread of this process asks at a time.
     """
@@ -95,10 +95,10 @@ class ServedEngine:
         return answers(self.address)
 
     def hand_out(self) -> None:
-        """Do nothing: outside code cannot get at the model."""
+        """Do nothing: outside code has no access to the model."""
 
     def changed(self) -> str | None:
-        """Return None: as `hand_out`."""
+        """Return None: nothing can change the model from here."""
         return None
 
     def generate(
@@ -151,13 +151,13 @@ class ServedEngine:
                     if last:
                         return
         except httpx.TransportError as error:
-            raise self._gone(str(error)) from error
-        raise self._gone("it ended in the middle of a reply")
+            raise self._unreachable(str(error)) from error
+        raise self._unreachable("it ended in the middle of a reply")
 
-    def _gone(self, reason: str) -> ServiceFailed:
+    def _unreachable(self, reason: str) -> ServiceFailed:
         return ServiceFailed(
-            f"the model service at {self.address} cannot be reached or has ended ({reason}); answers that were finished are "
-            "stored, ask again to go on"
+            f"the model service at {self.address} cannot be reached or has ended ({reason}); finished answers are "
+            "stored, repeat the call to continue"
         )
 
 

@@ -1,7 +1,7 @@
-"""The form of what a service sends: frames of JSON, with hidden states as raw float32 after it.
+"""The format of a service's replies: frames of JSON, followed by hidden states as raw float32.
 
-A frame is a flag (whether it is the last of a reply), two lengths, a JSON object and bytes. JSON gives every float64 back
-exactly, and the float32 of the engines are float64 here.
+A frame is a flag (whether it is the last of a reply), two lengths, a JSON object and bytes. JSON preserves every float64
+exactly, and the float32 numbers of the engines are float64 here.
 """
 
 import json
@@ -19,13 +19,13 @@ Frame = tuple[bool, dict[str, Any], bytes]
 
 
 def pack(about: dict[str, Any], raw: bytes = b"", *, last: bool = False) -> bytes:
-    """Return a frame."""
+    """Return a frame with this JSON object and these bytes."""
     text = json.dumps(about, ensure_ascii=False, separators=(",", ":")).encode()
     return HEAD.pack(last, len(text), len(raw)) + text + raw
 
 
 def unpack(head: bytes, body: bytes) -> Frame:
-    """Return the parts of a frame from its head and what follows it."""
+    """Return the parts of a frame from its head and the bytes after it."""
     last, length, _ = HEAD.unpack(head)
     return last, json.loads(body[:length]), body[length:]
 
@@ -46,7 +46,7 @@ def read(file: BinaryIO) -> Frame | None:
 
 
 def frames_in(chunks: Iterator[bytes]) -> Iterator[Frame]:
-    """Yield the frames in a stream of bytes; one that is cut off at the end is left out."""
+    """Yield the frames in a stream of bytes; an incomplete one at the end is dropped."""
     buffer = bytearray()
     for chunk in chunks:
         buffer += chunk

@@ -19,7 +19,7 @@ _DECISIVE = ("weights", "tokenizer", "algorithms", "options", "versions")  # can
 
 @dataclass(frozen=True)
 class Wanted:
-    """A model as `load` names it, and all that must be equal in the service for the same answers."""
+    """A model as `load` names it, and everything that must be the same in the service for equal answers."""
 
     name: str
     revision: str | None
@@ -35,14 +35,14 @@ class Wanted:
 
     @classmethod
     def of(cls, model: Model) -> "Wanted":
-        """Return what a handle stands for.
+        """Return the record of a handle's model.
 
         Raises:
             BadInput: a model on another server.
         """
         if is_served(model.name):
             raise BadInput(
-                f"{model.name!r} is a model on another server; the model service opens checkpoints of its own machine"
+                f"{model.name!r} is a model on another server; the model service opens only checkpoints of its own machine"
             )
         identity, spec = model.identity, model.spec
         return cls(
@@ -56,16 +56,16 @@ class Wanted:
         """Return the record in a request.
 
         Raises:
-            BadInput: other fields, as from a client of another version.
+            BadInput: it has other fields, as from a client of another version.
         """
         names = {field.name for field in fields(cls)}
         if not isinstance(given, dict) or given.keys() != names:
-            raise BadInput(f"a request names a model by {', '.join(sorted(names))}; this one does not")
+            raise BadInput(f"a request must name a model by {', '.join(sorted(names))}; this one does not")
         return cls(**given)
 
     @property
     def key(self) -> str:
-        """Identifies a process of the service: clients with equal keys share one, whatever name they use for the model."""
+        """The key of a process of the service: clients with equal keys share one, whatever name they use for the model."""
         return canonical([self.kind, self.dtype, self.device, *(getattr(self, name) for name in _DECISIVE)])
 
     def difference(self, other: "Wanted") -> str | None:

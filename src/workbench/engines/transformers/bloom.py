@@ -23,7 +23,7 @@ def states_of_trees(model: Any, rows: Sequence[Row]) -> torch.Tensor:
     ids = padded([row.tokens for row in rows], device)
     depths = padded([row.depths for row in rows], device)
     seen = tree_mask(rows, ids.shape[1], device)
-    return _through(model, ids, _alibi(model, depths, seen), wide=better_wide(model))
+    return _run_blocks(model, ids, _alibi(model, depths, seen), wide=better_wide(model))
 
 
 class Decoder:
@@ -43,7 +43,7 @@ class Decoder:
             depths = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
             self.cache.begin_rows(len(self.lengths))
             bias = _alibi(self.model, depths, seen.expand(len(ids), -1, -1))
-            _through(self.model, ids, bias, self.cache)
+            _run_blocks(self.model, ids, bias, self.cache)
         self.lengths += [len(prompt) for prompt in read]
         return [prompt[-1] for prompt in prompts]
 
@@ -56,7 +56,7 @@ class Decoder:
         depths = torch.arange(max(self.lengths) + 1, device=ids.device).expand(len(ids), -1)
         seen = depths <= lengths[:, None]
         self.cache.step(lengths)
-        states = _through(self.model, ids, _alibi(self.model, depths, seen[:, None]), self.cache)
+        states = _run_blocks(self.model, ids, _alibi(self.model, depths, seen[:, None]), self.cache)
         self.lengths = [length + 1 for length in self.lengths]
         return self.model.lm_head(states[:, 0])[:count]
 
@@ -68,7 +68,7 @@ class Decoder:
             self.lengths[row] = last
 
 
-def _through(
+def _run_blocks(
     model: Any, ids: torch.Tensor, bias: torch.Tensor, cache: KVCache | None = None, *, wide: bool = False
 ) -> torch.Tensor:
     trunk = model.transformer

@@ -35,7 +35,7 @@ def to_safetensors(name: str, output: Path, *, revision: str | None = None) -> P
         StoreFailed: the copy could not be written; nothing is left behind.
     """
     if output.exists():
-        raise BadInput(f"{output} is there already; name a new folder")
+        raise BadInput(f"{output} already exists; name a new folder")
     source = _source(name, revision)
     pickles = _pickles(source)
     aside = output.with_name(f".{output.name}.part")

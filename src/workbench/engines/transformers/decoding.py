@@ -85,10 +85,10 @@ class TextGenerator:
         """
         lengths = [len(prompt.ids) for prompt in prompts]
         order = sorted(range(len(prompts)), key=lambda number: (-lengths[number], number))
-        work = self._rolling if self._steps_itself(decoding) else self._in_batches
+        work = self._in_continuous_batch if self._has_own_loop(decoding) else self._in_batches
         yield from in_halves(order, rows, lengths, lambda left, size: work(prompts, left, decoding, size))
 
-    def _steps_itself(self, decoding: Decoding) -> bool:
+    def _has_own_loop(self, decoding: Decoding) -> bool:
         others = self._from_the_checkpoint().keys() - _NO_SHAPING - _OF_BEAMS
         plain = decoding.num_beams == 1 and decoding.repetition_penalty == 1.0
         return (
@@ -101,7 +101,7 @@ class TextGenerator:
         return {name: file[name] for name in names if file[name] not in (None, False)}
 
     @torch.inference_mode()
-    def _rolling(
+    def _in_continuous_batch(
         self, prompts: Sequence[Prompt], order: Sequence[int], decoding: Decoding, rows: int
     ) -> Iterator[dict[int, list[int]]]:
         """Decode one continuous batch: finished rows leave, and waiting prompts enter once a quarter of the rows is free."""
@@ -144,7 +144,7 @@ class TextGenerator:
         if decoding.do_sample:
             none = torch.LongTensor()  # these processors do not use the previous tokens
             logits = RowNoise([row.noise for row in rows])(none, warpers(decoding)(none, logits))
-        tokens = logits.argmax(-1, keepdim=True)  # a NaN, if there is one
+        tokens = logits.argmax(-1, keepdim=True)  # selects a NaN if there is one
         expect_finite(self.model, "logits", finite=bool(logits.gather(1, tokens).isfinite().all()))
         for row, token in zip(rows, tokens[:, 0].tolist(), strict=True):
             row.last = token

@@ -72,7 +72,7 @@ class Encoder:
             if (largest := ids.max(initial=0)) >= self.rows:
                 raise BadInput(
                     f"the token {self.tokenizer.convert_ids_to_tokens(int(largest))!r} in {short(text)!r} has the id {largest}, "
-                    f"and {self.identity.name} has embeddings for {self.rows} tokens: take it out of the text, or give the "
+                    f"but {self.identity.name} has embeddings for {self.rows} tokens: remove it from the text, or give the "
                     'checkpoint the tokenizer it was trained with (mT5: "extra_ids": 0 in tokenizer_config.json)'
                 )
 
@@ -86,8 +86,8 @@ class Encoder:
             self.warned = True
             shown = ", ".join(map(repr, texts[:5])) + (" …" if len(texts) > 5 else "")
             warnings.warn(
-                f"the tokenizer of {self.identity.name} has no token for something in {len(texts)} texts, which become "
-                f"{self.tokenizer.unk_token} there: {shown}; texts that differ only in that get equal answers",
+                f"the tokenizer of {self.identity.name} has no token for some characters in {len(texts)} texts and maps them to "
+                f"{self.tokenizer.unk_token}: {shown}; texts that differ only in such characters get equal answers",
                 stacklevel=2,
             )
 
@@ -120,8 +120,9 @@ class Encoder:
     def _joined(self, requests: Sequence[ToScore], rule: ScoringRule) -> list[tuple[np.ndarray, np.ndarray]]:
         """Encode prompt and text as lm-eval does: whitespace at the end of the prompt is moved to the text.
 
-        For a decoder the two are tokenized as one string, which is split after as many tokens as the prompt alone has. If a token
-        spans that position and the text would be left empty (lm-eval fails there), the split is after the last common token.
+        For a decoder the two are tokenized as one string, which is split after as many tokens as the prompt alone has. If a
+        token spans that position and the text would be left empty (lm-eval fails there), the split is after the last common
+        token.
         """
         space = " " if rule.leading_space else ""
         bare = [request.prompt.rstrip() for request in requests]

@@ -1,7 +1,7 @@
 """The transformers engine: a loaded model that generates, scores and returns hidden states.
 
-This module converts requests to token ids and results to answers; the computation is in `log_probabilities`, `decoding` and `states`.
-Answers do not depend on the batch beyond the rounding of the arithmetic.
+This module converts requests to token ids and results to answers; the computation is in `log_probabilities`, `decoding` and
+`states`. Answers do not depend on the batch beyond rounding.
 """
 
 import re
@@ -103,7 +103,8 @@ class TransformersEngine:
         """Yield (positions, generated texts) as rows finish; the longest prompts start first.
 
         Raises:
-            BadInput: a prompt that does not fit into the context (for a decoder, together with its answer), or as `TextGenerator.generate`.
+            BadInput: a prompt that does not fit into the context (for a decoder, together with its answer); otherwise
+                as `TextGenerator.generate`.
         """
         encoded = self._encoder.ids([request.prompt for request in requests], special_tokens=True)
         room = self.identity.context_length - (0 if self.is_encoder_decoder else decoding.max_new_tokens)
@@ -130,7 +131,7 @@ class TransformersEngine:
             yield list(finished), list(finished.values())
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of prompts; end tokens that an encoder reads are not added."""
+        """Return the token ids of prompts, without the end token that an encoder reads."""
         encoded = self._encoder.ids(texts, special_tokens=not self.is_encoder_decoder)
         return [ids.tolist() for ids in encoded]
 
@@ -139,7 +140,7 @@ class TransformersEngine:
         return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
 
     def names(self, ids: Sequence[int]) -> list[str]:
-        """Return the tokens as the vocabulary has them."""
+        """Return the tokens as they are written in the vocabulary."""
         return [str(name) for name in self.tokenizer.convert_ids_to_tokens(list(ids))]
 
     def decode(self, ids: Sequence[int]) -> Decoded:

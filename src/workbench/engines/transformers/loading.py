@@ -1,4 +1,4 @@
-"""Loading of weights, in this module only: a folder becomes a transformers model and its tokenizer, on a device.
+"""Loading of weights, only here: a folder becomes a transformers model and its tokenizer, on a device.
 
 Faults that transformers accepts are refused here: tensors that are missing (it initializes them randomly), unexpected or of the
 wrong shape, and values that are not finite. Its exceptions are reported in one sentence.
@@ -63,7 +63,7 @@ def read_weights(identity: Identity, dtype: str, device: str, random_seed: int |
                 model = empty(dtype=getattr(torch, dtype)).to(single)
     if model.device.type == "meta":
         raise BadInput(
-            f"{identity.name} does not fit into memory and would lie on disk as a whole; "
+            f"{identity.name} does not fit into memory and would be offloaded to disk entirely; "
             "load it in bfloat16, or on a machine with more memory"
         )
     fuse(model)
@@ -125,7 +125,7 @@ def _shapes_in_files(identity: Identity) -> dict[str, tuple[int, ...]]:
                     shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  not a dict
             except Exception as error:  # SafetensorError derives directly from Exception
                 raise BadInput(
-                    f"{path} is damaged or was not copied whole ({_reason(error)}); fetch it again"
+                    f"{path} is damaged or incomplete ({_reason(error)}); fetch it again"
                 ) from error
     return shapes
 
@@ -149,7 +149,7 @@ def _expect_numbers(holder: Any, names: Sequence[str]) -> None:
         value = getattr(holder, name, None)
         values = value if isinstance(value, list) and name in _TOKEN_IDS else [0 if value is None else value]
         if not all(isinstance(each, int | float) and not isinstance(each, bool) for each in values):
-            raise TypeError(f"{name} is {value!r}, and a number is needed")
+            raise TypeError(f"{name} is {value!r}, but must be a number")
 
 
 @contextlib.contextmanager

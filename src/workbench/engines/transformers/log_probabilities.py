@@ -15,7 +15,7 @@ import torch
 
 from workbench.engines.transformers import bloom, mt5
 from workbench.engines.transformers.encoding import Encoded
-from workbench.engines.transformers.out_of_memory import NOT_EVEN_ONE, OUT_OF_MEMORY, go_on_with_half, ran_out
+from workbench.engines.transformers.out_of_memory import NOT_EVEN_ONE, OUT_OF_MEMORY, halved, ran_out
 from workbench.engines.transformers.padding import padded, real
 from workbench.engines.transformers.precision import better_wide, expect_finite
 from workbench.engines.transformers.trees import Path, Row, in_batches, lay_out, padded_size
@@ -35,7 +35,7 @@ Strategy = Literal["trees", "rows", "exact"]
 class Scorer:
     """A model that scores encoded requests.
 
-    `strategy`: "trees" share common prefixes; "rows" hold one sequence each, for architectures without trees here; "exact"
+    `strategy`: "trees" share common prefixes; "rows" hold one sequence each, for other architectures than BLOOM and mT5; "exact"
     computes one row at a time. `top`: with rows, each number becomes a list: the log-probability, those of that many likeliest
     tokens, and their ids.
     """
@@ -79,7 +79,7 @@ class Scorer:
                 size = padded_size(at_work)
                 if sum(len(row.reads) for row in at_work) == 1:
                     raise BadInput(NOT_EVEN_ONE.format(size)) from error
-                limit = go_on_with_half(size, "tokens")
+                limit = halved(size, "tokens")
 
     def _scored(
         self, rows: Sequence[Row], paths: Sequence[Path], limit: int, at_work: list[Row]
@@ -89,14 +89,14 @@ class Scorer:
         for batch in in_batches(rows, 1 if self.strategy == "exact" else limit, _PAIRS):
             at_work[:] = batch
             if self.strategy != "trees":
-                yield self._plainly(batch, paths)
+                yield self._by_rows(batch, paths)
                 continue
             waiting.append(self._read(batch, paths))
             if len(waiting) == _BATCHES_PER_SOFTMAX:
-                yield self._weigh(waiting)
+                yield self._apply_head(waiting)
                 waiting = []
         if waiting:
-            yield self._weigh(waiting)
+            yield self._apply_head(waiting)
 
     def _path(self, request: Encoded) -> Path:
         """Return the sequence of a request: prompt and text or, with an encoder, the start token and the text."""
@@ -124,7 +124,7 @@ class Scorer:
         return _States(states[torch.from_numpy(unique).to(states.device)], where, asked)
 
     @torch.inference_mode()
-    def _weigh(self, batches: Sequence["_States"]) -> dict[int, list[float]]:
+    def _apply_head(self, batches: Sequence["_States"]) -> dict[int, list[float]]:
         """Apply the head to the states of several batches at once, which is more efficient than with a few rows."""
         head = self.model.get_output_embeddings().weight
         starts = np.cumsum([0, *(len(batch.states) for batch in batches)])
@@ -139,7 +139,7 @@ class Scorer:
         return found
 
     @torch.inference_mode()
-    def _plainly(self, rows: Sequence[Row], paths: Sequence[Path]) -> dict[int, list[float]]:
+    def _by_rows(self, rows: Sequence[Row], paths: Sequence[Path]) -> dict[int, list[float]]:
         """Compute the scores with transformers' forward: one sequence per row, with its own masks and head."""
         asked, device = _asked(rows, paths), self.model.device
         ids, mask = padded([row.tokens for row in rows], device), real([row.tokens for row in rows], device)

@@ -26,7 +26,7 @@ def states_of_trees(model: Any, rows: Sequence[Row]) -> torch.Tensor:
     depths = padded([row.depths for row in rows], device)
     seen = tree_mask(rows, ids.shape[1], device)
     bias = _positions(model, depths, depths, seen)
-    return _through(model, ids, bias, encoded, source_bias)
+    return _run_blocks(model, ids, bias, encoded, source_bias)
 
 
 class Decoder:
@@ -70,7 +70,7 @@ class Decoder:
         real_source = source < torch.tensor([*self.sources, *idle], device=ids.device)[:, None]
         self.self_attention.step(lengths[:, 0])
         self.cross_attention.read_only(len(ids), max(self.sources))
-        states = _through(self.model, ids, bias, ids, _source_bias(self.model, real_source), self.cache)
+        states = _run_blocks(self.model, ids, bias, ids, _source_bias(self.model, real_source), self.cache)
         self.lengths = [length + 1 for length in self.lengths]
         return self.model.lm_head(states[:, 0])[:count]
 
@@ -110,7 +110,7 @@ def _positions(model: Any, queries: torch.Tensor, keys: torch.Tensor, seen: torc
     return torch.where(seen[:, None].to(bias.device), bias, torch.finfo(model.dtype).min)
 
 
-def _through(
+def _run_blocks(
     model: Any,
     ids: torch.Tensor,
     bias: torch.Tensor,

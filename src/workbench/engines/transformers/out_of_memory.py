@@ -63,16 +63,16 @@ def in_halves(
                 raise
             if rows == 1:
                 raise BadInput(NOT_EVEN_ONE.format(lengths[left[0]])) from error
-            rows = go_on_with_half(rows, "prompts")
+            rows = halved(rows, "prompts")
 
 
-def go_on_with_half(size: int, unit: str) -> int:
+def halved(size: int, unit: str) -> int:
     """Free unused memory, warn, and return half the size, to try next."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     half = max(size // 2, 1)
-    warnings.warn(f"out of memory with {size} {unit} in a batch; going on with {half}", stacklevel=2)
+    warnings.warn(f"out of memory with {size} {unit} in a batch; continuing with {half}", stacklevel=2)
     note(memory={f"ran out with a batch of {unit}": size})
     return half
 

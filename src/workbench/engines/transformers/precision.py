@@ -36,5 +36,5 @@ def expect_finite(model: Any, what: str, *, finite: bool) -> None:
     if not finite:
         raise BadInput(
             f"the model's {what} are not finite (NaN or infinity), computed in {str(model.dtype).removeprefix('torch.')}; "
-            'nothing is stored of them: load it with dtype="float32", or, if that does not help, fetch its weights again'
+            'they are not stored; load it with dtype="float32" or, if that does not help, fetch its weights again'
         )

@@ -53,7 +53,7 @@ def _gumbel(count: int, generator: torch.Generator) -> torch.Tensor:
     """Return `count` values of standard Gumbel noise, float32: minus the logarithm of exponential variates.
 
     Uniform numbers are drawn in float64: in float32 they are multiples of 2**-24, which gives ties in a vocabulary of 250,000
-    words and no noise above 17 nats.
+    tokens and no noise above 17 nats.
     """
     uniform = torch.rand(count, generator=generator, dtype=torch.float64)
     exponential = uniform.neg_().log1p_().neg_().clamp_(min=2.0**-54)

@@ -118,7 +118,7 @@ def _prefix(missing: list[str], unexpected: list[str], base: str) -> str | None:
 def _other_weights(identity: Identity, faults: str) -> BadInput:
     return BadInput(
         f"the weights in {identity.folder} are not those of its config.json: {faults}; "
-        "fetch both again, or put the config.json beside them that they were saved with"
+        "fetch both again, or add the config.json with which they were saved"
     )
 
 

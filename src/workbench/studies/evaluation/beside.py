@@ -1,4 +1,4 @@
-"""Measured scores beside published ones, cell by cell, each with a verdict.
+"""Comparison of measured with published scores, cell by cell, each with a verdict.
 
 The published run asked the same weights the same items with the same templates, so sampling error explains no difference:
 either the same number of items is right, or the difference is within the items whose outcome rounding can change
@@ -74,7 +74,7 @@ def _cells(part: pd.DataFrame, scores: pd.DataFrame, name: str, plan: Plan) -> l
     rows: list[dict[str, object]] = []
     for score in scores.to_dict("records"):
         statistic, template, published = score["statistic"], score["template"], score["n_items"]
-        count = _like(ours, statistic, template)
+        count = _our_count(ours, statistic, template)
         if count is None:
             continue
         right, lost, won = count
@@ -91,7 +91,7 @@ def _cells(part: pd.DataFrame, scores: pd.DataFrame, name: str, plan: Plan) -> l
 
 
 def _counts(group: pd.DataFrame, tolerance: float) -> tuple[int, int, int]:
-    """Return how many items are right, how many of these rounding could turn wrong, and how many others it could turn right."""
+    """Return the number of right items, of those among them that rounding could turn wrong, and of others it could turn right."""
     right = lost = won = 0
     for scores, gold, correct in zip(group["scores"], group["gold"], group["correct"], strict=True):
         others = np.delete(np.asarray(scores, dtype=float), gold)
@@ -102,7 +102,7 @@ def _counts(group: pd.DataFrame, tolerance: float) -> tuple[int, int, int]:
     return right, lost, won
 
 
-def _like(
+def _our_count(
     ours: Mapping[str, tuple[int, int, int]], statistic: str, template: str
 ) -> tuple[int, int, int] | None:
     """Return our count for a published score: of that template, or at the median or maximum of all."""
@@ -142,7 +142,7 @@ def suspects(part: pd.DataFrame, name: str) -> list[str]:
     found = [f"published in {theirs}, here {ours}"] if theirs != ours else []
     if part["truncated"].any():
         found.append(
-            f"{int(part['truncated'].sum())} prompts were cut; where the cut falls depends on the tokenizer's version"
+            f"{int(part['truncated'].sum())} prompts were truncated; where they are cut depends on the tokenizer's version"
         )
     found.append("another revision of weights, data or templates")
     if theirs != "float32":

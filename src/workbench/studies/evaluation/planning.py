@@ -90,7 +90,7 @@ class Plan:
             found.append(f"contaminated: {self.contaminated}; scores of models finetuned on it mean little")
         if self.untested:
             found.append(
-                f"{self.source}: this path on the hub has not been tried yet; look at the rows, or give a local copy (data)"
+                f"{self.source}: this path on the hub has not been tried yet; check the rows, or give a local copy (data)"
             )
         return tuple(found)
 
@@ -147,7 +147,7 @@ def make_plan(
         raise BadInput(f"{data}: {error}" if data else str(error)) from error
     items = [item for item in made.items if not languages or item.language in languages]
     if not items:
-        raise BadInput(f"no row of {task!r} is left to ask about; give more rows, or fewer demonstrations")
+        raise BadInput(f"no rows of {task!r} remain as questions; give more rows, or fewer demonstrations")
     _expect_unique(items)
     if kind == "rank":
         _expect_both_answers(rows, items)
@@ -198,8 +198,8 @@ def _known(task: str, data: Path | None, templates: Path | None) -> Benchmark | 
     benchmark = benchmarks().get(task)
     if benchmark is None and task not in offline_tasks() and not (data and templates):
         raise UnknownName(
-            f"no task called {task!r}; that ship: {', '.join(offline_tasks())}; published: {', '.join(benchmarks())}; "
-            "or give rows and templates of your own, with both data and templates"
+            f"no task called {task!r}; shipped: {', '.join(offline_tasks())}; published: {', '.join(benchmarks())}; "
+            "for a task of your own, give both data and templates"
         )
     return benchmark
 
@@ -217,7 +217,7 @@ def _rows(
         try:
             return read_benchmark(benchmark, languages, limit, data, revision)
         except NotReachable as error:
-            untried = " (nobody has tried this path of the hub yet)" if benchmark.hub_id else ""
+            untried = " (this path on the hub has not been tried yet)" if benchmark.hub_id else ""
             raise NotReachable(f"{error}{untried}") from error
     if revision is not None:
         raise BadInput(f"{task!r} does not come from the hub; drop the revision {revision!r}")
@@ -255,14 +255,14 @@ def _expect_unique(items: Sequence[Item]) -> None:
     found, count = Counter(item.id for item in items).most_common(1)[0]
     if count > 1:
         raise BadInput(
-            f"{count} items are called {found!r}; give every row of a language an id, and every template a name, of its own"
+            f"{count} items have the id {found!r}; give each row of a language its own id, and each template its own name"
         )
 
 
 def _expect_both_answers(rows: Sequence[dict[str, Any]], items: Sequence[Item]) -> None:
-    """Raise if a template gives the same choice as right for more than 20 rows whose labels differ.
+    """Raise if a template marks the same choice as right for more than 20 rows whose labels differ.
 
-    It happens if a template compares a label with a number, and the label is published as text.
+    This happens if a template compares a label with a number, but the label is published as text.
     """
     if len({row["label"] for row in rows}) < 2:
         return
@@ -272,8 +272,8 @@ def _expect_both_answers(rows: Sequence[dict[str, Any]], items: Sequence[Item]) 
     for name, found in golds.items():
         if len(set(found)) == 1 and len(found) > 20:
             raise BadInput(
-                f"template {name!r} gives choice {found[0]} as right for all {len(found)} rows, whose labels differ; look at how "
-                "it compares the label"
+                f"template {name!r} marks choice {found[0]} as right for all {len(found)} rows, although their labels differ; "
+                "check how it compares the label"
             )
 
 

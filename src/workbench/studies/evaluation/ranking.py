@@ -1,4 +1,4 @@
-"""Ask one model the items of a plan. Every finished batch is in the store, so a second start asks only what is missing."""
+"""Ask one model the items of a plan. Every finished batch is in the store, so a restart computes only what is missing."""
 
 from collections import Counter
 
@@ -28,7 +28,7 @@ def evaluate(
         digest (of the template), shots, dtype and contaminated.
 
     Raises:
-        NotReachable: no weights, and answers are missing; the message says for which languages and templates.
+        NotReachable: answers are missing and there are no weights; the message names their languages and templates.
         BadInput, StoreFailed: as `rank`; what was scored stays in the store.
     """
     try:

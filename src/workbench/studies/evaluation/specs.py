@@ -1,4 +1,4 @@
-"""An evaluation as one object: what is asked of which models, and the tables that come of it."""
+"""An evaluation as one object: the models, the plan of what they are asked, and the resulting tables."""
 
 import re
 from dataclasses import dataclass

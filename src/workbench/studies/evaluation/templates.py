@@ -83,7 +83,7 @@ def _in_language(
     if not found:
         there = dict.fromkeys(template.language for template in templates)
         raise BadInput(
-            f"no templates in {wanted!r}; there are some in: {', '.join(there) or 'no language'}; choose among these languages, or "
+            f"no templates in {wanted!r}; there are some in: {', '.join(there) or 'no language'}; choose one of these languages, or "
             "prompt language en"
         )
     return found

@@ -56,7 +56,7 @@ def _formats(table: pd.DataFrame, heading: str) -> dict[str, str]:
 
 
 def _inert(table: pd.DataFrame) -> pd.DataFrame:
-    """Prefix texts that a spreadsheet would run as formulas (template names may come from others) with an apostrophe."""
+    """Prefix texts that a spreadsheet would evaluate as formulas (template names may come from others) with an apostrophe."""
     return table.map(
         lambda v: f"'{v}" if isinstance(v, str) and v.startswith(("=", "+", "-", "@", "\t", "\r")) else v
     )

@@ -1,4 +1,4 @@
-"""Linear probes of hidden states, each beside controls: what a layer encodes, and what is read from words never seen."""
+"""Linear probes of hidden states with controls: what each layer encodes, and what can be read from unseen words."""
 
 from workbench.studies.probing.probes import (
     Examples,

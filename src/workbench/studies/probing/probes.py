@@ -53,14 +53,14 @@ def majority(labels: Sequence[Hashable]) -> float:
 
 
 def probe(
-    examples: Examples, *, train_on: str | None = None, folds: int = 5, strength: float = 0.1, seed: int = 0
+    examples: Examples, *, train_on: str | None = None, folds: int = 5, C: float = 0.1, seed: int = 0
 ) -> pd.DataFrame:
     """Fit one probe per layer and fold, and test it on meanings that it has not seen.
 
     Args:
         train_on: Fit on texts of this language alone and test on every language, to see whether a direction has the same
             meaning across languages. By default all languages are in training.
-        strength: The inverse regularisation C of the logistic regression.
+        C: The inverse regularisation strength, as in scikit-learn.
 
     Returns:
         One row per text and layer (0 is the embeddings): layer, language, meaning, label, predicted, correct.
@@ -72,7 +72,9 @@ def probe(
     labels, languages = np.asarray(examples.labels), np.asarray(examples.languages)
     meanings = pd.factorize(np.asarray(examples.meanings))[0]
     if train_on is not None and train_on not in set(examples.languages):
-        raise BadInput(f"no text is in {train_on!r}; there are {', '.join(sorted(set(examples.languages)))}")
+        raise BadInput(
+            f"no text is in {train_on!r}; the languages are {', '.join(sorted(set(examples.languages)))}"
+        )
     if not 2 <= folds <= len(set(meanings)):
         raise BadInput(
             f"{len(set(meanings))} meanings cannot be split into {folds} folds; give two folds or more, and a meaning for each"
@@ -86,7 +88,7 @@ def probe(
             )
         for layer in range(examples.states.shape[1]):
             features = examples.states[:, layer]
-            linear = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500, tol=1e-3))
+            linear = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=500, tol=1e-3))
             predicted = linear.fit(features[fitted_on], labels[fitted_on]).predict(features[test])
             tables.append(
                 pd.DataFrame(
@@ -190,7 +192,7 @@ def _per_layer(part: pd.DataFrame, key: tuple[Hashable, ...]) -> pd.DataFrame:
     twice = int(part.duplicated([*text, "layer"]).sum())
     if twice:
         raise BadInput(
-            f"{twice} scores of {key} repeat a meaning, language and layer; name the columns that tell them apart in `groups`"
+            f"{twice} scores of {key} repeat a meaning, language and layer; name the columns that distinguish them in `groups`"
         )
     scores = part.pivot(index=text, columns="layer", values="correct").astype(float)
     gaps = int(scores.isna().to_numpy().sum())

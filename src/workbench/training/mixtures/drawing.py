@@ -82,7 +82,7 @@ def make_pool(source: Source, weights: Mapping[str, float] | None, seed: int) ->
     for language, weight in given.items():
         if language not in sizes:
             raise UnknownName(
-                f"a weight for {language!r}, which is not drawn from; there are: {', '.join(sizes)}"
+                f"there is a weight for {language!r}, but the languages are: {', '.join(sizes)}"
             )
         if not 0 < weight < float("inf"):
             raise BadInput(

@@ -83,9 +83,7 @@ def reading(path: str) -> Iterator[None]:
     try:
         yield
     except HTTPError as error:
-        raise NotReachable(
-            f"{path} cannot be read on: {error}; start again, which goes on from there"
-        ) from error
+        raise NotReachable(f"reading {path} was interrupted: {error}; start again to resume") from error
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error}; repair it, or leave it out") from error
 
@@ -159,7 +157,7 @@ def find_files(root: str, languages: Sequence[str] | None = None, names: str = "
             packed.append((language, name))
     _expect_unpacked(root, packed, found, languages)
     if not found:
-        raise BadInput(f"{root} holds no mixture; needed is {LAYOUT}")
+        raise BadInput(f"{root} does not hold a mixture; expected is {LAYOUT}")
     there = sorted({file.language for file in found})
     for language in languages:
         if language not in there:
@@ -169,7 +167,7 @@ def find_files(root: str, languages: Sequence[str] | None = None, names: str = "
     missing = {file.language for file in asked} - {file.language for file in taken}
     if missing:
         raise BadInput(
-            f"no file of {', '.join(sorted(missing))} in {root} is called {names!r}; drop the pattern or the language"
+            f"no file of {', '.join(sorted(missing))} in {root} matches {names!r}; drop the pattern or the language"
         )
     return taken
 
@@ -191,7 +189,7 @@ def _expect_unpacked(
         unpacked = name[: name.rindex(".")]
         if (not languages or language in languages) and (language, unpacked) not in there:
             raise BadInput(
-                f"{root}/{language}/{name} is compressed, and lines are drawn from all over a file; unpack it to {unpacked}"
+                f"{root}/{language}/{name} is compressed, but lines are drawn at random positions; decompress it to {unpacked}"
             )
 
 

@@ -79,7 +79,9 @@ def _pinned(hub_id: str) -> str:
     try:
         facts = HfApi().dataset_info(hub_id, timeout=_SECONDS_FOR_A_SIGN_OF_LIFE)
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise NotReachable(f"the hub has no data set {hub_id!r} for you: {error}") from error
+        raise NotReachable(
+            f"the data set {hub_id!r} does not exist on the hub or needs permission: {error}"
+        ) from error
     except (HTTPError, OfflineModeIsEnabled) as error:
         raise NotReachable(
             f"{hub_id!r} is not a folder on this machine and the hub cannot be reached; copy the data into a folder on a machine "

@@ -56,7 +56,7 @@ class Streamed:
         while True:
             key = f"{self.seed} {language} {epoch}"
             order = [files[shuffled(place, len(files), key)] for place in range(len(files))]
-            pairs = shuffled_window(key, _in_turn(order), WINDOW)
+            pairs = shuffled_window(key, _interleaved(order), WINDOW)
             first = next(pairs, None)
             if first is None:
                 raise BadInput(
@@ -67,7 +67,7 @@ class Streamed:
             epoch += 1
 
 
-def _in_turn(files: list[DataFile]) -> Iterator[Pair]:
+def _interleaved(files: list[DataFile]) -> Iterator[Pair]:
     """Yield the lines of files, from a few files in rotation (a file is one template, and sorted by length)."""
     waiting = iter(files)
     streams = [_stream(file) for file in islice(waiting, OPEN_FILES)]
