@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from workbench.errors import WorkbenchError
 from workbench.service.completions import complete
-from workbench.service.openai import Asked
+from workbench.service.openai import CompletionRequest
 
 CALLED = "big"
 
@@ -72,7 +72,7 @@ class Imitation:
         self.fault, self.statuses, self.dies_after, self.key, self.asked = None, [], None, None, []
 
     def completion(self, body):
-        asked = Asked.model_validate_json(body)
+        asked = CompletionRequest.model_validate_json(body)
         assert asked.model == CALLED
         with self.lock:
             choices = list(complete(self.engine, asked.settings()))
