@@ -162,7 +162,7 @@ STATES = np.ones((2, 3), np.float32)
         ("score", SCORED, TokenScores(("a", "b"), (-1.0, 2.0)), "not a number of at most 0"),
         ("score", SCORED, None, "vars"),
         ("generate", TEXT, Decoded("a", -1, True), "number of tokens is negative"),
-        ("generate", TEXT, Decoded(b"a", 1, True), "its text is no str"),
+        ("generate", TEXT, Decoded(b"a", 1, True), "its text is not of type str"),
         ("states", STATES, STATES * np.nan, "is not finite"),
         ("states", STATES, STATES[0], "layers by width"),
     ],
