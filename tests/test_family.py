@@ -85,9 +85,29 @@ def test_memory_agrees_with_published_file_sizes(name, dtype, gigabytes):
     assert family.memory_needed(family.find(name), dtype) / 1e9 == pytest.approx(gigabytes, rel=0.01)
 
 
-def test_an_unknown_dtype_is_refused():
+@pytest.mark.parametrize(
+    "one",
+    [*family.checkpoints(), family.find("mini-bloomz"), family.find("mini-mt0")],
+    ids=lambda one: one.name,
+)
+def test_what_is_quantized_is_the_matrices_of_the_blocks(one):
+    """Counted anew, matrix by matrix; mT5 keeps the last one of each feed-forward."""
+    square, wide = one.width * one.width, one.width * one.feed_forward
+    if one.architecture == "bloom":
+        assert one.quantizable == one.layers * (4 * square + 2 * wide)
+    else:
+        attention = 4 * one.width * one.heads * (64 if one.folder is None else one.width // one.heads)
+        assert one.quantizable == one.layers * (3 * attention + 4 * wide)
+    sizes = [family.memory_needed(one, "bfloat16", bits) for bits in (None, "8bit", "4bit")]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] - sizes[1] == one.quantizable
+
+
+def test_an_unknown_dtype_or_quantization_is_refused():
     with pytest.raises(UnknownName, match="float32"):
         family.memory_needed(family.find("bloomz"), "float64")
+    with pytest.raises(UnknownName, match="choose one of: 8bit, 4bit"):
+        family.memory_needed(family.find("bloomz"), "bfloat16", "3bit")
 
 
 def test_bloomz_and_mt0_saw_what_the_published_evaluation_says():

@@ -14,7 +14,7 @@ from transformers.activations import NewGELUActivation
 from transformers.models.bloom.modeling_bloom import bloom_gelu_forward
 
 from workbench.engines.transformers.convert import to_safetensors
-from workbench.engines.transformers.loading import stays_in_place
+from workbench.engines.transformers.placement import stays_in_place
 from workbench.errors import BadInput, NotReachable, UnknownName
 from workbench.inference.generation import generate
 from workbench.models import load

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -38,12 +39,20 @@ def served(service, monkeypatch):
     return twin
 
 
-@pytest.mark.parametrize("random_seed", [None, 7])
+QUANTIZED = pytest.param(
+    {"quantization": "8bit"},
+    marks=pytest.mark.skipif(
+        find_spec("bitsandbytes") is None, reason="needs bitsandbytes, of the extra `quantized`"
+    ),
+)
+
+
+@pytest.mark.parametrize("options", [{}, {"random_seed": 7}, QUANTIZED])
 def test_answers_of_the_service_are_those_of_the_process_to_the_bit(
-    model, served, tmp_path, monkeypatch, random_seed
+    model, served, tmp_path, monkeypatch, options
 ):
-    there = served(model, tmp_path, random_seed=random_seed)
-    here = load(model.name, device="cpu", store=model.store, random_seed=random_seed)
+    there = served(model, tmp_path, **options)
+    here = load(model.name, device="cpu", store=model.store, **options)
     found = []
     for handle in (there, here):
         tables = [rank(handle, ITEMS), rank(handle, ITEMS, exact=True)]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import workbench
-from workbench.cli.options import Device, Dtype, Json, Languages, fraction, names_in
+from workbench.cli.options import Device, Dtype, Json, Languages, Quantization, fraction, names_in
 from workbench.cli.printing import notice, show, show_json, show_line
 from workbench.errors import BadInput
 
@@ -70,6 +70,7 @@ def evaluate(
         ),
     ] = 0.05,
     dtype: Dtype = "float32",
+    quantization: Quantization = None,
     device: Device = "auto",
     revision: Annotated[
         str | None, typer.Option(help="A commit or branch of the model on the hub; with one model only.")
@@ -104,7 +105,8 @@ def evaluate(
         names=template or None, data=data, revision=data_revision, limit=limit, shots=shots,
         shots_language=shots_language, seed=seed,
     )  # fmt: skip
-    handles = [workbench.load(name, dtype=dtype, device=device, revision=revision) for name in names]
+    how = {"dtype": dtype, "quantization": quantization, "device": device, "revision": revision}
+    handles = [workbench.load(name, **how) for name in names]
     spec = room.EvaluationSpec(handles, plan, protocol=protocol, margin=margin)
     for warning in plan.warnings:
         notice(warning)

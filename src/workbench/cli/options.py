@@ -27,7 +27,12 @@ def fraction(text: str | float) -> float:
 
 
 Dtype = Annotated[
-    Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of the computation.")
+    Literal["float32", "bfloat16", "float16", "auto"],
+    typer.Option(help="Precision of the weights; auto: as published."),
+]
+Quantization = Annotated[
+    Literal["8bit", "4bit"] | None,
+    typer.Option(help="Quantize the weights when they are read (bitsandbytes)."),
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:0, …")]
 Revision = Annotated[str | None, typer.Option(help="A commit or branch of the model on the hub.")]

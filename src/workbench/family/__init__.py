@@ -12,7 +12,13 @@ from workbench.family.catalogue import (
     languages,
     languages_seen,
 )
-from workbench.family.checkpoints import BYTES_PER_PARAMETER, Checkpoint, count_parameters, memory_needed
+from workbench.family.checkpoints import (
+    BYTES_PER_PARAMETER,
+    BYTES_PER_QUANTIZED,
+    Checkpoint,
+    count_parameters,
+    memory_needed,
+)
 from workbench.family.plugins import (
     Badge,
     Family,
@@ -34,6 +40,7 @@ from workbench.family.served import ServedName, declared_checkpoint, is_served, 
 
 __all__ = [
     "BYTES_PER_PARAMETER",
+    "BYTES_PER_QUANTIZED",
     "PUBLISHED_TRUNCATION",
     "Badge",
     "Checkpoint",

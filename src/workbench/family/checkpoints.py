@@ -6,9 +6,10 @@ from types import MappingProxyType
 
 from workbench.errors import UnknownName
 
-BYTES_PER_PARAMETER = MappingProxyType(
-    {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "8bit": 1.0, "4bit": 0.5}
-)
+BYTES_PER_PARAMETER = MappingProxyType({"float32": 4.0, "bfloat16": 2.0, "float16": 2.0})
+BYTES_PER_QUANTIZED = MappingProxyType(
+    {"8bit": 1.0, "4bit": 0.5 + 4 / 64}
+)  # with a scale for every 64 weights
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,18 @@ class Checkpoint:
         """Whether it is on the mT5 side."""
         return self.architecture == "mt5"
 
+    @property
+    def quantizable(self) -> int:
+        """The number of parameters that 8 and 4 bit cover: the matrices of the blocks but, in mT5, not those called `wo`."""
+        width, layers = self.width, self.layers
+        if self.architecture == "bloom":
+            others = self.vocabulary * width + 4 * width + layers * (9 * width + self.feed_forward)
+            return self.parameters - others
+        others = 2 * self.vocabulary * width
+        if self.is_encoder_decoder:
+            others += 2 * (32 * self.heads + width) + layers * (5 * width + 2 * width * self.feed_forward)
+        return max(0, self.parameters - others)
+
     def shown(self, field: str) -> str:
         """Return one field as text for display: "–" if unknown, with a question mark if not verified."""
         value = getattr(self, field)
@@ -57,18 +70,24 @@ class Checkpoint:
         return text + (" ?" if field in self.unverified else "")
 
 
-def memory_needed(checkpoint: Checkpoint, dtype: str) -> int:
+def memory_needed(checkpoint: Checkpoint, dtype: str, quantization: str | None = None) -> int:
     """Return the bytes needed for the weights alone: parameters times bytes per parameter.
 
-    Activations, the KV cache and the logits (batch x tokens x vocabulary x 4 bytes) come on top.
-    "8bit" and "4bit" count every weight as quantized; in practice embeddings often stay at two bytes.
+    Activations, the KV cache and the logits (batch x tokens x vocabulary x 4 bytes) come on top. "8bit" and "4bit" cover
+    `Checkpoint.quantizable`; embeddings, head and norms stay in the dtype.
 
     Raises:
-        UnknownName: a dtype that is not in `BYTES_PER_PARAMETER`.
+        UnknownName: a dtype that is not in `BYTES_PER_PARAMETER`, or a quantization that is not in `BYTES_PER_QUANTIZED`.
     """
     if dtype not in BYTES_PER_PARAMETER:
         raise UnknownName(f"no dtype called {dtype!r}; choose one of: {', '.join(BYTES_PER_PARAMETER)}")
-    return round(checkpoint.parameters * BYTES_PER_PARAMETER[dtype])
+    if quantization is None:
+        return round(checkpoint.parameters * BYTES_PER_PARAMETER[dtype])
+    if quantization not in BYTES_PER_QUANTIZED:
+        known = ", ".join(BYTES_PER_QUANTIZED)
+        raise UnknownName(f"no quantization called {quantization!r}; choose one of: {known}")
+    small, others = checkpoint.quantizable, checkpoint.parameters - checkpoint.quantizable
+    return round(small * BYTES_PER_QUANTIZED[quantization] + others * BYTES_PER_PARAMETER[dtype])
 
 
 def count_parameters(

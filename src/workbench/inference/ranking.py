@@ -127,7 +127,7 @@ def _audit(
 def _record(model: Model, protocol: Protocol, audit: Audit) -> None:
     """Add an audit to the handle's, and to the one in the run's manifest, which covers all handles of the model."""
     model.audits[protocol.name] = model.audits.get(protocol.name, Audit()) + audit
-    name, label = model.identity.name, f"{protocol.name} {model.dtype}"
+    name, label = model.identity.name, f"{protocol.name} {model.precision}"
     known = noted().get("audits", {}).get(name, {}).get(label)
     total = Audit(**known) + audit if known else audit
     note(audits={name: {label: total.facts()}})

@@ -9,25 +9,36 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Literal, cast, get_args
 
 from workbench.errors import BadInput
 from workbench.family import is_served
 from workbench.models.arguments import shown, whole
-from workbench.models.engines import Capability, engine_called, engine_for, engines
-from workbench.models.handle import Dtype, Model
+from workbench.models.engines import Capability, EngineFactory, engine_called, engine_for, engines
+from workbench.models.handle import Dtype, Model, Quantization
 from workbench.store import Store
 
-__all__ = ["DTYPES", "Dtype", "Model", "algorithms", "digest_of", "expect_model", "load"]
+__all__ = [
+    "DTYPES",
+    "QUANTIZATIONS",
+    "Dtype",
+    "Model",
+    "Quantization",
+    "algorithms",
+    "digest_of",
+    "expect_model",
+    "load",
+]
 
-DTYPES = get_args(Dtype)
+DTYPES, QUANTIZATIONS = get_args(Dtype), get_args(Quantization)
 _NAMES_A_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 def load(
     name: str | os.PathLike[str],
     *,
-    dtype: Dtype = "float32",
+    dtype: Dtype | Literal["auto"] = "float32",
+    quantization: Quantization | Literal[""] | None = None,
     device: str = "auto",
     revision: str | None = None,
     store: Store | None = None,
@@ -41,7 +52,10 @@ def load(
     Args:
         name: "bloomz-560m", "mini-mt0", the hub id of any causal or encoder-decoder model, or a folder (a `Path` is always one);
             "http://host:8000/v1#bloomz" is a model on a server (docs/servers.md).
-        dtype: "float32", "bfloat16" or "float16" (refused for mT5); of a model on a server, what it is declared to use.
+        dtype: "float32", "bfloat16", "float16" (refused for mT5), or "auto": that of the published weights, as config.json or the
+            catalogue gives it; float32 for an mT5 published in float16. Of a model on a server, what it is declared to use.
+        quantization: "8bit" or "4bit": quantize most weights when they are read (`docs/real-models.md`); the others are in `dtype`.
+            Empty: none.
         device: "auto", "cpu", "cuda", "cuda:0" …
         revision: a branch, tag or commit on the hub; a commit may be abbreviated if it is in the hub's cache.
         store: the store to use instead of the default one.
@@ -52,15 +66,15 @@ def load(
 
     Raises:
         UnknownName: no such model or engine; the message lists the nearest names.
-        BadInput: an unknown dtype or device, a name or revision that is not a string, or float16 for mT5.
+        BadInput: an unknown dtype, quantization or device, a name or revision that is not a string, or float16 for mT5.
     """
     if isinstance(name, os.PathLike):
         name = str(Path(name).absolute()) if not str(name).startswith("~") else str(name)
     for value, what in ((name, "name"), (revision or "main", "revision")):
         if not isinstance(value, str):
             raise BadInput(f"the {what} is {value!r}; give a string")
-    if dtype not in DTYPES:
-        raise BadInput(f"no dtype called {dtype!r}; choose one of: {', '.join(DTYPES)}")
+    if dtype not in (*DTYPES, "auto"):
+        raise BadInput(f"no dtype called {dtype!r}; choose one of: {', '.join(DTYPES)}, auto")
     if not isinstance(device, str) or not _NAMES_A_DEVICE.fullmatch(device):
         raise BadInput(f"no device called {device!r}; choose auto, cpu, cuda, cuda:N or mps")
     if declared_revision is not None:
@@ -70,10 +84,22 @@ def load(
             )
         revision = declared_revision
     engine = engine or engine_for(name)
-    engine_called(engine).expect(name, dtype, revision)
+    factory = engine_called(engine)
+    quantized = None if quantization == "" else quantization
+    factory.spec.quantized(quantized)
+    chosen = _own_dtype(factory, engine, name, revision) if dtype == "auto" else dtype
+    factory.expect(name, chosen, revision)
     if random_seed is not None:
         random_seed = whole("random_seed", random_seed, least=0)
-    return Model(name, dtype, device, revision, store or Store(), same_device, random_seed, engine)
+    return Model(
+        name, chosen, device, revision, store or Store(), same_device, random_seed, engine, quantized
+    )
+
+
+def _own_dtype(factory: EngineFactory, engine: str, name: str, revision: str | None) -> Dtype:
+    if not hasattr(factory, "own_dtype"):
+        raise BadInput(f"the engine {engine!r} has no dtype 'auto'; choose one of: {', '.join(DTYPES)}")
+    return cast(Dtype, factory.own_dtype(name, revision))
 
 
 def algorithms() -> dict[str, Mapping[Capability, int]]:

@@ -8,7 +8,7 @@ the batch.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -44,11 +44,26 @@ class EngineSpec:
         algorithms: an algorithm version for each capability. Increase it when the same request to the same checkpoint gives a
             different answer than before, beyond rounding; old answers stay in the store but are no longer used.
         options: everything else about the engine that changes an answer, such as a quantization.
+        quantizations: by the name that `load` takes, the option `quantization` of an engine that can quantize weights.
     """
 
     kind: str
     algorithms: Mapping[Capability, int]
     options: Mapping[str, Any] = field(default_factory=dict)
+    quantizations: Mapping[str, str] = field(default_factory=dict)
+
+    def quantized(self, name: str | None) -> "EngineSpec":
+        """Return the specification for quantized weights; None: unchanged.
+
+        Raises:
+            BadInput: the engine has no quantization of that name.
+        """
+        if name is None:
+            return self
+        if not isinstance(name, str) or name not in self.quantizations:
+            able = ", ".join(self.quantizations) or "none"
+            raise BadInput(f"the engine {self.kind!r} has no quantization {name!r}; it has: {able}")
+        return replace(self, options={**self.options, "quantization": self.quantizations[name]})
 
     def key(self, capability: Capability) -> dict[str, Any]:
         """Return the engine's part of an answer's key.
@@ -70,6 +85,9 @@ class EngineFactory(Protocol):
     def expect(self, name: str, dtype: str, revision: str | None) -> None:
         """Check a name, dtype and revision without using the network. Raises BadInput or UnknownName."""
 
+    def own_dtype(self, name: str, revision: str | None) -> str:
+        """Return the dtype for dtype="auto"; an engine may lack this method. Raises BadInput if it is not known here."""
+
     def recall(self, name: str, revision: str | None, store: Store) -> Identity | None:
         """Return the identity that a name stands for, from this machine and the store; None if neither has it."""
 
@@ -78,11 +96,17 @@ class EngineFactory(Protocol):
     ) -> Identity:
         """Return the identity that a name stands for, or raise NotReachable."""
 
-    def open(self, identity: Identity, *, dtype: str, device: str, random_seed: int | None) -> "Engine":
-        """Read the weights and return the engine."""
+    def open(
+        self, identity: Identity, *, dtype: str, device: str, random_seed: int | None, **quantization: str
+    ) -> "Engine":
+        """Read the weights and return the engine; `quantization` is passed if the handle has one."""
 
-    def tolerance(self, dtype: str) -> float:
-        """Return the nats by which batch, device and version may change a log-probability; closer scores are near-ties."""
+    def tolerance(self, precision: str) -> float:
+        """Return the nats by which batch, device and version may change a log-probability; closer scores are near-ties.
+
+        Args:
+            precision: a dtype or, for quantized weights, as "8bit bfloat16".
+        """
 
 
 class Engine(Protocol):

@@ -27,6 +27,7 @@ from workbench.run_log import note
 from workbench.store import Store
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+Quantization = Literal["8bit", "4bit"]
 _READING = RLock()  # one thread reads weights at a time
 
 
@@ -40,6 +41,7 @@ class Model:
         device: "auto" (all available GPUs, else the CPU), "cpu", "cuda", "cuda:1", "mps".
         store: where its answers are kept.
         kind: the name of its engine in the registry.
+        quantization: "8bit" or "4bit" if the weights are quantized when they are read; `dtype` is then that of the others.
         tally: numbers of answers taken from the store and computed through this handle.
         audits: by protocol, the results of the check in which `rank` scores some items again.
     """
@@ -52,6 +54,7 @@ class Model:
     same_device: bool = False
     random_seed: int | None = None
     kind: str = DEFAULT
+    quantization: Quantization | None = None
     tally: Tally = field(default_factory=Tally)
     audits: dict[str, Audit] = field(default_factory=dict)
 
@@ -81,9 +84,14 @@ class Model:
 
     @property
     def label(self) -> str:
-        """The name in a run's manifest: with the revision, if given, and the dtype, if not float32."""
-        parts = [self.identity.name, self.revision, None if self.dtype == "float32" else self.dtype]
-        return ", ".join(part for part in parts if part)
+        """The name in a run's manifest: with the revision, if given, the dtype, if not float32, and the quantization."""
+        dtype = None if self.dtype == "float32" else self.dtype
+        return ", ".join(filter(None, [self.identity.name, self.revision, dtype, self.quantization]))
+
+    @property
+    def precision(self) -> str:
+        """The dtype, or "8bit bfloat16" for quantized weights of which the others are in bfloat16."""
+        return f"{self.quantization} {self.dtype}" if self.quantization else self.dtype
 
     @cached_property
     def engine(self) -> Engine:
@@ -144,9 +152,16 @@ class Model:
             identity = replace(identity, folder=found.folder, states=found.states)
             self.__dict__["identity"] = identity
         if self.kind == DEFAULT:
-            expect_room(identity, self.dtype, self.device, is_drawn=self.random_seed is not None)
+            expect_room(
+                identity,
+                self.dtype,
+                self.device,
+                is_drawn=self.random_seed is not None,
+                quantization=self.quantization,
+            )
+        quantization = {"quantization": str(self.quantization)} if self.quantization else {}
         engine = self._factory.open(
-            identity, dtype=self.dtype, device=self.device, random_seed=self.random_seed
+            identity, dtype=self.dtype, device=self.device, random_seed=self.random_seed, **quantization
         )
         self.expect_unchanged()
         return engine
@@ -175,12 +190,12 @@ class Model:
     @property
     def spec(self) -> EngineSpec:
         """The specification of its engine, which is part of the key of every answer."""
-        return self._factory.spec
+        return self._factory.spec.quantized(self.quantization)
 
     @property
     def tolerance(self) -> float:
         """Nats by which batch composition, device and library version may change a log-probability."""
-        return self._factory.tolerance(self.dtype)
+        return self._factory.tolerance(self.precision)
 
     def fingerprint(self, capability: Capability) -> dict[str, Any]:
         """Return the model's part of an answer's key: everything about it that can change an answer.
@@ -200,7 +215,7 @@ class Model:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """The model's entry in a manifest: its digests, its source on the hub, its dtype, and whether these are only declared."""
+        """The model's entry in a manifest: digests, source on the hub, dtype, quantization, and whether these are only declared."""
         identity = self.identity
         return {
             "weights_digest": identity.weights,
@@ -208,6 +223,7 @@ class Model:
             "hub_id": identity.hub_id,
             "commit": identity.commit,
             "dtype": self.dtype,
+            "quantization": self.quantization,
             **({"declared": True} if identity.source == "endpoint" else {}),
         }
 

@@ -6,19 +6,27 @@ config.json).
 
 import gc
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import BadInput
-from workbench.family import checkpoints, memory_needed
+from workbench.family import BYTES_PER_PARAMETER, BYTES_PER_QUANTIZED, checkpoints, memory_needed
 from workbench.models.folders import settings
 from workbench.models.free_memory import free_memory
 from workbench.models.identity import Identity
 
-WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}  # bytes of a number
+_KEPT = {
+    "lm_head",
+    "relative_attention_bias",
+    "shared",
+    "wo",
+    "word_embeddings",
+    "wpe",
+    "wte",
+}  # not quantized
 TOKENS = 1024  # of a batch where none is named, padding included
 _LIBRARIES = 400_000_000  # bytes, measured
 _LEAST_TOKENS = 64
@@ -43,18 +51,36 @@ class Forecast:
         return self.weights + self.batch + self.libraries
 
 
-def forecast(identity: Identity, dtype: str, tokens: int = TOKENS) -> Forecast:
+def forecast(
+    identity: Identity, dtype: str, tokens: int = TOKENS, *, quantization: str | None = None
+) -> Forecast:
     """Forecast the memory of a model whose files are here."""
-    weights = sum(_bytes_in(Path(path), WIDTHS[dtype]) for path, _ in identity.states)
+    weights = bytes_of_weights(identity, dtype, quantization)
     return Forecast(weights, tokens * _bytes_per_token(_config(identity), tokens), tokens)
 
 
-def _bytes_in(path: Path, width: int) -> int:
+def bytes_of_weights(identity: Identity, dtype: str, quantization: str | None = None) -> int:
+    """Return the bytes of the weights in a dtype or, with a quantization, of the matrices that it covers and the others."""
+    return sum(_bytes_in(Path(path), dtype, quantization) for path, _ in identity.states)
+
+
+def _bytes_in(path: Path, dtype: str, quantization: str | None) -> int:
     if path.suffix != ".safetensors":
         return 0
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return sum(width * prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    found = 0.0
+    for name, tensor in header.items():
+        if name != "__metadata__":
+            is_quantized = quantization is not None and _is_quantized(name, tensor["shape"])
+            width = BYTES_PER_QUANTIZED[str(quantization)] if is_quantized else BYTES_PER_PARAMETER[dtype]
+            found += width * prod(tensor["shape"])
+    return round(found)
+
+
+def _is_quantized(name: str, shape: Sequence[int]) -> bool:
+    """Whether a tensor is a matrix that transformers has bitsandbytes quantize: in a block, and not kept by the architecture."""
+    return len(shape) == 2 and not any(part in _KEPT or "embed" in part for part in name.split("."))
 
 
 def _config(identity: Identity) -> Mapping[str, Any]:
@@ -74,7 +100,9 @@ def _bytes_per_token(config: Mapping[str, Any], tokens: int) -> int:
     return 4 * (_COPIES * size + _INNER * inner + _SCORES * heads * min(tokens, _LENGTH))
 
 
-def expect_room(identity: Identity, dtype: str, device: str, *, is_drawn: bool = False) -> None:
+def expect_room(
+    identity: Identity, dtype: str, device: str, *, is_drawn: bool = False, quantization: str | None = None
+) -> None:
     """Check that a model and a batch fit into what is free.
 
     Args:
@@ -83,7 +111,7 @@ def expect_room(identity: Identity, dtype: str, device: str, *, is_drawn: bool =
     Raises:
         BadInput: they do not fit; the message says which precision, checkpoint or batch would.
     """
-    needed = forecast(identity, dtype)
+    needed = forecast(identity, dtype, quantization=None if is_drawn else quantization)
     if needed.total > _free(device, is_drawn):
         gc.collect()  # a model that was let go may still lie in memory
         if needed.total > (free := _free(device, is_drawn)):

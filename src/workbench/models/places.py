@@ -6,7 +6,7 @@ from pathlib import Path
 
 from workbench import family
 from workbench.errors import BadInput, UnknownName
-from workbench.models.folders import expect_loadable, is_pickled, lacking, model_type
+from workbench.models.folders import SETTINGS, expect_loadable, is_pickled, lacking, model_type, settings
 from workbench.models.hub import cached, is_hub_id
 from workbench.paths import expanded
 
@@ -60,8 +60,17 @@ def architecture_of(place: Place) -> str | None:
     """Return the model type if it is known without a network, else None."""
     if (folder := place.folder) is not None:
         return model_type(folder)
-    known = [one for each in family.families() for one in each.checkpoints if one.hub_id == place.hub_id]
-    return known[0].architecture if known else None
+    known = _catalogued(place)
+    return known.architecture if known else None
+
+
+def dtype_of(place: Place) -> str | None:
+    """Return the dtype that config.json or the catalogue gives, None if neither is here; without a statement, it is float32."""
+    if (folder := place.folder) is not None:
+        config = settings(folder / SETTINGS[0])
+        return str(config.get("dtype", config.get("torch_dtype")) or "float32")
+    known = _catalogued(place)
+    return known.precision if known else None
 
 
 def whereabouts(name: str) -> str:
@@ -74,6 +83,12 @@ def whereabouts(name: str) -> str:
     if is_pickled(place.snapshot):
         return "as .bin only: convert"
     return "in part" if place.folder is None else "in the hub's cache"
+
+
+def _catalogued(place: Place) -> family.Checkpoint | None:
+    """Return the catalogue's record of a model on the hub."""
+    found = (one for each in family.families() for one in each.checkpoints)
+    return next((one for one in found if one.hub_id == place.hub_id), None)
 
 
 def _place(name: str, revision: str | None) -> Place:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 from workbench.engines.client import Wanted, wanted
 from workbench.engines.client.frames import pack, pack_answers, read
 from workbench.errors import ServiceFailed, WorkbenchError
-from workbench.models import Dtype, Model, load
+from workbench.models import Dtype, Model, Quantization, load
 from workbench.models.engines import DEFAULT, Engine
 from workbench.models.free_memory import free_memory
 from workbench.models.memory import forecast
@@ -71,11 +71,11 @@ class Child:
         """
         model = load(
             asked.name, dtype=cast(Dtype, asked.dtype), device=asked.device, revision=asked.revision, random_seed=asked.random_seed,
-            engine=asked.kind,
+            engine=asked.kind, quantization=cast(Quantization | None, asked.quantization),
         )  # fmt: skip
         if (difference := asked.difference(wanted(model))) is not None:
             raise ServiceFailed(f"the model service has a different {asked.name} ({difference})")
-        needs = forecast(model.identity, asked.dtype).total
+        needs = forecast(model.identity, asked.dtype, quantization=asked.quantization).total
         device = asked.device if asked.kind == DEFAULT else "cpu"
         while True:
             self._send(pack({"needs": needs, "free": free_memory(device)}))

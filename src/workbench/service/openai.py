@@ -1,7 +1,7 @@
 """The OpenAI completions protocol: `/v1/models` and `/v1/completions`, for decoders and encoder–decoders.
 
-A model is named as for `load`, optionally followed by `@REVISION` and by `:bfloat16` or `:float16`, in this order. The fields
-of `CompletionRequest` are supported; others, and values that would be ignored, are refused.
+A model is named as for `load`, optionally followed by `@REVISION`, by `:bfloat16` or `:float16`, and by `:8bit` or `:4bit`, in this
+order. The fields of `CompletionRequest` are supported; others, and values that would be ignored, are refused.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from workbench.engines.client import Wanted, wanted
 from workbench.engines.client.frames import HEAD, unpack
 from workbench.errors import UnknownName, WorkbenchError
 from workbench.family import shipped
-from workbench.models import DTYPES, Dtype, load
+from workbench.models import DTYPES, QUANTIZATIONS, Dtype, Quantization, load
 from workbench.service.routes import Route
 
 _STATUS = {"ServiceFailed": 503, "NotReachable": 503, "StoreFailed": 500}  # other errors are the request's
@@ -67,11 +67,22 @@ class CompletionRequest(BaseModel):
 
 def wanted_by_name(name: str) -> Wanted:
     """Return the model that a name in a request stands for."""
-    start, _, dtype = name.rpartition(":")
-    if dtype not in DTYPES:
-        start, dtype = name, "float32"
+    start, quantization = _split(name, QUANTIZATIONS)
+    start, dtype = _split(start, DTYPES)
     checkpoint, _, revision = start.partition("@")
-    return wanted(load(checkpoint, dtype=cast(Dtype, dtype), revision=revision or None))
+    model = load(
+        checkpoint,
+        dtype=cast(Dtype, dtype or "float32"),
+        quantization=cast(Quantization | None, quantization),
+        revision=revision or None,
+    )
+    return wanted(model)
+
+
+def _split(name: str, endings: Sequence[str]) -> tuple[str, str | None]:
+    """Return a name and which of the endings stands after its last colon, if one does."""
+    start, _, ending = name.rpartition(":")
+    return (start, ending) if ending in endings else (name, None)
 
 
 class ModelList(Route):

@@ -143,7 +143,8 @@ class Resident:
     def label(self) -> str:
         """The name of the model in messages, with dtype and device."""
         seed = "" if self.wanted.random_seed is None else f", random seed {self.wanted.random_seed}"
-        return f"{self.wanted.name} ({self.wanted.dtype}, {self.wanted.device}{seed})"
+        quantization = f", {self.wanted.quantization}" if self.wanted.quantization else ""
+        return f"{self.wanted.name} ({self.wanted.dtype}{quantization}, {self.wanted.device}{seed})"
 
     def describe(self) -> dict[str, Any]:
         """Return the row of `workbench serve --list`."""
@@ -189,6 +190,7 @@ class Residents:
             one.name
             + (f"@{one.revision}" if one.revision else "")
             + ("" if one.dtype == "float32" else f":{one.dtype}")
+            + (f":{one.quantization}" if one.quantization else "")
             for one in loaded
         ]
 

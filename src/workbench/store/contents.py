@@ -28,7 +28,10 @@ def count_answers(connection: sqlite3.Connection, algorithms: Algorithms) -> dic
         fields, label = _settings_in(contexts.get(digest)), "unknown settings"
         if fields is not None:
             weights = str(fields.get("weights"))
-            model = f"{names.get(weights, weights[:12])} {fields.get('dtype')}"
+            quantization = str(fields.get("quantization") or "").split(" ")[0]  # "8bit bitsandbytes, …"
+            model = " ".join(
+                filter(None, [names.get(weights, weights[:12]), quantization, str(fields.get("dtype"))])
+            )
             label = f"{fields.get('kind')} {model}"
         if _is_superseded(fields, algorithms):
             superseded[label] += count

@@ -75,7 +75,7 @@ def finetune(
         every_seconds: Seconds between checkpoints.
 
     Raises:
-        BadInput: a model in another dtype; `out` holds something else, or another finetuning; a malformed line of a local
+        BadInput: a model in another dtype, or quantized; `out` holds something else, or another finetuning; a malformed line of a local
             mixture; and what `train` raises.
         StoreFailed: the checkpoint could not be written; the training so far is kept.
     """
@@ -83,8 +83,10 @@ def finetune(
         raise BadInput(
             f"{model.name} is opened by the engine {model.kind!r}; finetuning needs a checkpoint in transformers' format"
         )
-    if model.dtype != "float32":
-        raise BadInput(f"{model.name} was loaded in {model.dtype}; finetuning needs load(name), in float32")
+    if model.precision != "float32":
+        raise BadInput(
+            f"{model.name} was loaded in {model.precision}; finetuning needs load(name), in float32"
+        )
     work = Work(out, _facts(model.identity, mixture, settings))
     accelerator = gather()
     if _is_done(work):

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from workbench.paths import expanded
 from workbench.store import canonical
 
 _LIBRARIES = ("torch", "transformers", "tokenizers")
+_QUANTIZING = "bitsandbytes"
 _DECISIVE = ("weights", "tokenizer", "algorithms", "options", "versions")  # can change an answer
 
 
@@ -27,6 +29,7 @@ class Wanted:
     dtype: str
     device: str
     random_seed: int | None
+    quantization: str | None
     weights: str
     tokenizer: str
     algorithms: Mapping[str, int]
@@ -47,8 +50,8 @@ class Wanted:
         identity, spec = model.identity, model.spec
         return cls(
             _everywhere(model.name), model.revision, model.kind, model.dtype, model.device, model.random_seed,
-            identity.weights, identity.tokenizer, {str(name): number for name, number in spec.algorithms.items()}, {**spec.options},
-            {name: version(name) for name in _LIBRARIES},
+            model.quantization, identity.weights, identity.tokenizer, {str(name): number for name, number in spec.algorithms.items()}, {**spec.options},
+            _versions(model),
         )  # fmt: skip
 
     @classmethod
@@ -75,6 +78,13 @@ class Wanted:
             if mine != yours:
                 return f"{name}: {mine!r} here, {yours!r} in the service"
         return None
+
+
+def _versions(model: Model) -> dict[str, str]:
+    found = {name: version(name) for name in _LIBRARIES}
+    if model.quantization is not None:
+        found[_QUANTIZING] = version(_QUANTIZING) if find_spec(_QUANTIZING) else "none"
+    return found
 
 
 def _everywhere(name: str) -> str:

@@ -15,9 +15,10 @@ import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from workbench.engines.transformers import bloom, mt5
-from workbench.engines.transformers.loading import quiet, stays_in_place
+from workbench.engines.transformers.loading import quiet
 from workbench.engines.transformers.out_of_memory import in_halves, parts
 from workbench.engines.transformers.padding import padded, real
+from workbench.engines.transformers.placement import stays_in_place
 from workbench.engines.transformers.precision import expect_finite
 from workbench.engines.transformers.sampling import RowNoise, noise_source, warpers
 from workbench.models.requests import Decoding

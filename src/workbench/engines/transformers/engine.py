@@ -16,8 +16,9 @@ import torch
 from workbench.engines.transformers.decoding import Prompt, TextGenerator
 from workbench.engines.transformers.encoding import Encoded, Encoder, short
 from workbench.engines.transformers.handed_out import Snapshot, snapshot
-from workbench.engines.transformers.loading import read_weights, stays_in_place
+from workbench.engines.transformers.loading import read_weights
 from workbench.engines.transformers.log_probabilities import TREES, Scorer, Strategy
+from workbench.engines.transformers.placement import stays_in_place
 from workbench.engines.transformers.precision import better_wide
 from workbench.engines.transformers.states import read_states
 from workbench.errors import BadInput
@@ -38,6 +39,7 @@ from workbench.models.requests import (
 )  # fmt: skip
 
 _LIBRARIES = ("torch", "transformers", "tokenizers")
+_QUANTIZING = "bitsandbytes"
 _SENTINEL = re.compile(r"<extra_id_\d+>")  # stands for a masked span in the pretraining of T5 and mT5
 
 
@@ -47,20 +49,22 @@ class TransformersEngine:
     Attributes:
         model, tokenizer: the transformers objects themselves.
         device_family: "cpu", "cuda" or "mps".
-        libraries: the versions of torch, transformers and tokenizers.
+        libraries: the versions of torch, transformers and tokenizers, and of bitsandbytes for quantized weights.
         lock: held during computation, so that one thread computes at a time.
     """
 
     def __init__(
-        self, identity: Identity, *, dtype: str, device: str = "auto", random_seed: int | None = None
-    ) -> None:
+        self, identity: Identity, *, dtype: str, device: str = "auto", random_seed: int | None = None,
+        quantization: str | None = None,
+    ) -> None:  # fmt: skip
         self.identity = identity
         self.lock = RLock()
         self._handed_out: Snapshot | None = None
         self.is_encoder_decoder = identity.is_encoder_decoder
-        self.model, self.tokenizer = read_weights(identity, dtype, device, random_seed)
+        self.model, self.tokenizer = read_weights(identity, dtype, device, random_seed, quantization)
         self.device_family = self.model.device.type
-        self.libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+        libraries = (*_LIBRARIES, _QUANTIZING) if quantization else _LIBRARIES
+        self.libraries = ", ".join(f"{name} {version(name)}" for name in libraries)
         ends = self.model.generation_config.eos_token_id
         ends = self.model.config.eos_token_id if ends is None else ends
         self._ends = frozenset([ends] if isinstance(ends, int) else ends or [])

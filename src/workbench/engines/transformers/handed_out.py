@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from workbench.engines.transformers.quantized import scales
+
 _HOOKS = {
     "_forward_hooks",
     "_forward_pre_hooks",
@@ -47,7 +49,7 @@ def _parts(model: Any, tokenizer: Any) -> Iterator[tuple[str, Any]]:
         for field, value in vars(module).items():
             if field in _HOOKS or not field.startswith("_"):
                 yield f"{place}.{field}", _kept(value)
-    for tensors in (model.named_parameters(), model.named_buffers()):
+    for tensors in (model.named_parameters(), model.named_buffers(), scales(model)):
         for name, tensor in tensors:
             yield name, _kept(tensor)
 

@@ -7,6 +7,7 @@ wrong shape, and values that are not finite. Its exceptions are reported in one 
 import contextlib
 import json
 import logging
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -24,6 +25,8 @@ from transformers import (
 
 from workbench.engines.transformers.gelu import fuse
 from workbench.engines.transformers.out_of_memory import ran_out
+from workbench.engines.transformers.placement import check_placement, placement, single_device
+from workbench.engines.transformers.quantized import settings, settle
 from workbench.engines.transformers.tensors import (
     expect_finite,
     expect_own_head,
@@ -38,36 +41,40 @@ _TOKEN_IDS = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_tok
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
-def read_weights(identity: Identity, dtype: str, device: str, random_seed: int | None) -> tuple[Any, Any]:
+def read_weights(
+    identity: Identity, dtype: str, device: str, random_seed: int | None, quantization: str | None = None
+) -> tuple[Any, Any]:
     """Load model and tokenizer from the identity's folder: safetensors only, no third-party code, no network.
 
     Args:
         random_seed: initialize the configuration with random weights instead of reading any.
+        quantization: "8bit" or "4bit".
 
     Raises:
         BadInput: damaged or inconsistent files, an architecture that transformers does not know, an unavailable device, or too
-            little memory.
+            little memory; or for a quantization, without bitsandbytes or of weights that are quantized already.
     """
     tokenizer = read_tokenizer(identity)
-    placement, single = _placement(device), _single_device(device)
     with quiet(), _in_one_sentence("the model", identity):
         config = AutoConfig.from_pretrained(str(identity.folder), **_LOCAL)
         _expect_generator(config, identity)
+        _expect_no_other_quantization(config, identity, quantization)
+        shapes = _shapes_in_files(identity)
+        options = {"dtype": getattr(torch, dtype), **placement(device, identity, dtype, quantization)}
+        if quantization is not None:
+            options["quantization_config"] = settings(quantization, options["dtype"])
         kind = AutoModelForSeq2SeqLM if identity.is_encoder_decoder else AutoModelForCausalLM
         empty = partial(kind.from_config, config, trust_remote_code=False)
         if random_seed is None:
-            model = _from_files(kind, empty, identity, dtype=getattr(torch, dtype), **placement)
+            model = _from_files(kind, empty, identity, shapes, **options)
         else:
-            with torch.random.fork_rng():
-                torch.manual_seed(random_seed)
-                model = empty(dtype=getattr(torch, dtype)).to(single)
-    if model.device.type == "meta":
-        raise BadInput(
-            f"{identity.name} does not fit into memory and would be offloaded to disk entirely; "
-            "load it in bfloat16, or on a machine with more memory"
-        )
+            model = _random(kind, empty, random_seed, single_device(device), options)
+    check_placement(model, identity)
     fuse(model)
-    return model.eval(), tokenizer
+    model.eval()
+    if quantization is not None:
+        settle(model)
+    return model, tokenizer
 
 
 def read_tokenizer(identity: Identity) -> Any:
@@ -82,9 +89,14 @@ def read_tokenizer(identity: Identity) -> Any:
     return tokenizer
 
 
-def _from_files(kind: Any, empty: Callable[[], Any], identity: Identity, **options: Any) -> Any:
+def _from_files(
+    kind: Any,
+    empty: Callable[[], Any],
+    identity: Identity,
+    shapes: dict[str, tuple[int, ...]],
+    **options: Any,
+) -> Any:
     """Read the weights, and check that they are those of the model that config.json describes."""
-    shapes = _shapes_in_files(identity)
     with torch.device("meta"):
         expect_same_shapes(empty(), shapes, identity)
     model, report = kind.from_pretrained(
@@ -98,6 +110,18 @@ def _from_files(kind: Any, empty: Callable[[], Any], identity: Identity, **optio
     return model
 
 
+def _random(kind: Any, empty: Callable[..., Any], seed: int, device: str, options: dict[str, Any]) -> Any:
+    """Return the model that config.json describes with random weights, quantized where the options say so."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = empty(dtype=options["dtype"])
+    if "quantization_config" not in options:
+        return model.to(device)
+    with tempfile.TemporaryDirectory(prefix="workbench-") as folder:  # transformers quantizes what it reads
+        model.save_pretrained(folder)
+        return kind.from_pretrained(folder, use_safetensors=True, **_LOCAL, **options)
+
+
 def _generation_config(identity: Identity) -> dict[str, GenerationConfig]:
     """Return the generation settings without the number of answers, which transformers refuses in a greedy configuration."""
     assert identity.folder is not None
@@ -106,12 +130,6 @@ def _generation_config(identity: Identity) -> dict[str, GenerationConfig]:
     if fields.pop("num_return_sequences", 1) == 1:
         return {}  # transformers reads the file itself
     return {"generation_config": GenerationConfig.from_dict(fields)}
-
-
-def stays_in_place(model: Any) -> bool:
-    """Whether all weights stay on their devices; accelerate loads offloaded ones only for transformers' own forward."""
-    places = {str(place) for place in getattr(model, "hf_device_map", {}).values()}
-    return "disk" not in places and not ("cpu" in places and len(places) > 1)
 
 
 def _shapes_in_files(identity: Identity) -> dict[str, tuple[int, ...]]:
@@ -139,6 +157,13 @@ def _expect_generator(config: Any, identity: Identity) -> None:
         )
 
 
+def _expect_no_other_quantization(config: Any, identity: Identity, quantization: str | None) -> None:
+    if quantization is not None and getattr(config, "quantization_config", None):
+        raise BadInput(
+            f"the weights of {identity.name} are quantized already, as its config.json says; load it without quantization"
+        )
+
+
 def _expect_numbers(holder: Any, names: Sequence[str]) -> None:
     """Refuse settings of the wrong type, which transformers accepts but which fail later or never end a text.
 
@@ -163,6 +188,13 @@ def _in_one_sentence(what: str, identity: Identity) -> Iterator[None]:
             raise BadInput(
                 f"{identity.name} does not fit into memory; load it in bfloat16, or on a machine with more memory"
             ) from error
+        if "dispatched on the CPU or the disk" in str(
+            error
+        ):  # transformers refuses to offload quantized weights
+            raise BadInput(
+                f"{identity.name} does not fit on the GPUs, and quantized weights must fit as a whole; load it in 4bit, with "
+                "dtype='bfloat16', on more GPUs, or with device='cpu'"
+            ) from error
         raise BadInput(
             f"{what} in {identity.folder} cannot be loaded by transformers {transformers.__version__}: {_reason(error)}; "
             "fetch it again, or load another"
@@ -171,26 +203,6 @@ def _in_one_sentence(what: str, identity: Identity) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300].rstrip('.')}"
-
-
-def _placement(device: str) -> dict[str, object]:
-    """Return the placement for `from_pretrained`; under "auto", accelerate spreads the weights over all GPUs."""
-    if device == "auto":
-        return {"device_map": "auto"} if torch.cuda.is_available() else {}
-    return {} if device == "cpu" else {"device_map": {"": _single_device(device)}}
-
-
-def _single_device(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda"):
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(device.partition(":")[2] or 0) >= count:
-            seen = f"{count} GPU(s), cuda:0 to cuda:{count - 1}" if count else "no GPU"
-            raise BadInput(f"device={device!r}, but torch sees {seen} here; use device='cpu' or 'auto'")
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise BadInput("device='mps', but torch sees no Apple GPU here; use device='cpu' or 'auto'")
-    return device
 
 
 @contextlib.contextmanager

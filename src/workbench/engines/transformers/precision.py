@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch.func import functional_call
 
+from workbench.engines.transformers.quantized import is_quantized
 from workbench.errors import BadInput
 
 
 def better_wide(model: Any) -> bool:
-    """Whether a half-precision model computes faster in float32: on a CPU without AMX tiles."""
-    half = model.dtype != torch.float32 and model.device.type == "cpu"
+    """Whether a half-precision model computes faster in float32: on a CPU without AMX tiles; quantized weights are not cast."""
+    half = model.dtype != torch.float32 and model.device.type == "cpu" and not is_quantized(model)
     return half and not torch.cpu.get_capabilities().get("amx_tile", False)
 
 

@@ -1,10 +1,12 @@
 """Checks that the tensors in the files match the model in config.json and are finite."""
 
 from collections.abc import Collection
+from itertools import chain
 from typing import Any
 
 import torch
 
+from workbench.engines.transformers.quantized import scales
 from workbench.errors import BadInput
 from workbench.models.folders import listed, settings
 from workbench.models.identity import Identity
@@ -92,7 +94,7 @@ def expect_finite(model: Any, identity: Identity) -> None:
     """
     broken = [
         name
-        for name, tensor in model.named_parameters()
+        for name, tensor in chain(model.named_parameters(), scales(model))
         if tensor.is_floating_point() and tensor.device.type != "meta" and tensor.numel()
         if not torch.stack(torch.aminmax(tensor)).isfinite().all()
     ]

@@ -27,7 +27,7 @@ class Forecast:
 def forecast(model: Model, plan: Plan) -> Forecast:
     """Return what evaluating this model costs; no weights are read."""
     try:
-        weights = family.memory_needed(family.find(model.name), model.dtype)
+        weights = family.memory_needed(family.find(model.name), model.dtype, model.quantization)
     except UnknownName:
         folder = model.identity.folder
         weights = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder else 0

@@ -43,7 +43,7 @@ def evaluate(
         wordings=plan.wordings,
         digest=[digest.get(key, by_name.get(key[1], "")) for key in keys],
         shots=plan.shots,
-        dtype=model.dtype,
+        dtype=model.precision,
         contaminated=plan.contaminated,
     )
 
