@@ -65,17 +65,24 @@ def bytes_of_weights(identity: Identity, dtype: str, quantization: str | None = 
 
 
 def _bytes_in(path: Path, dtype: str, quantization: str | None) -> int:
-    if path.suffix != ".safetensors":
-        return 0
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     found = 0.0
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            is_quantized = quantization is not None and _is_quantized(name, tensor["shape"])
-            width = BYTES_PER_QUANTIZED[str(quantization)] if is_quantized else BYTES_PER_PARAMETER[dtype]
-            found += width * prod(tensor["shape"])
+    for name, shape in _shapes(path).items():
+        is_quantized = quantization is not None and _is_quantized(name, shape)
+        width = BYTES_PER_QUANTIZED[str(quantization)] if is_quantized else BYTES_PER_PARAMETER[dtype]
+        found += width * prod(shape)
     return round(found)
+
+
+def _shapes(path: Path) -> dict[str, list[int]]:
+    """Return the shapes of a file's tensors from its header; none if it is damaged, which loading reports."""
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, MemoryError):
+        return {}
 
 
 def _is_quantized(name: str, shape: Sequence[int]) -> bool:
