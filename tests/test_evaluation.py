@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -470,6 +471,26 @@ def test_the_command_writes_items_tables_and_figures(checkpoints, tmp_path, monk
         [audit] = about["audits"].values()
         assert audit["items"] >= 1
         assert (audit["largest_difference"] < 1e-4, audit["flips"]) == (True, [])
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="needs bitsandbytes, of the extra `quantized`")
+def test_quantized_weights_are_evaluated_beside_plain_ones_and_neither_takes_the_others_answers(
+    checkpoints, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "s.sqlite"))
+    models = [checkpoints["bloom"], checkpoints["mt5"]]
+    asked = (*models, "xcopa", "--data", EXAMPLES / "xcopa", "--languages", "sw", "--device", "cpu")
+    found = {}
+    for bits in ("", "8bit", "4bit"):
+        done = run(*asked, *(["--quantization", bits] if bits else []), "--out", tmp_path / f"out{bits}")
+        assert done.exit_code == 0, done.output
+        about = json.loads((tmp_path / f"out{bits}/evaluation.json").read_text())["models"]
+        assert {one["quantization"] for one in about.values()} == {bits or None}
+        assert all(one["store_misses"] > 0 for one in about.values())
+        found[bits] = pd.read_parquet(tmp_path / f"out{bits}/items.parquet")["scores"].explode().astype(float)
+    moved = {bits: (found[bits] - found[""]).abs().groupby(level=0).max() for bits in ("8bit", "4bit")}
+    assert (moved["8bit"] > 0).all()
+    assert moved["8bit"].mean() < moved["4bit"].mean()
 
 
 def test_two_evaluations_of_a_model_keep_their_results(checkpoints, tmp_path, monkeypatch):

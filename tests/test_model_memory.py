@@ -38,9 +38,17 @@ def of_real_size(hub_cache, checkpoints, fill_hub_cache):
         }
         (snapshot / "config.json").unlink()
         (snapshot / "config.json").write_text(json.dumps(sizes))
-        header = json.dumps(
-            {"all": {"dtype": "F16", "shape": [one.parameters], "data_offsets": [0, 2 * one.parameters]}}
-        ).encode()
+        counts = {"others": one.parameters - one.quantizable, "blocks": one.quantizable}
+        ends = dict(zip(counts, np.cumsum([2 * count for count in counts.values()]).tolist(), strict=True))
+        tensors = {
+            name: {
+                "dtype": "F16",
+                "shape": [1, count] if name == "blocks" else [count],
+                "data_offsets": [ends[name] - 2 * count, ends[name]],
+            }
+            for name, count in counts.items()
+        }
+        header = json.dumps(tensors).encode()
         (snapshot / "model.safetensors").unlink()
         blob = root / "blobs" / ("e" * 64)
         with blob.open("wb") as file:
@@ -61,7 +69,9 @@ def test_weights_are_forecast_exactly_in_each_precision(model):
     ("free", "fits"),
     [
         (20.0, ["bloomz-7b1 in bfloat16", "bloomz-3b in bfloat16"]),
-        (7.0, ["bloomz-3b in bfloat16"]),
+        (10.0, ["bloomz-7b1 in bfloat16 with quantization='8bit'", "bloomz-3b in bfloat16"]),
+        (7.0, ["bloomz-7b1 in bfloat16 with quantization='4bit'", "bloomz-3b in bfloat16"]),
+        (5.0, ["bloomz-1b7 in bfloat16"]),
         (28.74, ["batch_tokens=", "bloomz-7b1 in bfloat16"]),
         (0.5, []),
     ],
@@ -77,7 +87,9 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_read_and_what_fits_is
     said = str(refused.value)
     assert all(each in said for each in fits), said
     assert ("what fits" in said) == bool(fits)
-    assert "bloomz-7b1 in bfloat16" in said or "bloomz-7b1 in bfloat16" not in fits
+    assert said.count("bloomz-7b1 in ") == 1 + sum(
+        "7b1" in each for each in fits
+    )  # the refused and the best that fits
 
 
 def test_twin_what_fits_is_read(frees, model):

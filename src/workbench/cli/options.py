@@ -34,7 +34,9 @@ Quantization = Annotated[
     Literal["8bit", "4bit"] | None,
     typer.Option(help="Quantize the weights when they are read (bitsandbytes)."),
 ]
-Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:0, …")]
+Device = Annotated[
+    str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:0, …; offload: the rest on the disk.")
+]
 Revision = Annotated[str | None, typer.Option(help="A commit or branch of the model on the hub.")]
 Languages = Annotated[
     str | None, typer.Option(help="Language codes separated by commas, such as en,sw. Default: all.")

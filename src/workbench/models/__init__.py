@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 DTYPES, QUANTIZATIONS = get_args(Dtype), get_args(Quantization)
-_NAMES_A_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_NAMES_A_DEVICE = re.compile(r"auto|offload|cpu|mps|cuda(:\d+)?")
 
 
 def load(
@@ -56,7 +56,7 @@ def load(
             catalogue gives it; float32 for an mT5 published in float16. Of a model on a server, what it is declared to use.
         quantization: "8bit" or "4bit": quantize most weights when they are read (`docs/real-models.md`); the others are in `dtype`.
             Empty: none.
-        device: "auto", "cpu", "cuda", "cuda:0" …
+        device: "auto", "cpu", "cuda", "cuda:0", …; "offload": as "auto", but weights that fit into no memory stay on the disk.
         revision: a branch, tag or commit on the hub; a commit may be abbreviated if it is in the hub's cache.
         store: the store to use instead of the default one.
         same_device: ignore stored answers computed by another device family.
@@ -76,7 +76,7 @@ def load(
     if dtype not in (*DTYPES, "auto"):
         raise BadInput(f"no dtype called {dtype!r}; choose one of: {', '.join(DTYPES)}, auto")
     if not isinstance(device, str) or not _NAMES_A_DEVICE.fullmatch(device):
-        raise BadInput(f"no device called {device!r}; choose auto, cpu, cuda, cuda:N or mps")
+        raise BadInput(f"no device called {device!r}; choose auto, cpu, cuda, cuda:N, mps or offload")
     if declared_revision is not None:
         if not is_served(name) or revision not in (None, declared_revision):
             raise BadInput(

@@ -38,7 +38,7 @@ class Model:
     Attributes:
         name: as given to `load`.
         dtype: the dtype of the weights; files in another precision are cast.
-        device: "auto" (all available GPUs, else the CPU), "cpu", "cuda", "cuda:1", "mps".
+        device: "auto" (all available GPUs, else the CPU), "cpu", "cuda", "cuda:1", "mps", "offload" ("auto", and the disk).
         store: where its answers are kept.
         kind: the name of its engine in the registry.
         quantization: "8bit" or "4bit" if the weights are quantized when they are read; `dtype` is then that of the others.

@@ -5,6 +5,7 @@ config.json).
 """
 
 import gc
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ _KEPT = {
     "wte",
 }  # not quantized
 TOKENS = 1024  # of a batch where none is named, padding included
+OFFLOAD = "offload"  # the device under which the rest of a model that does not fit lies on the disk
 _LIBRARIES = 400_000_000  # bytes, measured
+_ELSEWHERE = "with device='offload' the rest of it is read from the disk for every batch, which is slow"
 _LEAST_TOKENS = 64
 _LENGTH = 128  # tokens of a text in a batch, where it is not known
 _COPIES = 6  # of a token's state, at most, that lie in memory together
@@ -110,7 +113,7 @@ def _bytes_per_token(config: Mapping[str, Any], tokens: int) -> int:
 def expect_room(
     identity: Identity, dtype: str, device: str, *, is_drawn: bool = False, quantization: str | None = None
 ) -> None:
-    """Check that a model and a batch fit into what is free.
+    """Check that a model and a batch fit into what is free; under "offload", that weights do which cannot lie on the disk.
 
     Args:
         is_drawn: Its weights are random: they are drawn on the CPU, for one device.
@@ -118,11 +121,15 @@ def expect_room(
     Raises:
         BadInput: they do not fit; the message says which precision, checkpoint or batch would.
     """
-    needed = forecast(identity, dtype, quantization=None if is_drawn else quantization)
+    quantized = None if is_drawn else quantization
+    if device == OFFLOAD and quantized is None and not is_drawn:
+        return
+    needed = forecast(identity, dtype, quantization=quantized)
     if needed.total > _free(device, is_drawn):
         gc.collect()  # a model that was let go may still lie in memory
         if needed.total > (free := _free(device, is_drawn)):
-            raise BadInput(_refusal(identity, dtype, needed, free))
+            said = _refusal(identity, dtype, needed, free, quantized)
+            raise BadInput(said if is_drawn or quantized else f"{said}; {_ELSEWHERE}")
 
 
 def expect_batch(identity: Identity, device: str, tokens: int) -> None:
@@ -140,6 +147,7 @@ def expect_batch(identity: Identity, device: str, tokens: int) -> None:
 
 
 def _free(device: str, is_drawn: bool) -> int:
+    device = "auto" if device == OFFLOAD else device
     if not is_drawn:
         return free_memory(device, offload=True)
     return min(free_memory("cuda" if device == "auto" else device), free_memory("cpu"))
@@ -150,23 +158,35 @@ def _that_fit(needed: Forecast, free: int) -> int:
     return max(0, free) * needed.tokens // max(1, needed.batch) // _LEAST_TOKENS * _LEAST_TOKENS
 
 
-def _refusal(identity: Identity, dtype: str, needed: Forecast, free: int) -> str:
-    fits = list(_what_fits(identity, dtype, needed, free))
+def _refusal(
+    identity: Identity, dtype: str, needed: Forecast, free: int, quantization: str | None = None
+) -> str:
+    fits = list(_what_fits(identity, dtype, needed, free, quantization))
     beside = needed.batch + needed.libraries
     return (
-        f"{identity.name} in {dtype} needs {needed.weights / 1e9:.1f} GB for its weights and {beside / 1e9:.1f} GB beside them (a "
+        f"{identity.name} in {f'{quantization} ' if quantization else ''}{dtype} needs {needed.weights / 1e9:.1f} GB for its weights and {beside / 1e9:.1f} GB beside them (a "
         f"batch of {needed.tokens:,} tokens, libraries), and {free / 1e9:.1f} GB are free; "
         + (f"what fits: {', or '.join(fits)}" if fits else "let other processes end, or use a larger machine")
     )
 
 
-def _what_fits(identity: Identity, dtype: str, needed: Forecast, free: int) -> Iterator[str]:
-    """Yield a smaller batch, half the precision, and the largest smaller checkpoint of the same row, as far as they fit."""
+def _what_fits(
+    identity: Identity, dtype: str, needed: Forecast, free: int, quantization: str | None = None
+) -> Iterator[str]:
+    """Yield a smaller batch, the best lower precision, and the largest smaller checkpoint of the same row, as far as they fit."""
     if tokens := _that_fit(needed, free - needed.weights - needed.libraries):
         yield f"batches of batch_tokens={tokens}"
     half = dtype if dtype != "float32" else "bfloat16"
-    if half != dtype and forecast(identity, half).total <= free:
-        yield f"{identity.name} in {half}"
+    forms = {
+        f"{identity.name} in {half}{f' with quantization={less!r}' if less else ''}": forecast(
+            identity, half, quantization=less
+        )
+        for less in (None, *BYTES_PER_QUANTIZED)
+    }
+    smaller_forms = (
+        said for said, form in forms.items() if form.weights < needed.weights and form.total <= free
+    )
+    yield from itertools.islice(smaller_forms, 1)
     here = next((one for one in checkpoints() if one.name == identity.name), None)
     if here is not None:
         row = [

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from workbench.errors import BadInput
 from workbench.family import families, family_with_data, fitting_source, shared_badge
+from workbench.models.engines import engine_called, engine_for
 from workbench.models.places import locate
 from workbench.paths import expanded
 from workbench.runs.companions import companions, expect_distinct, texts_in
@@ -104,6 +105,8 @@ def check(notebook: Notebook, values: Mapping[str, Any]) -> tuple[dict[str, Any]
     expect_distinct(found.of("Model", "Partner"), found.of("Base"))
     for name in found.of("Model", "Partner", "Base", "OtherModel") if checked.get("revision") else ():
         locate(name, checked["revision"])  # refuses a revision of what is not on the hub
+    for name in found.of("Model", "Partner", "Base", "OtherModel") if checked.get("quantization") else ():
+        engine_called(engine_for(name)).spec.quantized(checked["quantization"])  # refuses one it lacks
     source = next(iter(found.of("Source")), fitting_source(found.of("Model")))
     ships = "Source" not in found.names or family_with_data(source) is not None
     _validated(declared.types, given, Found(ships=ships))

@@ -19,7 +19,7 @@ from workbench.errors import ServiceFailed, WorkbenchError
 from workbench.models import Dtype, Model, Quantization, load
 from workbench.models.engines import DEFAULT, Engine
 from workbench.models.free_memory import free_memory
-from workbench.models.memory import forecast
+from workbench.models.memory import OFFLOAD, forecast
 from workbench.models.requests import ComputeOptions, Decoding, ScoringRule, ToGenerate, ToRead, ToScore
 from workbench.service.completions import complete
 
@@ -78,7 +78,9 @@ class Child:
         needs = forecast(model.identity, asked.dtype, quantization=asked.quantization).total
         device = asked.device if asked.kind == DEFAULT else "cpu"
         while True:
-            self._send(pack({"needs": needs, "free": free_memory(device)}))
+            free = free_memory(device)
+            needs = min(needs, free) if device == OFFLOAD else needs
+            self._send(pack({"needs": needs, "free": free}))
             answer = self._waiting.get()
             if "refused" in answer:
                 raise ServiceFailed(answer["refused"])

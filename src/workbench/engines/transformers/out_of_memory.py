@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 
 from workbench.errors import BadInput
+from workbench.models.memory import OFFLOAD
 from workbench.run_log import note
 
 NOT_EVEN_ONE = (
@@ -82,5 +83,7 @@ def free_on_gpu(device: str) -> int | None:
     if not torch.cuda.is_available():
         return None
     _, _, number = device.partition(":")
-    numbers = [int(number)] if number else range(torch.cuda.device_count() if device == "auto" else 1)
+    numbers = (
+        [int(number)] if number else range(torch.cuda.device_count() if device in ("auto", OFFLOAD) else 1)
+    )
     return sum(torch.cuda.mem_get_info(each)[0] for each in numbers)

@@ -8,27 +8,29 @@ import torch
 from workbench.errors import BadInput
 from workbench.models.free_memory import free_memory
 from workbench.models.identity import Identity
-from workbench.models.memory import bytes_of_weights
+from workbench.models.memory import OFFLOAD, bytes_of_weights
 
+_SPREAD = ("auto", OFFLOAD)
 _SHARE = 0.9  # of the free memory that weights may take
 
 
 def placement(device: str, identity: Identity, dtype: str, quantization: str | None) -> dict[str, Any]:
     """Return the placement for `from_pretrained`.
 
-    Under "auto", accelerate spreads the weights over all GPUs, then the processor's memory, then the disk. Without a GPU, it is
-    asked only if the weights do not fit into memory.
+    Under "auto" and "offload", accelerate spreads the weights over all GPUs, then the processor's memory, then the disk; under
+    "auto" the forecast has refused what would reach the disk (`workbench.models.memory`). Without a GPU, accelerate is asked only
+    under "offload", if the weights do not fit into memory.
 
     Raises:
         BadInput: the device is not there.
     """
     single = single_device(device)
     if single != "cpu":
-        return {"device_map": "auto" if device == "auto" else {"": single}}
+        return {"device_map": "auto" if device in _SPREAD else {"": single}}
     if quantization is not None:
         return {"device_map": {"": "cpu"}}  # without it, transformers puts quantized weights on a GPU
     room = int(_SHARE * free_memory("cpu"))
-    if bytes_of_weights(identity, dtype) <= room:
+    if device != OFFLOAD or bytes_of_weights(identity, dtype) <= room:
         return {}
     return {"device_map": "auto", "max_memory": {"cpu": room}}
 
@@ -39,7 +41,7 @@ def single_device(device: str) -> str:
     Raises:
         BadInput: it is not there.
     """
-    if device == "auto":
+    if device in _SPREAD:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda"):
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
