@@ -1,5 +1,6 @@
 """Whatever is killed — service, model, client — nothing that was finished is lost and no process is left."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -12,8 +13,10 @@ import psutil
 import pytest
 
 from workbench import Item, generate, load, rank
+from workbench.engines.client import wanted
 from workbench.engines.client.engine import about, answers
-from workbench.service import private_service
+from workbench.engines.client.frames import HEAD, pack
+from workbench.service import private_service, processes
 from workbench.store import Store
 
 CLI = [sys.executable, "-m", "workbench.cli", "serve"]
@@ -226,3 +229,34 @@ def test_a_port_without_a_token_is_refused(environment):
     refused = subprocess.run([*CLI, "--port", "1234"], capture_output=True, text=True)
     assert refused.returncode == 2
     assert "a port needs a token" in refused.stderr
+
+
+def test_a_killed_template_is_started_again_and_no_process_is_left(environment, monkeypatch):
+    with private_service(ahead=True) as address:
+        monkeypatch.setenv("WORKBENCH_SERVICE", address)
+        first = generate(load("mini-bloomz"), WORDS, max_new_tokens=2)
+        pids = models_of(address)
+        if not processes.CAN_FORK:
+            return
+        template = psutil.Process(pids[0]).parent()
+        assert "workbench.service.template" in template.cmdline()
+        template.kill()
+        assert gone([template.pid, *pids])
+        again = load("mini-bloomz", store=Store(environment / "other.sqlite"))
+        assert generate(again, WORDS, max_new_tokens=2) == first
+        pids = [*models_of(address), psutil.Process(models_of(address)[0]).ppid()]
+    assert gone(pids)
+
+
+def test_processes_can_be_started_afresh_instead(environment, monkeypatch):
+    monkeypatch.setattr(processes, "CAN_FORK", False)
+
+    async def answered():
+        started = processes.Processes({})
+        process = await started.spawn()
+        process.stdin.write(pack({"wanted": vars(wanted(load("mini-bloomz")))}))
+        await process.stdout.readexactly(HEAD.size)
+        await process.kill()
+        return process.is_running, await process.wait()
+
+    assert asyncio.run(answered()) == (False, -signal.SIGKILL)

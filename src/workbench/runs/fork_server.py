@@ -9,6 +9,7 @@ import os
 import sys
 from importlib import import_module
 from multiprocessing import get_context
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ _IMPORTED = [
 
 
 def prepare() -> None:
-    """Name the modules that the server imports before its first fork."""
-    get_context("forkserver").set_forkserver_preload(_IMPORTED)
+    """Start the server, which imports these modules before its first fork."""
+    if CAN_FORK:
+        get_context("forkserver").set_forkserver_preload(_IMPORTED)
+        ensure_running()
 
 
 def start_forked(start: Start) -> Process:

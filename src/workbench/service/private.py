@@ -23,18 +23,20 @@ def private_service(
     threads: int | None = None,
     memory: int | None = None,
     idle: float = 3600.0,
+    ahead: bool = False,
     log: IO[str] | int | None = subprocess.DEVNULL,
 ) -> Iterator[str]:
     """Run a model service for this process alone and yield its address, which clients find in WORKBENCH_SERVICE.
 
     It listens on a socket in a new folder that only this user can enter, and ends with the block or when this process dies, even
-    by a kill; its models end with it. Torch is imported only when a model is requested, and each model is loaded once.
+    by a kill; its models end with it. Each model is loaded once, when it is requested first.
 
     Args:
         environment: variables to add to this process's own, such as CUDA_VISIBLE_DEVICES.
         threads: of each model; by default all cores that this process may use.
         memory: maximum bytes of all its models together; by default the free memory.
         idle: seconds after which an unused model is ended.
+        ahead: import torch at once, while this process still prepares its work, rather than when a model is requested.
         log: the destination of its log lines and those of its models: an open file, or a constant of `subprocess`.
 
     Raises:
@@ -42,7 +44,7 @@ def private_service(
     """
     folder = Path(tempfile.mkdtemp(prefix="workbench-"))  # mode 0700
     settings = {
-        "socket": str(folder / "service.sock"), "threads": threads, "memory": memory, "idle": idle, "until_input_ends": True,
+        "socket": str(folder / "service.sock"), "threads": threads, "memory": memory, "idle": idle, "until_input_ends": True, "ahead": ahead,
     }  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "workbench.service.server", json.dumps(settings)],

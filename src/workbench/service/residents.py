@@ -2,16 +2,14 @@
 
 import asyncio
 import logging
-import os
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from workbench.engines.client import Wanted
 from workbench.engines.client.frames import HEAD, pack, size_after, unpack
+from workbench.service.processes import ModelProcess, Processes
 
 _LOG = logging.getLogger(__name__)
 Send = Callable[[bytes], Awaitable[None]]
@@ -23,14 +21,14 @@ class Resident:
     def __init__(self, wanted: Wanted, residents: "Residents") -> None:
         self.wanted, self._residents = wanted, residents
         self._turn = asyncio.Lock()
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: ModelProcess | None = None
         self._facts = b""
         self.needs, self.waiting, self.answered, self.used = 0, 0, 0, time.monotonic()
 
     @property
     def is_loaded(self) -> bool:
         """Whether the model is in memory."""
-        return self._process is not None and self._process.returncode is None and bool(self._facts)
+        return self._process is not None and self._process.is_running and bool(self._facts)
 
     async def answer(self, order: dict[str, Any], send: Send, gone: asyncio.Event) -> None:
         """Send the frames of the reply to an order; nothing if the client disconnected before its turn."""
@@ -60,7 +58,7 @@ class Resident:
         async with self._residents.loading:
             _LOG.info("loading %s", self.label)
             began = time.monotonic()
-            self._facts, self._process = b"", await self._residents.spawn()
+            self._facts, self._process = b"", await self._residents.processes.spawn()
             self._write({"wanted": vars(self.wanted)})
             while True:
                 frame = await self._read()
@@ -108,9 +106,7 @@ class Resident:
     async def end_now(self) -> None:
         """End the process at once, even during a computation."""
         if self._process is not None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
+            await self._process.kill()
         self._process, self._facts = None, b""
 
     async def _failure(self) -> bytes:
@@ -130,12 +126,10 @@ class Resident:
 
     def _write(self, order: Mapping[str, Any]) -> None:
         assert self._process is not None
-        assert self._process.stdin is not None
         self._process.stdin.write(pack(dict(order)))
 
     async def _read(self) -> bytes:
         assert self._process is not None
-        assert self._process.stdout is not None
         head = await self._process.stdout.readexactly(HEAD.size)
         return head + await self._process.stdout.readexactly(size_after(head))
 
@@ -167,7 +161,7 @@ class Residents:
     """
 
     def __init__(self, *, memory: int | None, environment: Mapping[str, str]) -> None:
-        self._memory, self._environment = memory, environment
+        self._memory, self.processes = memory, Processes(environment)
         self._by_key: dict[str, Resident] = {}
         self.loading = asyncio.Lock()  # one model is loaded at a time, so that the forecast holds
 
@@ -193,13 +187,6 @@ class Residents:
             + (f":{one.quantization}" if one.quantization else "")
             for one in loaded
         ]
-
-    async def spawn(self) -> asyncio.subprocess.Process:
-        """Start the process of a model."""
-        environment = {**os.environ, **self._environment, "WORKBENCH_SERVICE": "off"}
-        command = (sys.executable, "-m", "workbench.service.child")
-        pipe = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, env=environment)
 
     async def make_room(self, newcomer: Resident, free: int) -> dict[str, Any]:
         """Return the reply to a process that needs memory: load, or refused, or ask again, once another model has ended.
@@ -231,3 +218,4 @@ class Residents:
     async def end_all(self) -> None:
         """End every process at once, even during a computation."""
         await asyncio.gather(*(each.end_now() for each in self._by_key.values()))
+        await self.processes.end()

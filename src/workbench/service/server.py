@@ -41,6 +41,7 @@ class Settings:
 
     `port`: a TCP port of this machine to listen on as well. `memory`: bytes for all models. `idle`: seconds after which an
     unused model is ended. `threads`: of each model. `until_input_ends`: the service ends when its standard input does.
+    `ahead`: import what models need before one is requested.
     """
 
     socket: str
@@ -49,6 +50,7 @@ class Settings:
     idle: float = 3600.0
     threads: int | None = None
     until_input_ends: bool = False
+    ahead: bool = False
 
 
 def serve(settings: Settings, ready: Callable[[], None]) -> None:
@@ -76,6 +78,8 @@ def serve(settings: Settings, ready: Callable[[], None]) -> None:
 async def _serve(settings: Settings, socket: Path, ready: Callable[[], None]) -> None:
     threads = {"OMP_NUM_THREADS": str(settings.threads)} if settings.threads else {}
     residents, stop = Residents(memory=settings.memory, environment=threads), asyncio.Event()
+    if settings.ahead:
+        await residents.processes.prepare()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
