@@ -66,16 +66,13 @@ class Processes:
         await self.prepare()
         theirs_in, ours_in = os.pipe()
         ours_out, theirs_out = os.pipe()
+        writer, reader = await _writer(ours_in), await _reader(ours_out)
         try:
             pid, ended = await self._started(theirs_in, theirs_out)
-        except BaseException:
-            os.close(ours_in)
-            os.close(ours_out)
-            raise
         finally:
             os.close(theirs_in)
             os.close(theirs_out)
-        return ModelProcess(pid, await _writer(ours_in), await _reader(ours_out), ended)
+        return ModelProcess(pid, writer, reader, ended)
 
     async def _started(self, stdin: int, stdout: int) -> "tuple[int, asyncio.Future[int]]":
         if self._template is not None:
