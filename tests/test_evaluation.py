@@ -24,10 +24,10 @@ from workbench.store.packs import import_pack
 from workbench.studies import sensitivity
 from workbench.studies.evaluation import (
     EvaluationSpec,
-    beside_published,
     by_language,
     by_template,
     compare,
+    compare_with_published,
     describe,
     evaluate,
     forecast,
@@ -405,7 +405,7 @@ def published_count():
     ],
 )
 def test_a_verdict_counts_items_and_near_ties(tmp_path, off, scores, verdict):
-    [row] = beside_published(
+    [row] = compare_with_published(
         of_bloomz(published_count() + off, scores=scores), published_plan(tmp_path)
     ).to_dict("records")
     assert (row["verdict"], row["difference"]) == (verdict, off)
@@ -415,12 +415,12 @@ def test_a_verdict_counts_items_and_near_ties(tmp_path, off, scores, verdict):
 def test_what_cannot_be_compared_says_why(tmp_path):
     plan = published_plan(tmp_path)
     few = of_bloomz(90).iloc[:50]
-    [row] = beside_published(few, plan).to_dict("records")
+    [row] = compare_with_published(few, plan).to_dict("records")
     assert (row["verdict"], row["why"]) == ("not comparable", "50 of the 100 published items")
-    [row] = beside_published(of_bloomz(90).assign(protocol="per-token-bloom"), plan).to_dict("records")
+    [row] = compare_with_published(of_bloomz(90).assign(protocol="per-token-bloom"), plan).to_dict("records")
     assert "per-token" in row["why"]
-    assert len(beside_published(of_bloomz(90).assign(model="mini-bloomz"), plan)) == 0
-    ours = beside_published(of_bloomz(90), plan_of())
+    assert len(compare_with_published(of_bloomz(90).assign(model="mini-bloomz"), plan)) == 0
+    ours = compare_with_published(of_bloomz(90), plan_of())
     assert set(ours["statistic"]) == {"median", "max"}
     assert all("templates are ours" in why for why in ours["why"])
 
@@ -430,7 +430,7 @@ def test_models_without_single_scores_are_compared_by_median_and_maximum(tmp_pat
     ranked = pd.concat(
         [of_bloomz(50 + n).assign(template=t.name, model="mt0-xl") for n, t in enumerate(plan.templates)]
     )
-    table = beside_published(ranked, plan).set_index("statistic")
+    table = compare_with_published(ranked, plan).set_index("statistic")
     assert (table.loc["median", "right"], table.loc["max", "right"]) == (52, 54)
 
 

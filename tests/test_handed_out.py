@@ -116,7 +116,7 @@ def test_a_thread_waits_for_the_engine_and_answers_then(model):
     elsewhere = load(model.name, device="cpu", store=Store(model.store.path.with_name("other")))
     vars(elsewhere)["engine"] = model.engine
     thread = threading.Thread(target=lambda: found.append(score(elsewhere, TEXTS)))
-    with model.at_work():
+    with model.computing():
         thread.start()
         thread.join(0.3)
         assert not found

@@ -161,7 +161,7 @@ def _computed(
     """Yield batches of (request, answer in the store's form) after each is committed."""
     texts, done = list(missing), 0
     label = f"{kind.capability} {Path(model.name).name}"
-    with model.at_work() as engine, _bar(len(texts), label, progress) as bar:
+    with model.computing() as engine, _bar(len(texts), label, progress) as bar:
         try:
             for start in range(0, len(texts), _PER_ENGINE_CALL):
                 part = texts[start : start + _PER_ENGINE_CALL]

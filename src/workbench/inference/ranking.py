@@ -136,7 +136,7 @@ def _record(model: Model, protocol: Protocol, audit: Audit) -> None:
 def _compute(model: Model, requests: Sequence[ToScore], rule: ScoringRule) -> list[TokenScores]:
     """Score requests with the engine, bypassing the store."""
     found: dict[int, TokenScores] = {}
-    with model.at_work() as engine:
+    with model.computing() as engine:
         for positions, answers in engine.score(requests, rule, ComputeOptions()):
             found |= dict(zip(positions, answers, strict=True))
     return [found[position] for position in range(len(requests))]

@@ -116,7 +116,7 @@ class Model:
             del self.__dict__["engine"]
 
     @contextmanager
-    def at_work(self) -> Iterator[Engine]:
+    def computing(self) -> Iterator[Engine]:
         """Yield the engine, locked for this thread, if it still is the unmodified checkpoint.
 
         Raises:

@@ -23,7 +23,7 @@ from workbench.runs import fork_server
 from workbench.runs.bundles import INTERRUPT, Bundle, Ending, ending_of
 from workbench.runs.machine import cores
 from workbench.runs.node_stores import hand_over, own_store, packs_for
-from workbench.runs.plans import Plan
+from workbench.runs.plans import RunPlan
 from workbench.runs.supervise import Supervision, run_plan, start_afresh
 from workbench.service.private import private_service
 
@@ -49,7 +49,7 @@ class _Work:
         """Do the runs, as many at a time as there are workers, until all are done or an end is asked for."""
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="run")
         waiting = list(self.bundle.plans)
-        pending: dict[Future[Ending], Plan] = {}
+        pending: dict[Future[Ending], RunPlan] = {}
         interrupted_at = None
         while (waiting or pending) and (interrupted_at is None or monotonic() - interrupted_at < _PATIENCE):
             while len(pending) < self._workers and (plan := self._next(waiting)):
@@ -61,7 +61,7 @@ class _Work:
             if self._is_interrupted():
                 interrupted_at = interrupted_at or monotonic()
 
-    def _next(self, waiting: list[Plan]) -> Plan | None:
+    def _next(self, waiting: list[RunPlan]) -> RunPlan | None:
         """Take the next run; others wait for the first with their models, whose answers they share, while the models compute."""
         for plan in waiting:
             if plan.models not in self._ahead.values():
@@ -72,7 +72,7 @@ class _Work:
                 return plan
         return None
 
-    def _run(self, plan: Plan) -> Ending:
+    def _run(self, plan: RunPlan) -> Ending:
         began = monotonic()
         with self._lock:
             self._running.append(plan.run_id)
@@ -90,7 +90,7 @@ class _Work:
             return ending_of(plan.run_id, error, round(monotonic() - began, 3))
         return Ending(plan.run_id, 0, done.message, round(monotonic() - began, 3), done.reused, self._where)
 
-    def _end(self, plan: Plan, future: "Future[Ending]") -> None:
+    def _end(self, plan: RunPlan, future: "Future[Ending]") -> None:
         run_id, error = plan.run_id, future.exception()
         self._ahead.pop(run_id, None)
         with self._lock:

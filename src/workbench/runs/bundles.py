@@ -18,7 +18,7 @@ from pathlib import Path
 from workbench.atomic import make_folder, read_json
 from workbench.errors import INTERRUPTED, OUR_FAULT, KernelDied, WorkbenchError
 from workbench.runs.machine import cores
-from workbench.runs.plans import Plan
+from workbench.runs.plans import RunPlan
 from workbench.runs.supervise import ENVIRONMENT
 
 NO_MORE, INTERRUPT = "start no more runs", "interrupt the runs"  # what the file `stop` may say
@@ -57,7 +57,7 @@ class Bundle:
     """
 
     name: str
-    plans: tuple[Plan, ...]
+    plans: tuple[RunPlan, ...]
     root: Path
     state: Path
     workers: int | None = None

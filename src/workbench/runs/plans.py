@@ -25,7 +25,7 @@ from workbench.runs.run_id import ground, package_versions, run_id_of, stamp
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """A planned run: its notebook, the parameters given, everything that its id hashes (`spec`), and its id."""
 
     notebook: Path
@@ -108,7 +108,7 @@ class Plan:
                 )
 
 
-def plan(notebook: Notebook | Path | str, parameters: Mapping[str, Any] | None = None) -> Plan:
+def plan(notebook: Notebook | Path | str, parameters: Mapping[str, Any] | None = None) -> RunPlan:
     """Validate one run.
 
     Raises:
@@ -117,7 +117,7 @@ def plan(notebook: Notebook | Path | str, parameters: Mapping[str, Any] | None =
     return plan_all(notebook, [parameters or {}])[0]
 
 
-def plan_all(notebook: Notebook | Path | str, cases: Iterable[Mapping[str, Any]]) -> list[Plan]:
+def plan_all(notebook: Notebook | Path | str, cases: Iterable[Mapping[str, Any]]) -> list[RunPlan]:
     """Validate many runs of one notebook; notebook, code, data and models are read once for all.
 
     Raises:
@@ -134,7 +134,9 @@ def plan_all(notebook: Notebook | Path | str, cases: Iterable[Mapping[str, Any]]
         spec = {"notebook_sha256": source.digest, "parameters": checked, **on, "models": models}
         spec["reads"] = reads.digests
         unusual = {name: value for name, value in checked.items() if value != usual[name]}
-        plans.append(Plan(source.path, given, spec, run_id_of(spec, unusual), taken, reads, source.as_json()))
+        plans.append(
+            RunPlan(source.path, given, spec, run_id_of(spec, unusual), taken, reads, source.as_json())
+        )
     return plans
 
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 from workbench.errors import StaleRun
 from workbench.runs.bundles import Bundle, Ending, read_state
-from workbench.runs.plans import Plan
+from workbench.runs.plans import RunPlan
 
 
 @dataclass
 class Progress:
     """The plans of a sweep in order, the machines of the runs in progress, and how finished ones ended."""
 
-    plans: list[Plan]
+    plans: list[RunPlan]
     endings: dict[str, Ending] = field(default_factory=dict)
     running: dict[str, str] = field(default_factory=dict)
 

@@ -23,7 +23,7 @@ from workbench.runs.claims import claimed
 from workbench.runs.folders import digests, publish, set_aside
 from workbench.runs.notebooks import Notebook
 from workbench.runs.outcome import Outcome, error_of, judge
-from workbench.runs.plans import Plan, plan
+from workbench.runs.plans import RunPlan, plan
 from workbench.runs.processes import end_below, end_marked
 from workbench.runs.run_id import surroundings
 from workbench.store import default_path, settle
@@ -139,7 +139,7 @@ def run(
 
 
 def run_plan(
-    planned: Plan,
+    planned: RunPlan,
     *,
     root: Path | str,
     force: bool = False,
@@ -179,7 +179,7 @@ def run_plan(
         ) from error
 
 
-def _run_in(part: Path, final: Path, planned: Plan, how: Supervision) -> Run:
+def _run_in(part: Path, final: Path, planned: RunPlan, how: Supervision) -> Run:
     began, clock = datetime.now(UTC), monotonic()
     outcome, seen = _supervise(part, planned, how)
     parameters = planned.parameters
@@ -219,7 +219,7 @@ def _run_in(part: Path, final: Path, planned: Plan, how: Supervision) -> Run:
     return Run(final, manifest)
 
 
-def _supervise(part: Path, planned: Plan, how: Supervision) -> tuple[Outcome, dict[str, Any]]:
+def _supervise(part: Path, planned: RunPlan, how: Supervision) -> tuple[Outcome, dict[str, Any]]:
     """Start the child, wait for it, kill everything it left behind, and judge; also return what the child observed."""
     short = "/tmp" if Path("/tmp").is_dir() else None  # a socket's path is limited to about 100 characters
     with tempfile.TemporaryDirectory(prefix="wb-", dir=short, ignore_cleanup_errors=True) as name:
@@ -262,7 +262,7 @@ def _inherited() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key != "PYTHONSTARTUP"} | ENVIRONMENT
 
 
-def _write_orders(private: Path, planned: Plan) -> Path:
+def _write_orders(private: Path, planned: RunPlan) -> Path:
     (private / "notebook.ipynb").write_text(planned.source, encoding="utf-8")
     orders = {
         "notebook": str(private / "notebook.ipynb"),

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from workbench.atomic import expect_file_name
 from workbench.errors import BadInput
 from workbench.runs.notebooks import find_notebook
-from workbench.runs.plans import Plan, plan_all
+from workbench.runs.plans import RunPlan, plan_all
 
 Values = Annotated[list[Any], Field(min_length=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -118,7 +118,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def plan_sweep(path: Path | str | SweepFile) -> tuple[str, SweepFile, list[Plan]]:
+def plan_sweep(path: Path | str | SweepFile) -> tuple[str, SweepFile, list[RunPlan]]:
     """Validate every run of a sweep; runs of the same models are adjacent, and equal runs appear once.
 
     Args:
@@ -136,7 +136,7 @@ def plan_sweep(path: Path | str | SweepFile) -> tuple[str, SweepFile, list[Plan]
     return name, file, sorted(plans.values(), key=lambda plan: plan.models)
 
 
-def bundled(plans: list[Plan], part: Part | None = None) -> list[list[Plan]]:
+def bundled(plans: list[RunPlan], part: Part | None = None) -> list[list[RunPlan]]:
     """Return the runs by set of models, so that those of a model are in one part; the split depends on the file alone."""
     groups = [list(group) for _, group in groupby(plans, key=lambda plan: plan.models)]
     return groups if part is None else groups[part.number - 1 :: part.of]

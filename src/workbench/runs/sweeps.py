@@ -26,7 +26,7 @@ from workbench.runs.bundles import INTERRUPT, NO_MORE, Bundle, Ending, State, ca
 from workbench.runs.executors import executor_on, expect_place
 from workbench.runs.machine import visible_gpus
 from workbench.runs.node_stores import lend, merge, own_store
-from workbench.runs.plans import Plan
+from workbench.runs.plans import RunPlan
 from workbench.runs.progress import Progress
 from workbench.runs.results import write_table
 from workbench.runs.sweep_file import Part, SweepFile, bundled, plan_sweep
@@ -126,7 +126,7 @@ class _Begun:
     folder: Path
     answers: Path
     progress: Progress
-    todo: list[list[Plan]]
+    todo: list[list[RunPlan]]
 
 
 def _begin(path: Path | str | SweepFile, root: Path, part: Part | None, *, force: bool) -> _Begun:
@@ -143,7 +143,7 @@ def _begin(path: Path | str | SweepFile, root: Path, part: Part | None, *, force
     return _Begun(name, file, root, folder, whole / "answers", progress, todo)
 
 
-def _there(plan: Plan, root: Path) -> Ending | None:
+def _there(plan: RunPlan, root: Path) -> Ending | None:
     """Return how a run ended before this sweep, if it did."""
     try:
         if plan.finished(root):
@@ -153,7 +153,7 @@ def _there(plan: Plan, root: Path) -> Ending | None:
     return None
 
 
-def _bundle(usual: Bundle, plans: list[Plan], *, lends: bool) -> Bundle:
+def _bundle(usual: Bundle, plans: list[RunPlan], *, lends: bool) -> Bundle:
     """Return a bundle named after its models; with `lends`, the answers stored here travel with it."""
     models = sorted({model for plan in plans for model in plan.models})
     name = f"bundle-{sha256(json.dumps(models).encode()).hexdigest()[:8]}"

@@ -28,7 +28,7 @@ from workbench.runs.expected import (
 )
 from workbench.runs.manifests import expect_run, read_as
 from workbench.runs.notebooks import find_notebook
-from workbench.runs.plans import Plan, plan
+from workbench.runs.plans import RunPlan, plan
 from workbench.store import Store
 from workbench.store.packs import import_pack
 
@@ -139,7 +139,7 @@ def verify(
     return verdicts
 
 
-def _judged(case: Case, planned: Plan, ending: Ending, root: Path, other_hardware: bool) -> Verdict:
+def _judged(case: Case, planned: RunPlan, ending: Ending, root: Path, other_hardware: bool) -> Verdict:
     if ending.exit_code:
         return Verdict(case.name, ending)
     got = expectation(planned.folder(root))

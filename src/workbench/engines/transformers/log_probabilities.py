@@ -66,9 +66,9 @@ class Scorer:
             limit = largest
         todo = set(range(len(paths)))
         while todo:
-            at_work: list[Row] = []
+            computing: list[Row] = []
             try:
-                for found in self._scored(self._rows(paths, sorted(todo), limit), paths, limit, at_work):
+                for found in self._scored(self._rows(paths, sorted(todo), limit), paths, limit, computing):
                     scores = np.concatenate([np.asarray(each) for each in found.values()])
                     expect_finite(self.model, "log-probabilities", finite=bool(np.isfinite(scores).all()))
                     todo.difference_update(found)
@@ -76,18 +76,18 @@ class Scorer:
             except OUT_OF_MEMORY as error:
                 if not ran_out(error):
                     raise
-                size = padded_size(at_work)
-                if sum(len(row.reads) for row in at_work) == 1:
+                size = padded_size(computing)
+                if sum(len(row.reads) for row in computing) == 1:
                     raise BadInput(NOT_EVEN_ONE.format(size)) from error
                 limit = halved(size, "tokens")
 
     def _scored(
-        self, rows: Sequence[Row], paths: Sequence[Path], limit: int, at_work: list[Row]
+        self, rows: Sequence[Row], paths: Sequence[Path], limit: int, computing: list[Row]
     ) -> Iterator[dict[int, list[float]]]:
-        """Yield log-probabilities by number; `at_work` holds the current batch."""
+        """Yield log-probabilities by number; `computing` holds the current batch."""
         waiting: list[_States] = []
         for batch in in_batches(rows, 1 if self.strategy == "exact" else limit, _PAIRS):
-            at_work[:] = batch
+            computing[:] = batch
             if self.strategy != "trees":
                 yield self._by_rows(batch, paths)
                 continue

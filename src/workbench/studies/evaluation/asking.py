@@ -13,7 +13,7 @@ import pandas as pd
 from workbench.inference.generation import generate
 from workbench.inference.scoring import score
 from workbench.models import Model
-from workbench.studies.evaluation.planning import Plan
+from workbench.studies.evaluation.planning import EvaluationPlan
 from workbench.tasks import match_answer
 from workbench.tasks.spelling import normal
 
@@ -24,7 +24,7 @@ _WORD = re.compile(
 
 
 def compare_pairs(
-    model: Model, plan: Plan, *, batch_tokens: int | None = None, progress: bool = True
+    model: Model, plan: EvaluationPlan, *, batch_tokens: int | None = None, progress: bool = True
 ) -> pd.DataFrame:
     """Score both texts of every pair as they are (`score`); the right one must have the higher log-probability, in nats.
 
@@ -51,10 +51,10 @@ def compare_pairs(
     return pd.DataFrame(rows).assign(protocol="sum of both texts", model=model.name)
 
 
-def generate_answers(model: Model, plan: Plan, *, progress: bool = True) -> pd.DataFrame:
+def generate_answers(model: Model, plan: EvaluationPlan, *, progress: bool = True) -> pd.DataFrame:
     """Generate an answer to every prompt, greedily, and compare its first line with the right texts.
 
-    Columns: those of `rank`, where `prediction` is the answer, `correct` the measure (`Plan.measure`), and `truncated` says that
+    Columns: those of `rank`, where `prediction` is the answer, `correct` the measure (`EvaluationPlan.measure`), and `truncated` says that
     the answer reached the limit of tokens; further `target`, `measure` and, of answers, `exact` and `f1`.
 
     Raises:

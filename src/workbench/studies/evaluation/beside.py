@@ -15,7 +15,7 @@ import pandas as pd
 from workbench import family
 from workbench.errors import UnknownName
 from workbench.models.engines import DEFAULT, engine_called
-from workbench.studies.evaluation.planning import Plan
+from workbench.studies.evaluation.planning import EvaluationPlan
 from workbench.studies.published import results
 
 Verdict = Literal["same count", "within near-ties", "differs", "not comparable"]
@@ -36,7 +36,7 @@ def published_precision(name: str) -> str:
     return "bfloat16" if checkpoint.parameters > 1e11 else "float16"
 
 
-def beside_published(ranked: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+def compare_with_published(ranked: pd.DataFrame, plan: EvaluationPlan) -> pd.DataFrame:
     """Compare each model's counts of right items with the published ones.
 
     Columns: model, language, statistic (template, median or max), template, n, n_published (items), right, published
@@ -51,7 +51,7 @@ def beside_published(ranked: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _published(name: str, language: str, plan: Plan) -> pd.DataFrame | None:
+def _published(name: str, language: str, plan: EvaluationPlan) -> pd.DataFrame | None:
     if plan.benchmark is None or not plan.benchmark.published or plan.prompt_language == "native":
         return None
     task, config = plan.benchmark.published_cell(language)
@@ -65,7 +65,9 @@ def _published(name: str, language: str, plan: Plan) -> pd.DataFrame | None:
     return found if len(found) else None
 
 
-def _cells(part: pd.DataFrame, scores: pd.DataFrame, name: str, plan: Plan) -> list[dict[str, object]]:
+def _cells(
+    part: pd.DataFrame, scores: pd.DataFrame, name: str, plan: EvaluationPlan
+) -> list[dict[str, object]]:
     near = engine_called(DEFAULT).tolerance  # the published scores were computed with transformers
     tolerance = max(near(published_precision(name)), near(str(part["dtype"].iloc[0])))
     groups = {str(template): group for template, group in part.groupby("template", sort=False)}
@@ -119,7 +121,7 @@ def _verdict(right: int, lost: int, won: int, published: int) -> Verdict:
 
 
 def _obstacles(
-    part: pd.DataFrame, plan: Plan, n: int, n_published: int, templates: int, statistic: str
+    part: pd.DataFrame, plan: EvaluationPlan, n: int, n_published: int, templates: int, statistic: str
 ) -> list[str]:
     """Return the reasons for which a comparison with the published number is meaningless."""
     found = []

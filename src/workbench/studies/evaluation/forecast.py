@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from workbench import family
 from workbench.errors import UnknownName
 from workbench.models import Model
-from workbench.studies.evaluation.planning import Plan
+from workbench.studies.evaluation.planning import EvaluationPlan
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Forecast:
     memory: int
 
 
-def forecast(model: Model, plan: Plan) -> Forecast:
+def forecast(model: Model, plan: EvaluationPlan) -> Forecast:
     """Return what evaluating this model costs; no weights are read."""
     try:
         weights = family.memory_needed(family.find(model.name), model.dtype, model.quantization)

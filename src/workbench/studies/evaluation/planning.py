@@ -35,7 +35,7 @@ from workbench.tasks.cldr import origin
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationPlan:
     """The items to be asked and their origin.
 
     `wordings` are "published" (the five published prompts from promptsource), "ours", or "given". `contaminated` says why
@@ -108,7 +108,7 @@ def make_plan(
     shots: int = 0,
     shots_language: str | None = None,
     seed: int = 0,
-) -> Plan:
+) -> EvaluationPlan:
     """Read data and templates and make the items.
 
     Args:
@@ -152,7 +152,7 @@ def make_plan(
     if kind == "rank":
         _expect_both_answers(rows, items)
     used = tuple(dict.fromkeys(template for each in found.values() for template in each))
-    return Plan(
+    return EvaluationPlan(
         task=task,
         benchmark=benchmark,
         source=_source(task, benchmark, data, revision),

@@ -8,12 +8,12 @@ from workbench.errors import BadInput, NotReachable
 from workbench.inference.ranking import rank
 from workbench.models import Model
 from workbench.studies.evaluation.asking import compare_pairs, generate_answers
-from workbench.studies.evaluation.planning import Plan
+from workbench.studies.evaluation.planning import EvaluationPlan
 
 
 def evaluate(
     model: Model,
-    plan: Plan,
+    plan: EvaluationPlan,
     *,
     protocol: str | None = None,
     batch_tokens: int | None = None,
@@ -49,7 +49,7 @@ def evaluate(
 
 
 def _asked(
-    model: Model, plan: Plan, protocol: str | None, batch_tokens: int | None, progress: bool
+    model: Model, plan: EvaluationPlan, protocol: str | None, batch_tokens: int | None, progress: bool
 ) -> pd.DataFrame:
     if plan.kind == "rank":
         return rank(model, plan.items, protocol=protocol, batch_tokens=batch_tokens, progress=progress)
@@ -62,7 +62,7 @@ def _asked(
     return generate_answers(model, plan, progress=progress)
 
 
-def _with_cells(error: NotReachable, model: Model, plan: Plan) -> NotReachable:
+def _with_cells(error: NotReachable, model: Model, plan: EvaluationPlan) -> NotReachable:
     """Return the error with the languages and templates for which answers are missing."""
     missing = set(error.missing)
     asked = [item for item in plan.items if item.prompt in missing]

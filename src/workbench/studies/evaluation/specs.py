@@ -14,9 +14,9 @@ import workbench
 from workbench.errors import BadInput
 from workbench.family import Badge, shared_badge
 from workbench.models import Model
-from workbench.studies.evaluation.beside import beside_published
+from workbench.studies.evaluation.beside import compare_with_published
 from workbench.studies.evaluation.measuring import by_language, by_template, compare_all
-from workbench.studies.evaluation.planning import Plan
+from workbench.studies.evaluation.planning import EvaluationPlan
 from workbench.studies.evaluation.ranking import evaluate
 from workbench.studies.evaluation.writing import write
 
@@ -36,7 +36,7 @@ class EvaluationSpec:
     """
 
     models: tuple[Model, ...]
-    plan: Plan
+    plan: EvaluationPlan
     protocol: str | None = None
     margin: float = 0.05
 
@@ -103,7 +103,7 @@ class Evaluation:
             "by_language": by_language(self.items),
             "by_template": by_template(self.items),
             "comparison": compare_all(self.items, first, others, margin=self.spec.margin),
-            "published": beside_published(self.items, self.spec.plan),
+            "published": compare_with_published(self.items, self.spec.plan),
         }
         return {name: table for name, table in found.items() if len(table)}
 
