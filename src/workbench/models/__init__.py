@@ -38,7 +38,7 @@ def load(
     name: str | os.PathLike[str],
     *,
     dtype: Dtype | Literal["auto"] = "float32",
-    quantization: Quantization | Literal[""] | None = None,
+    quantization: str | None = None,
     device: str = "auto",
     revision: str | None = None,
     store: Store | None = None,
@@ -55,7 +55,8 @@ def load(
         dtype: "float32", "bfloat16", "float16" (refused for mT5), or "auto": that of the published weights, as config.json or the
             catalogue gives it; float32 for an mT5 published in float16. Of a model on a server, what it is declared to use.
         quantization: "8bit" or "4bit": quantize most weights when they are read (`docs/real-models.md`); the others are in `dtype`.
-            Empty: none.
+            "rtn8" to "rtn2": only round them to so many bits; "noise8:0" to "noise2:0": move them as far, by noise from seed 0
+            (`workbench.models.simulated`). Empty: none.
         device: "auto", "cpu", "cuda", "cuda:0", …; "offload": as "auto", but weights that fit into no memory stay on the disk.
         revision: a branch, tag or commit on the hub; a commit may be abbreviated if it is in the hub's cache.
         store: the store to use instead of the default one.

@@ -61,9 +61,14 @@ class EngineSpec:
         if name is None:
             return self
         if not isinstance(name, str) or name not in self.quantizations:
-            able = ", ".join(self.quantizations) or "none"
+            able = ", ".join(self.quantization_names) or "none"
             raise BadInput(f"the engine {self.kind!r} has no quantization {name!r}; it has: {able}")
         return replace(self, options={**self.options, "quantization": self.quantizations[name]})
+
+    @property
+    def quantization_names(self) -> tuple[str, ...]:
+        """The names that `quantized` takes, for a message."""
+        return tuple(self.quantizations)
 
     def key(self, capability: Capability) -> dict[str, Any]:
         """Return the engine's part of an answer's key.

@@ -41,7 +41,8 @@ class Model:
         device: "auto" (all available GPUs, else the CPU), "cpu", "cuda", "cuda:1", "mps", "offload" ("auto", and the disk).
         store: where its answers are kept.
         kind: the name of its engine in the registry.
-        quantization: "8bit" or "4bit" if the weights are quantized when they are read; `dtype` is then that of the others.
+        quantization: "8bit" or "4bit" if the weights are quantized when they are read; `dtype` is then that of the others. Or a
+            simulation's name (`workbench.models.simulated`).
         tally: numbers of answers taken from the store and computed through this handle.
         audits: by protocol, the results of the check in which `rank` scores some items again.
     """
@@ -54,7 +55,7 @@ class Model:
     same_device: bool = False
     random_seed: int | None = None
     kind: str = DEFAULT
-    quantization: Quantization | None = None
+    quantization: str | None = None
     tally: Tally = field(default_factory=Tally)
     audits: dict[str, Audit] = field(default_factory=dict)
 

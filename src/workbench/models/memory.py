@@ -70,8 +70,8 @@ def bytes_of_weights(identity: Identity, dtype: str, quantization: str | None = 
 def _bytes_in(path: Path, dtype: str, quantization: str | None) -> int:
     found = 0.0
     for name, shape in _shapes(path).items():
-        is_quantized = quantization is not None and _is_quantized(name, shape)
-        width = BYTES_PER_QUANTIZED[str(quantization)] if is_quantized else BYTES_PER_PARAMETER[dtype]
+        is_packed = quantization in BYTES_PER_QUANTIZED and is_quantizable(name, shape)
+        width = BYTES_PER_QUANTIZED[str(quantization)] if is_packed else BYTES_PER_PARAMETER[dtype]
         found += width * prod(shape)
     return round(found)
 
@@ -88,7 +88,7 @@ def _shapes(path: Path) -> dict[str, list[int]]:
         return {}
 
 
-def _is_quantized(name: str, shape: Sequence[int]) -> bool:
+def is_quantizable(name: str, shape: Sequence[int]) -> bool:
     """Whether a tensor is a matrix that transformers has bitsandbytes quantize: in a block, and not kept by the architecture."""
     return len(shape) == 2 and not any(part in _KEPT or "embed" in part for part in name.split("."))
 

@@ -3,7 +3,9 @@
 from importlib import import_module
 from typing import Any
 
-_STUDIES = frozenset({"closing_mark", "evaluation", "probing", "published", "sensitivity", "transfer"})
+_STUDIES = frozenset(
+    {"closing_mark", "evaluation", "probing", "published", "quantization", "sensitivity", "transfer"}
+)
 
 
 def __getattr__(name: str) -> Any:

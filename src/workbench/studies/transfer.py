@@ -24,12 +24,7 @@ def pair(base: pd.DataFrame, finetuned: pd.DataFrame) -> pd.DataFrame:
     Raises:
         BadInput: the two were not asked the same prompts.
     """
-    asked, again = ([*zip(table["task"], table["id"], strict=True)] for table in (base, finetuned))
-    if set(asked) != set(again) or not len(asked) == len(set(asked)) == len(again):
-        odd = [f"{task} {item}" for task, item in sorted(set(asked) ^ set(again))[:3]]
-        raise BadInput(
-            f"the two tables differ in {odd or 'repeated ids'}; rank the same items with both models"
-        )
+    expect_same_prompts(base, finetuned)
     columns = ["id", "task", "template", "language", "cluster"]
     left = base[columns].assign(base=base["correct"].astype(float), chance=base["choices"].map(guessed))
     right = finetuned[["task", "id"]].assign(finetuned=finetuned["correct"].astype(float))
@@ -37,6 +32,20 @@ def pair(base: pd.DataFrame, finetuned: pd.DataFrame) -> pd.DataFrame:
     return both.assign(gain=both["finetuned"] - both["base"])[
         [*columns, "base", "finetuned", "gain", "chance"]
     ]
+
+
+def expect_same_prompts(first: pd.DataFrame, second: pd.DataFrame) -> None:
+    """Check that two tables of `rank` have the same items, once each.
+
+    Raises:
+        BadInput: they have not; the message names some.
+    """
+    asked, again = ([*zip(table["task"], table["id"], strict=True)] for table in (first, second))
+    if set(asked) != set(again) or not len(asked) == len(set(asked)) == len(again):
+        odd = [f"{task} {item}" for task, item in sorted(set(asked) ^ set(again))[:3]]
+        raise BadInput(
+            f"the two tables differ in {odd or 'repeated ids'}; rank the same items with both models"
+        )
 
 
 def gains(paired: pd.DataFrame, by: Sequence[str] = ("language",)) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """The engine on transformers and torch: BLOOM, mT5 and any other causal or encoder-decoder checkpoint."""
 
 import warnings
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 from workbench.errors import BadInput
@@ -8,8 +9,27 @@ from workbench.family import BYTES_PER_PARAMETER
 from workbench.models.engines import Engine, EngineSpec
 from workbench.models.identity import Identity, identify, recall
 from workbench.models.places import architecture_of, dtype_of, locate
+from workbench.models.simulated import NAMES as SIMULATIONS
+from workbench.models.simulated import Simulated
 
-SPEC = EngineSpec(
+
+@dataclass(frozen=True)
+class Spec(EngineSpec):
+    """An engine's specification whose quantizations may be simulated, too."""
+
+    def quantized(self, name: str | None) -> EngineSpec:
+        """As `EngineSpec.quantized`; "rtn4" and "noise4:0" are in the key by what they do (`workbench.models.simulated`)."""
+        if isinstance(name, str) and (simulated := Simulated.read(name)) is not None:
+            return replace(self, options={**self.options, "quantization": simulated.setting})
+        return super().quantized(name)
+
+    @property
+    def quantization_names(self) -> tuple[str, ...]:
+        """As `EngineSpec.quantization_names`, and the simulations'."""
+        return (*super().quantization_names, *SIMULATIONS)
+
+
+SPEC = Spec(
     kind="transformers",
     algorithms={
         "generate": 1,  # covers `decoding`, `sampling` and the encoding of prompts
@@ -81,8 +101,8 @@ class Factory:
         return engine
 
     def tolerance(self, precision: str) -> float:
-        """Return the largest entry of `NEAR` for a dtype, or for a quantization and a dtype."""
-        return max(NEAR[part] for part in precision.split())
+        """Return the largest entry of `NEAR` for a dtype, or for a quantization and a dtype; simulations have only their dtype's."""
+        return max(NEAR[part] for part in precision.split() if Simulated.read(part) is None)
 
 
 FACTORY = Factory()

@@ -37,6 +37,7 @@ from workbench.models.requests import (
     ToRead,
     ToScore,
 )  # fmt: skip
+from workbench.models.simulated import Simulated
 
 _LIBRARIES = ("torch", "transformers", "tokenizers")
 _QUANTIZING = "bitsandbytes"
@@ -63,7 +64,8 @@ class TransformersEngine:
         self.is_encoder_decoder = identity.is_encoder_decoder
         self.model, self.tokenizer = read_weights(identity, dtype, device, random_seed, quantization)
         self.device_family = self.model.device.type
-        libraries = (*_LIBRARIES, _QUANTIZING) if quantization else _LIBRARIES
+        is_packed = quantization is not None and Simulated.read(quantization) is None
+        libraries = (*_LIBRARIES, _QUANTIZING) if is_packed else _LIBRARIES
         self.libraries = ", ".join(f"{name} {version(name)}" for name in libraries)
         ends = self.model.generation_config.eos_token_id
         ends = self.model.config.eos_token_id if ends is None else ends

@@ -27,6 +27,7 @@ from workbench.engines.transformers.gelu import fuse
 from workbench.engines.transformers.out_of_memory import ran_out
 from workbench.engines.transformers.placement import check_placement, placement, single_device
 from workbench.engines.transformers.quantized import settings, settle
+from workbench.engines.transformers.rounding import simulate
 from workbench.engines.transformers.tensors import (
     expect_finite,
     expect_own_head,
@@ -36,6 +37,7 @@ from workbench.engines.transformers.tensors import (
 from workbench.errors import BadInput, WorkbenchError
 from workbench.models.folders import weight_files
 from workbench.models.identity import Identity
+from workbench.models.simulated import Simulated
 
 _TOKEN_IDS = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id")
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -48,7 +50,7 @@ def read_weights(
 
     Args:
         random_seed: initialize the configuration with random weights instead of reading any.
-        quantization: "8bit" or "4bit".
+        quantization: "8bit" or "4bit", or a simulation's name.
 
     Raises:
         BadInput: damaged or inconsistent files, an architecture that transformers does not know, an unavailable device, or too
@@ -60,9 +62,11 @@ def read_weights(
         _expect_generator(config, identity)
         _expect_no_other_quantization(config, identity, quantization)
         shapes = _shapes_in_files(identity)
-        options = {"dtype": getattr(torch, dtype), **placement(device, identity, dtype, quantization)}
-        if quantization is not None:
-            options["quantization_config"] = settings(quantization, options["dtype"])
+        simulated = Simulated.read(quantization)
+        packed = None if simulated is not None else quantization
+        options = {"dtype": getattr(torch, dtype), **placement(device, identity, dtype, packed)}
+        if packed is not None:
+            options["quantization_config"] = settings(packed, options["dtype"])
         kind = AutoModelForSeq2SeqLM if identity.is_encoder_decoder else AutoModelForCausalLM
         empty = partial(kind.from_config, config, trust_remote_code=False)
         if random_seed is None:
@@ -70,9 +74,11 @@ def read_weights(
         else:
             model = _random(kind, empty, random_seed, single_device(device), options)
     check_placement(model, identity)
+    if simulated is not None:
+        simulate(model, simulated)
     fuse(model)
     model.eval()
-    if quantization is not None:
+    if packed is not None:
         settle(model)
     return model, tokenizer
 

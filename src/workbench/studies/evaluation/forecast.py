@@ -27,7 +27,8 @@ class Forecast:
 def forecast(model: Model, plan: EvaluationPlan) -> Forecast:
     """Return what evaluating this model costs; no weights are read."""
     try:
-        weights = family.memory_needed(family.find(model.name), model.dtype, model.quantization)
+        packed = model.quantization if model.quantization in family.BYTES_PER_QUANTIZED else None
+        weights = family.memory_needed(family.find(model.name), model.dtype, packed)
     except UnknownName:
         folder = model.identity.folder
         weights = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder else 0
