@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from workbench.engines.transformers import states as reader
 from workbench.errors import BadInput
 from workbench.inference.states import hidden_states
 from workbench.models import load
+from workbench.store import Store
 
 TEXTS = ["The cat sat on the mat.", "Le chat", "猫坐在垫子上。" * 3]
 
@@ -52,6 +54,21 @@ def test_encoder_and_decoder_are_apart(checkpoints, store):
     )
     with pytest.raises(BadInput, match="has no encoder"):
         hidden_states(load(str(checkpoints["bloom"]), store=store), TEXTS, stack="encoder")
+
+
+def test_states_do_not_depend_on_the_tokens_that_are_read_at_once(model, store, monkeypatch):
+    sizes = []
+    read = reader._read_batch
+    monkeypatch.setattr(reader, "_read_batch", lambda *args: sizes.append(len(args[1])) or read(*args))
+    together = hidden_states(model, TEXTS).array
+    for tokens, batches in ((1, [1, 1, 1]), (10_000, [3])):
+        sizes.clear()
+        again = load(model.name, device="cpu", store=Store(store.path.with_name(f"{tokens}.sqlite")))
+        found = hidden_states(again, TEXTS, batch_tokens=tokens).array
+        np.testing.assert_allclose(found, together, rtol=1e-4, atol=1e-4)
+        assert sizes == batches
+    with pytest.raises(BadInput, match="batch_tokens=0"):
+        hidden_states(model, TEXTS, batch_tokens=0)
 
 
 def test_random_weights_give_other_states(model):

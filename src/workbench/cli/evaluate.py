@@ -48,7 +48,7 @@ def evaluate(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Number of examples per language, counted from the first. Default: all."),
+        typer.Option(min=1, help="Number of examples per language, drawn with the seed. Default: all."),
     ] = None,
     shots: Annotated[
         int, typer.Option(min=0, help="Number of answered demonstrations before each question.")
@@ -56,7 +56,9 @@ def evaluate(
     shots_language: Annotated[
         str | None, typer.Option(help="Language of the demonstrations. Default: that of the question.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed for choosing the demonstrations.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Random seed for choosing demonstrations and, with a limit, examples.")
+    ] = 0,
     protocol: Annotated[
         str | None,
         typer.Option(help="How choices are scored: xmtf, per-token, pmi or lm-eval. Default: xmtf."),

@@ -54,6 +54,7 @@ def hidden_states(
     pooling: Pooling = "mean",
     precision: Literal["float32", "float16"] = "float32",
     batch_size: int = 32,
+    batch_tokens: int | None = None,
     progress: bool = True,
 ) -> States:
     """Return the states of each text at every layer, pooled over its tokens; no special tokens are added.
@@ -64,6 +65,7 @@ def hidden_states(
             The decoder of an encoder-decoder has a single token here, so all three are equal.
         precision: in which they are stored. A text takes 4 · (L+1) · D bytes in the store, and half of that in float16, which
             keeps three digits: 2,200 texts at bloomz-7b1 take 1.1 GB. They are pooled on the device, and returned as float32.
+        batch_size, batch_tokens: At most so many texts, and tokens with padding, are read at once, but at least one text.
 
     Raises:
         BadInput: no texts, a text that is empty, not a string or beyond the context, the encoder of a decoder-only model, or
@@ -83,6 +85,7 @@ def hidden_states(
         raise BadInput(f"precision={precision!r}; choose one of: {', '.join(_PRECISIONS)}")
     asked = [_Text(text) for text in read_texts("texts", texts, one="text")]
     batch_size = whole("batch_size", batch_size)
+    most = None if batch_tokens is None else whole("batch_tokens", batch_tokens)
     if not asked:
         raise BadInput("texts is empty; give at least one text")
     kind = RequestType(
@@ -92,7 +95,9 @@ def hidden_states(
         expect=arrays.states,
         encode=partial(_to_npy, precision=precision),
         decode=_from_npy,
-        compute=lambda missing: model.engine.read_states([m.text for m in missing], reading, batch_size),
+        compute=lambda missing: model.engine.read_states(
+            [m.text for m in missing], reading, batch_size, most
+        ),
     )
     found = cached.answer(model, kind, asked, batch=batch_size, progress=progress)
     return States(np.stack(found.values), reading.stack, pooling)

@@ -127,7 +127,7 @@ def _batches(engine: Engine, do: str, requests: Any, settings: Any, how: Any) ->
         return engine.score(
             [ToScore(*r) for r in requests], ScoringRule(**settings), ComputeOptions(**how["options"])
         )
-    return engine.read_states(requests, ToRead(**settings), how["batch_size"])
+    return engine.read_states(requests, ToRead(**settings), how["batch_size"], how["batch_tokens"])
 
 
 def main() -> None:

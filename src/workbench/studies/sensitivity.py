@@ -36,6 +36,20 @@ def guessed(choices: Sequence[str]) -> float:
     return 1 / len(choices) if len(choices) else 0.0
 
 
+def shortest_is_right(choices: Sequence[str], gold: int) -> float:
+    """Return the probability of being right for a rule that knows no meaning: take the shortest choice, or one of several.
+
+    Likelihoods prefer short texts, so a model that understands nothing is between chance and the mean of this.
+    """
+    lengths = [len(choice) for choice in choices]
+    return (lengths[gold] == min(lengths)) / lengths.count(min(lengths))
+
+
+def shortest(ranked: pd.DataFrame) -> float:
+    """Return the accuracy of taking the shortest choice, averaged over prompts."""
+    return float(np.mean([*map(shortest_is_right, ranked["choices"], ranked["gold"])]))
+
+
 def outcome_matrix(ranked: pd.DataFrame, value: str = "correct") -> pd.DataFrame:
     """Arrange one task in one language as items x templates, indexed by cluster and number within it.
 

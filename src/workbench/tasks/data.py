@@ -1,7 +1,7 @@
 """What a source gives: rows with the wordings that ask about them, and what is known about their languages."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +9,7 @@ from workbench.prompts import Template
 from workbench.tasks.benchmarks import Kind
 from workbench.tasks.exposure import Exposure, exposures
 from workbench.tasks.items import Item, make_items, pair_items
-from workbench.tasks.selection import select_each, shared_meanings
+from workbench.tasks.selection import shared_meanings
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,6 @@ class Data:
     def is_parallel(self) -> bool:
         """Whether all its languages have the same meanings."""
         return len(shared_meanings(self.rows)) == len(self.rows)
-
-    def limited(self, limit: int) -> "Data":
-        """Return the first `limit` meanings that all its languages have; where languages share none, those of each language."""
-        kept = shared_meanings(self.rows, limit) or select_each(list(self.rows), limit)
-        return replace(self, rows=tuple(kept))
 
     def accepted(self, item: Item) -> tuple[str, ...]:
         """Return all texts that are right for an item: every name that the source knows, or else its target."""

@@ -3,7 +3,7 @@
 `lexicon/words` asks for a name in a language (what is "Germany" in Yoruba?), `lexicon/meanings` for the English name, and
 `lexicon/months` and `lexicon/weekdays` for the one between two neighbours, in the language itself. A set of choices is asked
 about once for each of its members, so that the choices alone (the longest one, the first in the alphabet) are right no more
-often than chance. Names that equal an English one are not asked about; `texts` marks them.
+often than chance; a limit takes whole sets. Names that equal an English one are not asked about; `texts` marks them.
 """
 
 import random
@@ -36,15 +36,25 @@ _MOVED = 3  # letters by which a draw moves a name among those of its length
 
 
 def rows(
-    task: str, languages: Sequence[str] | None = None, limit: int | None = None, seed: int = 0
+    task: str,
+    languages: Sequence[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    *,
+    shared: bool = False,
 ) -> list[dict[str, Any]]:
     """Return a task's rows in these languages, or in all that have some, with at most `limit` meanings in each.
+
+    Args:
+        shared: Ask about names that all these languages have, in the same sets, alike in English.
 
     Raises:
         UnknownName: a language without rows; the message lists those that have some.
         BadInput: a limit that is not an integer above 0.
     """
-    found = {code: _rows(task, code, seed) for code in (languages if languages is not None else _codes())}
+    codes = languages if languages is not None else _codes()
+    among = (_common(codes) or None) if shared else None
+    found = {code: _rows(task, code, seed, among) for code in codes}
     if languages is not None and not all(found.values()):
         expect_languages(languages, [code for code in _codes() if _rows(task, code, seed)], f"task {task!r}")
     return select_each([{**row, "task": task} for each in found.values() for row in each], limit)
@@ -76,9 +86,9 @@ def _codes() -> list[str]:
     return [one.code for one in known_languages()]
 
 
-def _rows(task: str, code: str, seed: int) -> list[dict[str, Any]]:
+def _rows(task: str, code: str, seed: int, among: frozenset[str] | None = None) -> list[dict[str, Any]]:
     if task in ("lexicon/words", "lexicon/meanings"):
-        return _translations(code, seed, back=task == "lexicon/meanings")
+        return _translations(code, seed, among, back=task == "lexicon/meanings")
     return _order(code, seed, "month" if task == "lexicon/months" else "weekday")
 
 
@@ -122,27 +132,36 @@ def _distinct(code: str, kind: Kind) -> Mapping[str, Name]:
     return {key: one for key, one in alone.items() if one.text in one.forms}
 
 
-def _translations(code: str, seed: int, *, back: bool) -> list[dict[str, Any]]:
+def _common(codes: Sequence[str]) -> frozenset[str]:
+    """Return the countries and languages that can be asked about in all these languages; none of a kind with too few."""
+    kinds = {kind: [{*_fitting(code, kind)} for code in codes] for kind in _NAMED if codes}
+    common = {kind: set.intersection(*each) for kind, each in kinds.items()}
+    return frozenset(f"{kind}-{key}" for kind, keys in common.items() if len(keys) >= _LEAST for key in keys)
+
+
+def _translations(code: str, seed: int, among: frozenset[str] | None, *, back: bool) -> list[dict[str, Any]]:
     made = []
     for kind in _NAMED:
-        own = _fitting(code, kind)
-        english = _distinct("en", kind)
-        answers = {key: english[key] for key in own} if back else own
-        for drawn in _sets({key: one.text for key, one in answers.items()}, kind, seed):
+        own, english = _fitting(code, kind), _distinct("en", kind)
+        answers = english if back else own
+        measured = answers if among is None else english  # by whose length they are alike
+        asked = [key for key in own if among is None or f"{kind}-{key}" in among]
+        for drawn in _sets({key: measured[key].text for key in asked}, kind, seed):
             choices = [answers[key].text for key in drawn]
-            made += [_question(code, kind, key, choices, answers[key].forms) for key in drawn]
+            made += [_question(code, kind, key, drawn, choices, answers[key].forms) for key in drawn]
     place = _places(seed, _NAMED)
     return sorted(made, key=lambda row: place[row["id"]])
 
 
 def _question(
-    code: str, kind: Kind, key: str, choices: Sequence[str], accepted: Sequence[str]
+    code: str, kind: Kind, key: str, drawn: Sequence[str], choices: Sequence[str], accepted: Sequence[str]
 ) -> dict[str, Any]:
     return {
         **_word(code, kind, key),
         "choices": list(choices),
         "label": choices.index(accepted[0]),
         "accepted": list(accepted),
+        "set": f"{kind}-{'-'.join(drawn)}",
     }
 
 
@@ -175,9 +194,9 @@ def _order(code: str, seed: int, kind: Kind) -> list[dict[str, Any]]:
     made = []
     for number, members in enumerate(_apart(len(words), *_APART[kind])):
         drawn = draw.sample(members, len(members))
-        choices = [words[n] for n in drawn]
+        named, choices = [keys[n] for n in drawn], [words[n] for n in drawn]
         for n in drawn:
-            asked = _question(code, kind, keys[n], choices, [words[n]])
+            asked = _question(code, kind, keys[n], named, choices, [words[n]])
             between = {"before": words[n - 1], "after": words[(n + 1) % len(words)]}
             made.append({**asked, **between, "id": f"{kind}-{keys[n]}-{number}"})
     return draw.sample(made, len(made))

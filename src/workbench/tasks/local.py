@@ -28,7 +28,12 @@ def offline_tasks() -> list[str]:
 
 
 def read_rows(
-    task: str, languages: Sequence[str] | None = None, limit: int | None = None, *, seed: int = 0
+    task: str,
+    languages: Sequence[str] | None = None,
+    limit: int | None = None,
+    *,
+    seed: int = 0,
+    shared: bool = False,
 ) -> list[dict[str, Any]]:
     """Return a task's evaluation rows, in the requested languages or in all.
 
@@ -36,6 +41,7 @@ def read_rows(
         task: One of `offline_tasks()`.
         limit: number of meanings (clusters), from the first; of the lexicon, whose languages lack different names, per language.
         seed: of the lexicon: which choices stand beside the right one, and which meanings come first.
+        shared: of the lexicon: only names that all these languages have.
 
     Raises:
         UnknownName: no such task, or a language it does not have (the message lists the available ones).
@@ -44,7 +50,7 @@ def read_rows(
     if task not in offline_tasks():
         raise UnknownName(f"no task called {task!r}; choose one of: {', '.join(offline_tasks())}")
     if task in lexicon.TASKS:
-        return lexicon.rows(task, languages, limit, seed)
+        return lexicon.rows(task, languages, limit, seed, shared=shared)
     if task in parallel.TASKS:
         return parallel.rows(task, languages, limit)
     path = data_files(f"tasks/{task}.jsonl")[0]

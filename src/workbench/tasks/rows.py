@@ -33,6 +33,8 @@ def read_benchmark(
     limit: int | None = None,
     data: Path | None = None,
     revision: str | None = None,
+    *,
+    seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Return a task's rows, each with id, language, cluster (its meaning) and, if it is ranked, label (0 for the first choice).
 
@@ -40,9 +42,10 @@ def read_benchmark(
 
     Args:
         languages: by default all of the task's.
-        limit: number of meanings per language, from the first.
+        limit: number of meanings per language, drawn.
         data: a file or folder in the published schema; the hub by default.
         revision: of the data set on the hub; by default the one in the table of tasks.
+        seed: of the draw; a larger limit contains the meanings of a smaller one.
 
     Raises:
         UnknownName: a language that the task (or the folder) does not have.
@@ -61,27 +64,32 @@ def read_benchmark(
     if benchmark.kind == "translation":
         made = translated(benchmark, made)
     if benchmark.meaning:
-        return select(made, None, limit, benchmark.name)
-    return select_each(made, limit)  # not parallel: the first of each language
+        return select(made, None, limit, benchmark.name, seed)
+    return select_each(made, limit, seed)  # not parallel: a draw for each language
 
 
 def read_any(
-    name: str, data: Path, languages: Sequence[str] | None = None, limit: int | None = None
+    name: str,
+    data: Path,
+    languages: Sequence[str] | None = None,
+    limit: int | None = None,
+    *,
+    seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Return the rows of your own task from a file or folder; each needs `label` and the fields that your templates use.
 
     Optional fields: `language` ("und" if absent), `id` (by default the file's name and a running number) and `cluster` (by
-    default the id).
+    default the id). A limit is as in `read_benchmark`.
 
     Raises:
         BadInput, UnknownName: as `read_benchmark`.
     """
     rows = [{**own, "task": name, "label": label_of(row, "label")} for row, own in _own_rows(data, "label")]
-    return select(rows, languages, limit, f"task {name!r}")
+    return select(rows, languages, limit, f"task {name!r}", seed)
 
 
 def read_any_texts(
-    data: Path, languages: Sequence[str] | None = None, limit: int | None = None
+    data: Path, languages: Sequence[str] | None = None, limit: int | None = None, *, seed: int = 0
 ) -> list[dict[str, Any]]:
     """Return your own texts from a file or folder; each row needs `text`, and other fields are attributes. Optional: as `read_any`.
 
@@ -93,7 +101,7 @@ def read_any_texts(
         if not isinstance(own["text"], str) or not own["text"].strip():
             raise BadInput(f"{row.where} has {own['text']!r} as 'text'; it must be a text")
         rows.append(own)
-    return select(rows, languages, limit, str(data))
+    return select(rows, languages, limit, str(data), seed)
 
 
 def read_benchmark_texts(
@@ -102,6 +110,8 @@ def read_benchmark_texts(
     limit: int | None = None,
     data: Path | None = None,
     revision: str | None = None,
+    *,
+    seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Return the rows of `read_benchmark` as texts, of the fields `texts` of the task, each a meaning of its own.
 
@@ -117,7 +127,7 @@ def read_benchmark_texts(
             f"{benchmark.name} has no texts for probes; name a task that has some ({able}), or a file of texts"
         )
     made, count = [], Counter[tuple[str, str]]()
-    for row in read_benchmark(benchmark, languages, limit, data, revision):
+    for row in read_benchmark(benchmark, languages, limit, data, revision, seed=seed):
         place = (row["language"], row["cluster"])
         meaning = row["cluster"] if benchmark.per_meaning == 1 else f"{row['cluster']}-{count[place]}"
         count[place] += 1

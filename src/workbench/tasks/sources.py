@@ -16,6 +16,7 @@ from workbench.tasks.data import Data
 from workbench.tasks.defaults import fitting
 from workbench.tasks.local import english_of, offline_tasks, read_rows, read_sentences, task_templates, tasks
 from workbench.tasks.rows import read_any, read_any_texts, read_benchmark, read_benchmark_texts
+from workbench.tasks.selection import select_each, shared_meanings
 
 _PUBLISHED = "published"
 _TEXTS: Mapping[str, Callable[..., list[dict[str, Any]]]] = MappingProxyType(
@@ -31,6 +32,10 @@ class _Place:
     source: str
     benchmark: Benchmark | None = None
     path: Path | None = None
+
+    def draw(self, seed: int) -> int | None:
+        """Return the seed with which meanings are drawn; none where the order of the rows is drawn, or balanced, already."""
+        return seed if self.benchmark is not None or self.path is not None else None
 
 
 def sources() -> dict[str, tuple[str, ...]]:
@@ -49,6 +54,7 @@ def read_data(
     templates: str | Path | None = None,
     revision: str | None = None,
     seed: int = 0,
+    shared: bool = False,
 ) -> Data:
     """Return a task's rows and wordings.
 
@@ -56,10 +62,12 @@ def read_data(
         source: One of `sources()`; a file or folder of rows; the hub id of a published task; or a TOML file that describes
             tasks on the hub as `data/benchmarks.toml` does. By default the named source that has the task.
         languages: By default all.
-        limit: Meanings, from the first; per language where languages have different ones.
+        limit: Meanings, per language where languages have different ones. Those of published tasks and of your own rows are
+            drawn; the others ship in an order in which the first ones are like the rest.
         templates: A TOML file of wordings, needed for rows of your own; by default ours.
         revision: Of the data set on the hub; by default the one in the table of tasks.
-        seed: Of the lexicon's choices and of its order.
+        seed: Of the draw, and of the lexicon's choices and its order.
+        shared: Take meanings that all languages have; where they share none, those of each language.
 
     Raises:
         UnknownName: no such source, task or language; the message lists the available ones.
@@ -67,7 +75,9 @@ def read_data(
         NotReachable: a data set that is neither in the hub's cache nor reachable.
     """
     place = _locate(task, str(source) if source is not None else _source_of(task))
-    rows = _rows(place, languages, limit, revision, seed)
+    rows = _rows(place, languages, None if shared else limit, revision, seed, shared)
+    if shared:
+        rows = shared_meanings(rows, limit, place.draw(seed)) or select_each(rows, limit, place.draw(seed))
     benchmark = place.benchmark
     if benchmark is not None and benchmark.order and templates is None:
         rows = [{**row, "label": benchmark.order[row["label"]]} for row in rows]
@@ -90,6 +100,8 @@ def read_texts(
     languages: Sequence[str] | None = None,
     limit: int | None = None,
     revision: str | None = None,
+    seed: int = 0,
+    shared: bool = False,
 ) -> Data:
     """Return annotated texts for probes and retrieval: rows with id, cluster (the meaning), language, text and attributes.
 
@@ -97,7 +109,8 @@ def read_texts(
         source: A named source that has texts, or a file or folder of rows with a field `text`; as for `read_data` if a published
             task is named.
         task: The published task whose rows are read as texts.
-        revision: As for `read_data`.
+        limit, revision, seed: As for `read_data`.
+        shared: Take meanings that all languages have.
 
     Raises:
         UnknownName, BadInput, NotReachable: as `read_data`; or a source or task without texts.
@@ -106,14 +119,17 @@ def read_texts(
     family = _with_data().get(name)
     of_tasks = () if family or name in _TEXTS else fitting(name).tasks
     place = _place_of_texts(name, task or next(iter(of_tasks), ""))
+    wanted, limit = limit, None if shared else limit
     if name in _TEXTS:
         rows = _TEXTS[name](languages, limit)
     elif family is not None:
         rows = read_sentences(languages, limit, family=family)
     elif place.benchmark is not None:
-        rows = read_benchmark_texts(place.benchmark, languages, limit, place.path, revision)
+        rows = read_benchmark_texts(place.benchmark, languages, limit, place.path, revision, seed=seed)
     else:
-        rows = read_any_texts(_existing(name), languages, limit)
+        rows = read_any_texts(_existing(name), languages, limit, seed=seed)
+    if shared:
+        rows = shared_meanings(rows, wanted, place.draw(seed))
     return Data(
         place.task,
         _named(place, revision),
@@ -158,15 +174,20 @@ def _locate(task: str, source: str) -> _Place:
 
 
 def _rows(
-    place: _Place, languages: Sequence[str] | None, limit: int | None, revision: str | None, seed: int
+    place: _Place,
+    languages: Sequence[str] | None,
+    limit: int | None,
+    revision: str | None,
+    seed: int,
+    shared: bool,
 ) -> list[dict[str, Any]]:
     if place.benchmark is not None:
-        return read_benchmark(place.benchmark, languages, limit, place.path, revision)
+        return read_benchmark(place.benchmark, languages, limit, place.path, revision, seed=seed)
     if revision is not None:
         raise BadInput(f"{place.task!r} does not come from the hub; drop the revision {revision!r}")
     if place.path is not None:
-        return read_any(place.task, place.path, languages, limit)
-    return read_rows(place.task, languages, limit, seed=seed)
+        return read_any(place.task, place.path, languages, limit, seed=seed)
+    return read_rows(place.task, languages, limit, seed=seed, shared=shared)
 
 
 def _contaminated(place: _Place) -> str:

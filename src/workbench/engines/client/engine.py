@@ -116,10 +116,12 @@ class ServedEngine:
         yield from self._ask("score", asked, asdict(rule), options=asdict(options))
 
     def read_states(
-        self, texts: Sequence[str], reading: ToRead, batch_size: int
+        self, texts: Sequence[str], reading: ToRead, batch_size: int, batch_tokens: int | None = None
     ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
         """Yield batches of hidden states."""
-        yield from self._ask("states", list(texts), asdict(reading), batch_size=batch_size)
+        yield from self._ask(
+            "states", list(texts), asdict(reading), batch_size=batch_size, batch_tokens=batch_tokens
+        )
 
     def _ask(
         self, do: str, requests: list[Any], settings: dict[str, Any], **how: Any

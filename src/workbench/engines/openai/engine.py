@@ -140,7 +140,7 @@ class RemoteEngine:
         return TokenScores(tuple(map(sys.intern, names)), (*[None] * missing, *logprobs), encoded.truncated)
 
     def read_states(
-        self, texts: Sequence[str], reading: ToRead, batch_size: int
+        self, texts: Sequence[str], reading: ToRead, batch_size: int, batch_tokens: int | None = None
     ) -> Iterator[tuple[list[int], list[Any]]]:
         """Refuse: no server returns hidden states.
 

@@ -204,13 +204,15 @@ class TransformersEngine:
             yield list(found), [[_rank(numbers, top) for numbers in rows] for rows in found.values()]
 
     def read_states(
-        self, texts: Sequence[str], reading: ToRead, batch_size: int
+        self, texts: Sequence[str], reading: ToRead, batch_size: int, batch_tokens: int | None = None
     ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
         """Yield (positions, states) batch by batch, each float32 of shape (L+1, D): embeddings, then every layer.
 
         Raises:
             BadInput: a text without tokens, or one beyond the context; or as `states.read_states`.
         """
+        if batch_tokens:
+            expect_batch(self.identity, self.device_family, batch_tokens)
         encoded = self._encoder.ids(texts, special_tokens=False)
         for text, ids in zip(texts, encoded, strict=True):
             if not 0 < len(ids) <= self.identity.context_length:
@@ -218,7 +220,7 @@ class TransformersEngine:
                     f"the text {short(text)!r} has {len(ids)} tokens; "
                     f"{self.identity.name} takes 1 to {self.identity.context_length}"
                 )
-        yield from read_states(self.model, encoded, reading, batch_size)
+        yield from read_states(self.model, encoded, reading, batch_size, batch_tokens)
 
 
 def _rank(numbers: Sequence[float], top: int) -> TokenRank:

@@ -34,10 +34,12 @@ def ran_out(error: BaseException) -> bool:
     )
 
 
-def parts(order: Sequence[int], lengths: Sequence[int], rows: int) -> Iterator[list[int]]:
-    """Split prompts, longest first, into batches to process at once: up to `rows` and `AT_ONCE` tokens, but at least one."""
+def parts(
+    order: Sequence[int], lengths: Sequence[int], rows: int, tokens: int = AT_ONCE
+) -> Iterator[list[int]]:
+    """Split prompts, longest first, into batches to process at once: up to `rows` and `tokens`, but at least one."""
     while order:
-        size = max(1, min(rows, AT_ONCE // max(1, lengths[order[0]])))
+        size = max(1, min(rows, tokens // max(1, lengths[order[0]])))
         yield list(order[:size])
         order = order[size:]
 

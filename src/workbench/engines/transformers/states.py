@@ -6,14 +6,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from workbench.engines.transformers.out_of_memory import in_halves, parts
+from workbench.engines.transformers.out_of_memory import AT_ONCE, in_halves, parts
 from workbench.engines.transformers.padding import padded, real
 from workbench.engines.transformers.precision import expect_finite
 from workbench.models.requests import ToRead
 
 
 def read_states(
-    model: Any, encoded: Sequence[np.ndarray], reading: ToRead, batch_size: int
+    model: Any,
+    encoded: Sequence[np.ndarray],
+    reading: ToRead,
+    batch_size: int,
+    batch_tokens: int | None = None,
 ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
     """Yield (positions, states) batch by batch, each float32 of shape (L+1, D): embeddings, then every layer.
 
@@ -25,7 +29,7 @@ def read_states(
     lengths = [len(ids) for ids in encoded]
 
     def read(order: list[int], rows: int) -> Iterator[dict[int, np.ndarray]]:
-        for batch in parts(order, lengths, rows):
+        for batch in parts(order, lengths, rows, batch_tokens or AT_ONCE):
             states = _read_batch(model, [encoded[number] for number in batch], reading)
             expect_finite(model, "hidden states", finite=bool(np.isfinite(states).all()))
             yield dict(zip(batch, states, strict=True))

@@ -14,6 +14,7 @@ from workbench.errors import BadInput, NotReachable, UnknownName
 from workbench.family import Badge, data_badge, families
 from workbench.paths import expanded
 from workbench.prompts import Template
+from workbench.studies.evaluation.lengths import lengths_that_tell
 from workbench.studies.evaluation.templates import find_templates, provenance
 from workbench.tasks import (
     Asked,
@@ -86,6 +87,10 @@ class EvaluationPlan:
             f"template {name!r} renders nothing for {count} rows, which are skipped"
             for name, count in self.skipped.items()
         ]
+        for code, (share, chance) in lengths_that_tell(self.items).items():
+            found.append(
+                f"in {code} the shortest choice is right in {share:.0%} (chance: {chance:.0%}): a preference for short answers is not at chance there"
+            )
         if self.contaminated:
             found.append(f"contaminated: {self.contaminated}; scores of models finetuned on it mean little")
         if self.untested:
@@ -118,10 +123,10 @@ def make_plan(
         templates: A checkout of promptsource (or a folder of its files), or a TOML file like ours.
         names: Names of templates; by default the published five, or all of ours.
         data: A file or folder; by default what ships, or the hub.
-        limit: Item groups per language, from the first; a group is one item in all its languages.
+        limit: Item groups per language, drawn where the data are published or yours; a group is one item in all its languages.
         shots: Answered demonstrations before each question.
         shots_language: The language of the demonstrations; by default that of the question.
-        seed: Of the demonstrations; of the lexicon also of its choices and their order.
+        seed: Of the demonstrations and of the draw; of the lexicon also of its choices and their order.
 
     Raises:
         UnknownName, BadInput, NotReachable: a task, language, file or template is not available; the message says which.
@@ -215,14 +220,14 @@ def _rows(
 ) -> list[dict[str, Any]]:
     if benchmark is not None:
         try:
-            return read_benchmark(benchmark, languages, limit, data, revision)
+            return read_benchmark(benchmark, languages, limit, data, revision, seed=seed)
         except NotReachable as error:
             untried = " (this path on the hub has not been tried yet)" if benchmark.hub_id else ""
             raise NotReachable(f"{error}{untried}") from error
     if revision is not None:
         raise BadInput(f"{task!r} does not come from the hub; drop the revision {revision!r}")
     if data is not None:
-        return read_any(task, data, languages, limit)
+        return read_any(task, data, languages, limit, seed=seed)
     return read_rows(task, languages, limit, seed=seed)
 
 
