@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from workbench import family
 from workbench.errors import UnknownName
 from workbench.models import Model
+from workbench.models.memory import bytes_of_weights
 from workbench.studies.evaluation.planning import EvaluationPlan
 
 
@@ -30,8 +31,7 @@ def forecast(model: Model, plan: EvaluationPlan) -> Forecast:
         packed = model.quantization if model.quantization in family.BYTES_PER_QUANTIZED else None
         weights = family.memory_needed(family.find(model.name), model.dtype, packed)
     except UnknownName:
-        folder = model.identity.folder
-        weights = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder else 0
+        weights = bytes_of_weights(model.identity, model.dtype, model.quantization)
     answers = ((item, item.choices or (item.target,)) for item in plan.items)
     scored = [len(item.prompt) + len(text) for item, texts in answers for text in texts]
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
