@@ -14,7 +14,7 @@ import workbench.runs
 SOURCE = Path(workbench.__file__).parent
 FLOORS = [
     {"errors", "paths"},
-    {"atomic"},
+    {"atomic", "gguf_header"},
     {"run_log", "family", "store", "prompts", "stats", "downloads"},
     {"tasks", "models", "words"},
     {"engines", "fetching"},

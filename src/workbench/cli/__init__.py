@@ -8,18 +8,17 @@ import sys
 import warnings
 from collections.abc import Sequence
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
 import workbench
-from workbench.cli import accept, fetch, pack, run, serve, store, sweep, verify
+from workbench.cli import accept, convert, fetch, models, pack, run, serve, store, sweep, verify
 from workbench.cli.boundary import exit_code_of
 from workbench.cli.evaluate import evaluate
 from workbench.cli.options import Device, Dtype, Json, Languages, Quantization, Revision, names_in, positive
-from workbench.cli.printing import notice, set_up_streams, show, show_json, show_line
+from workbench.cli.printing import notice, set_up_streams, show_json, show_line
 
 app = typer.Typer(
     help="Study crosslingual generalization with BLOOMZ and mT0.",
@@ -30,8 +29,10 @@ app = typer.Typer(
 app.add_typer(store.app, name="store")
 for _name, _commands in workbench.family.registered("workbench.commands"):
     app.add_typer(_commands, name=_name)
+app.command("models")(models.models)
 app.command()(evaluate)
 app.command("fetch")(fetch.fetch)
+app.command("convert")(convert.convert)
 app.command("run", context_settings=run.EXTRA)(run.run)
 app.command("pack")(pack.pack)
 app.command("serve")(serve.serve)
@@ -39,26 +40,12 @@ app.command("sweep")(sweep.sweep)
 app.command("verify")(verify.verify)
 app.command("accept")(accept.accept)
 
-_PRECISIONS = (("float32",), ("bfloat16",), ("bfloat16", "8bit"), ("bfloat16", "4bit"))
 ModelName = Annotated[
     str,
     typer.Argument(
-        help="A name that `workbench models` lists, a hub id, a folder, or a server's address and #NAME."
+        help="A name that `workbench models` lists, a hub id, a folder, a .gguf file, or a server's address and #NAME."
     ),
 ]
-
-
-@app.command()
-def models(as_json: Json = False) -> None:
-    """List the known models, with their sizes, finetuning mixtures and memory, and say which are on this machine."""
-    rows = [_describe(one) for family in workbench.family.families() for one in family.checkpoints]
-    show(rows, as_json)
-    if not as_json:
-        notice(
-            "? marks a value from a secondary source. GB is the size of the weights alone: in float32, bfloat16, 8 bit and 4 bit, the "
-            "last two with embeddings and head in bfloat16. A generated token reads all of them once: GB / (GB per second of the "
-            "memory) is the shortest time for it. On a CPU 8 and 4 bit save memory, not time."
-        )
 
 
 @app.command()
@@ -144,39 +131,6 @@ def finetune(
     pool = workbench.training.mixtures.read(data, languages=names_in(languages), seed=seed)
     for line in workbench.training.describe(workbench.training.finetune(handle, pool, out, chosen)):
         show_line(line)
-
-
-@app.command()
-def convert(
-    model: ModelName,
-    to: Annotated[Literal["safetensors"], typer.Option(help="The format to write.")],
-    output: Annotated[Path, typer.Option(help="Folder for the copy; must be new.")],
-    revision: Revision = None,
-) -> None:
-    """Convert a model whose weights are published only as .bin files, which are not loaded, to safetensors."""
-    folder = import_module("workbench.engines.transformers.convert").to_safetensors(
-        model, output, revision=revision
-    )
-    show_line(f"wrote {to} to {folder}; load the model by that path")
-
-
-def _describe(checkpoint: Any) -> dict[str, Any]:
-    unsure = set(checkpoint.unverified)
-    gigabytes = [workbench.family.memory_needed(checkpoint, *how) / 1e9 for how in _PRECISIONS]
-    fields = {
-        "name": checkpoint.name,
-        "side": {"bloom": "BLOOM", "mt5": "mT5"}.get(checkpoint.architecture, checkpoint.architecture),
-        "parameters": f"{checkpoint.parameters:,}",
-        "mixture": checkpoint.mixture,
-        "prompts": checkpoint.prompt_language,
-        "steps": "" if checkpoint.steps is None else f"{checkpoint.steps:,}",
-        "GB": " / ".join(f"{size:.3g}" for size in gigabytes),
-        "here": workbench.models.places.whereabouts(checkpoint.name),
-    }
-    return {
-        key: f"{value}?" if {"prompts": "prompt_language"}.get(key, key) in unsure else value
-        for key, value in fields.items()
-    }
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:

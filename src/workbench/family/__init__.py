@@ -19,6 +19,7 @@ from workbench.family.checkpoints import (
     count_parameters,
     memory_needed,
 )
+from workbench.family.gguf_names import GgufName, gguf_name, is_gguf, stated
 from workbench.family.plugins import (
     Badge,
     Family,
@@ -45,6 +46,7 @@ __all__ = [
     "Badge",
     "Checkpoint",
     "Family",
+    "GgufName",
     "Language",
     "ServedName",
     "badge_of",
@@ -59,6 +61,8 @@ __all__ = [
     "find",
     "find_language",
     "fitting_source",
+    "gguf_name",
+    "is_gguf",
     "is_served",
     "languages",
     "languages_seen",
@@ -68,5 +72,6 @@ __all__ = [
     "served_name",
     "shared_badge",
     "shipped",
+    "stated",
     "vocabulary",
 ]

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from workbench.errors import BadInput, UnknownName
 from workbench.family.catalogue import checkpoints, named, nearest
 from workbench.family.checkpoints import Checkpoint
+from workbench.family.gguf_names import is_gguf
 from workbench.family.served import declared_checkpoint
 
 Badge = Literal["PUBLISHED", "MEASURED", "SYNTHETIC"]
@@ -124,9 +125,9 @@ def badge_of(name: str) -> Badge:
     Raises:
         UnknownName: neither a checkpoint, nor a folder, nor a hub id; the message lists the nearest names.
     """
-    name = declared_checkpoint(name)
+    is_file, name = is_gguf(name), declared_checkpoint(name)
     family = family_of(name)
-    if family is None and "/" not in name and not Path(name).is_dir():
+    if family is None and not is_file and "/" not in name and not Path(name).is_dir():
         find(name)
     return family.badge if family else "MEASURED"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from workbench.errors import BadInput
+from workbench.family.gguf_names import checkpoint_of_file, is_gguf
 
 _SCHEMES = ("http://", "https://")
 
@@ -43,8 +44,10 @@ def served_name(name: str) -> ServedName:
 
 
 def declared_checkpoint(name: str) -> str:
-    """Return the checkpoint that a name stands for: of a model on a server the declared one, else the name itself."""
-    return served_name(name).checkpoint if is_served(name) else name
+    """Return the checkpoint that a name stands for: of a model on a server or a GGUF file the declared one, else the name itself."""
+    if is_served(name):
+        return served_name(name).checkpoint
+    return checkpoint_of_file(name) if is_gguf(name) else name
 
 
 def _parts(address: str) -> SplitResult:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from workbench.errors import BadInput
-from workbench.family import is_served
+from workbench.family import is_gguf, is_served
 from workbench.models.arguments import shown, whole
 from workbench.models.engines import Capability, EngineFactory, engine_called, engine_for, engines
 from workbench.models.handle import Dtype, Model, Quantization
@@ -46,12 +46,14 @@ def load(
     random_seed: int | None = None,
     engine: str | None = None,
     declared_revision: str | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Return a lazy handle for a model.
 
     Args:
         name: "bloomz-560m", "mini-mt0", the hub id of any causal or encoder-decoder model, or a folder (a `Path` is always one);
-            "http://host:8000/v1#bloomz" is a model on a server (docs/servers.md).
+            "http://host:8000/v1#bloomz" is a model on a server (docs/servers.md); "x.gguf" or "QuantFactory/bloomz-560m-GGUF:Q8_0" is a
+            GGUF file (docs/gguf.md).
         dtype: "float32", "bfloat16", "float16" (refused for mT5), or "auto": that of the published weights, as config.json or the
             catalogue gives it; float32 for an mT5 published in float16. Of a model on a server, what it is declared to use.
         quantization: "8bit" or "4bit": quantize most weights when they are read (`docs/real-models.md`); the others are in `dtype`.
@@ -64,6 +66,8 @@ def load(
         random_seed: use the same architecture with random weights, as a baseline for probes.
         engine: the name of the engine in the registry (`workbench.models.engines`); by default the one that fits the name.
         declared_revision: the hub commit that a server is declared to serve, for which `revision` does as well.
+        tokenizer: the checkpoint (a name, hub id or folder) whose tokenizer a GGUF file has, where the file does not state it; "x.gguf"
+            with tokenizer="bloomz-560m" is the same model as "x.gguf#bloomz-560m".
 
     Raises:
         UnknownName: no such model or engine; the message lists the nearest names.
@@ -74,6 +78,7 @@ def load(
     for value, what in ((name, "name"), (revision or "main", "revision")):
         if not isinstance(value, str):
             raise BadInput(f"the {what} is {value!r}; give a string")
+    name = _with_tokenizer(name, tokenizer)
     if dtype not in (*DTYPES, "auto"):
         raise BadInput(f"no dtype called {dtype!r}; choose one of: {', '.join(DTYPES)}, auto")
     if not isinstance(device, str) or not _NAMES_A_DEVICE.fullmatch(device):
@@ -95,6 +100,17 @@ def load(
     return Model(
         name, chosen, device, revision, store or Store(), same_device, random_seed, engine, quantized
     )
+
+
+def _with_tokenizer(name: str, tokenizer: str | os.PathLike[str] | None) -> str:
+    """Return the name of a GGUF file with that of its tokenizer's checkpoint."""
+    if tokenizer is None:
+        return name
+    if not is_gguf(name) or "#" in name:
+        raise BadInput(
+            f"tokenizer={str(tokenizer)!r} is for a GGUF file whose name has no #; {name!r} is loaded with its own tokenizer"
+        )
+    return f"{name}#{tokenizer}"
 
 
 def _own_dtype(factory: EngineFactory, engine: str, name: str, revision: str | None) -> Dtype:

@@ -31,9 +31,14 @@ def settings_digest(folder: Path, store: Store) -> str:
     return _digest_of(settings_files(folder), store)
 
 
-def file_states(folder: Path) -> tuple[tuple[str, FileState], ...]:
-    """Return the state of each digested file, by its path."""
-    files = [*weight_files(folder), *settings_files(folder), *tokenizer_files(folder)]
+def file_digests(file: Path, folder: Path, store: Store) -> tuple[str, str]:
+    """Return the digests of weights in one file with the settings of a folder, and of the tokenizer in that folder."""
+    return combined([_sha256(file, store), settings_digest(folder, store)]), tokenizer_digest(folder, store)
+
+
+def file_states(folder: Path, *, weights: bool = True) -> tuple[tuple[str, FileState], ...]:
+    """Return the state of each digested file of a folder, with or without its weights, by its path."""
+    files = [*(weight_files(folder) if weights else []), *settings_files(folder), *tokenizer_files(folder)]
     return tuple((str(path), file_state(path)) for path in files)
 
 

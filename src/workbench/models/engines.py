@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from workbench.errors import BadInput, UnknownName
-from workbench.family import is_served, registered
+from workbench.family import is_gguf, is_served, registered
 from workbench.models.identity import Identity
 from workbench.models.requests import (
     ComputeOptions,
@@ -32,7 +32,7 @@ from workbench.models.requests import (
 from workbench.store import Store
 
 Capability = Literal["generate", "score", "states"]
-DEFAULT, OF_SERVERS = "transformers", "openai"
+DEFAULT, OF_SERVERS, OF_FILES = "transformers", "openai", "gguf"
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ class TokenEngine(Protocol):
 @lru_cache(maxsize=1)
 def engines() -> dict[str, EngineFactory]:
     """Return the installed engines by name: those of this package first, then the registered ones."""
-    built_in = (DEFAULT, OF_SERVERS)
+    built_in = (DEFAULT, OF_SERVERS, OF_FILES)
     rooms = {
         kind: import_module(f"workbench.engines.{kind}") for kind in built_in
     }  # imported late, since they import this module
@@ -204,7 +204,9 @@ def engines() -> dict[str, EngineFactory]:
 
 def engine_for(name: str) -> str:
     """Return the name of the engine that opens a model if none is chosen."""
-    return OF_SERVERS if is_served(name) else DEFAULT
+    if is_served(name):
+        return OF_SERVERS
+    return OF_FILES if is_gguf(name) else DEFAULT
 
 
 def engine_called(kind: str) -> EngineFactory:

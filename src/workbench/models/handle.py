@@ -13,6 +13,7 @@ from workbench.errors import BadInput
 from workbench.family import Badge, badge_of, family_of
 from workbench.models.engines import (
     DEFAULT,
+    OF_FILES,
     Capability,
     Engine,
     EngineFactory,
@@ -91,7 +92,9 @@ class Model:
 
     @property
     def precision(self) -> str:
-        """The dtype, or "8bit bfloat16" for quantized weights of which the others are in bfloat16."""
+        """The dtype, "8bit bfloat16" for quantized weights of which the others are in bfloat16, or the type of a GGUF file."""
+        if self.identity.file_type is not None:
+            return self.identity.file_type
         return f"{self.quantization} {self.dtype}" if self.quantization else self.dtype
 
     @cached_property
@@ -150,9 +153,9 @@ class Model:
                 raise BadInput(
                     f"{self.name} has changed on the hub since its answers were stored; name a revision"
                 )
-            identity = replace(identity, folder=found.folder, states=found.states)
+            identity = replace(identity, folder=found.folder, file=found.file, states=found.states)
             self.__dict__["identity"] = identity
-        if self.kind == DEFAULT:
+        if self.kind in (DEFAULT, OF_FILES):
             expect_room(
                 identity,
                 self.dtype,
@@ -208,7 +211,8 @@ class Model:
 
     def _weights(self) -> dict[str, str]:
         identity = self.identity
-        return {"weights": identity.weights, "tokenizer": identity.tokenizer, "dtype": self.dtype}
+        precision = identity.file_type or self.dtype
+        return {"weights": identity.weights, "tokenizer": identity.tokenizer, "dtype": precision}
 
     @property
     def _factory(self) -> EngineFactory:
@@ -223,7 +227,7 @@ class Model:
             "tokenizer_digest": identity.tokenizer,
             "hub_id": identity.hub_id,
             "commit": identity.commit,
-            "dtype": self.dtype,
+            "dtype": identity.file_type or self.dtype,
             "quantization": self.quantization,
             **({"declared": True} if identity.source == "endpoint" else {}),
         }

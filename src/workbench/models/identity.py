@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workbench.errors import BadInput
-from workbench.models.digests import FileState, combined, digests, file_state, file_states
+from workbench.models.digests import FileState, combined, digests, file_digests, file_state, file_states
 from workbench.models.folders import expect_loadable, expect_not_pickled, model_type, settings
 from workbench.models.hub import fetch
 from workbench.models.places import Place, locate
@@ -26,7 +26,8 @@ class Identity:
 
     `source` says where the model is opened from. `folder` is None for an endpoint, and if only stored answers are available.
     `weights` and `tokenizer` are hex digests; `commit` is the hub's. `context_length` is the model's maximum input in tokens.
-    `states` records the file system's state of the digested files (inode, size, times).
+    `file` is the file with the weights where one file has them beside no settings (GGUF), and `file_type` its type; `folder` is
+    then that of the tokenizer. `states` records the file system's state of the digested files (inode, size, times).
     """
 
     name: str
@@ -40,6 +41,8 @@ class Identity:
     context_length: int
     source: Source = "folder"
     states: tuple[tuple[str, FileState], ...] = field(default=(), compare=False, repr=False)
+    file: Path | None = None
+    file_type: str | None = None
 
     @property
     def is_available(self) -> bool:
@@ -88,7 +91,12 @@ def expect_unchanged(identity: Identity, store: Store) -> None:
     changed = [Path(path) for path, state in identity.states if file_state(Path(path)) not in (state, None)]
     if not changed or identity.folder is None:
         return
-    if digests(identity.folder, store) != (identity.weights, identity.tokenizer):
+    found = (
+        file_digests(identity.file, identity.folder, store)
+        if identity.file
+        else digests(identity.folder, store)
+    )
+    if found != (identity.weights, identity.tokenizer):
         raise BadInput(
             f"{', '.join(path.name for path in changed[:3])} in {identity.folder} changed after {identity.name} was loaded; "
             "load it again"

@@ -15,6 +15,7 @@ from typing import Any
 
 from workbench.errors import BadInput
 from workbench.family import BYTES_PER_PARAMETER, BYTES_PER_QUANTIZED, checkpoints, memory_needed
+from workbench.gguf_header import Header, read_header
 from workbench.models.folders import settings
 from workbench.models.free_memory import free_memory
 from workbench.models.identity import Identity
@@ -33,6 +34,7 @@ OFFLOAD = "offload"  # the device under which the rest of a model that does not 
 _LIBRARIES = 400_000_000  # bytes, measured
 _ELSEWHERE = "with device='offload' the rest of it is read from the disk for every batch, which is slow"
 _LEAST_TOKENS = 64
+_ROWS_OF_LOGITS = 256  # that lie in llama.cpp's buffers, in a batch of scores
 _LENGTH = 128  # tokens of a text in a batch, where it is not known
 _COPIES = 6  # of a token's state, at most, that lie in memory together
 _INNER = 3  # and of its feed-forward's inner layer
@@ -58,8 +60,21 @@ def forecast(
     identity: Identity, dtype: str, tokens: int = TOKENS, *, quantization: str | None = None
 ) -> Forecast:
     """Forecast the memory of a model whose files are here."""
+    if identity.file is not None:
+        return forecast_of_file(read_header(identity.file), tokens)
     weights = bytes_of_weights(identity, dtype, quantization)
     return Forecast(weights, tokens * _bytes_per_token(_config(identity), tokens), tokens)
+
+
+def forecast_of_file(header: Header, tokens: int = TOKENS) -> Forecast:
+    """Forecast the memory of a GGUF file in llama.cpp: its weights, keys and values in float32, and rows of logits."""
+    fields, width = header.fields, f"{header.architecture}.embedding_length"
+    blocks = fields.get("t5.decoder_block_count", fields.get(f"{header.architecture}.block_count", 0))
+    heads, per_head = (fields.get(f"t5.attention.{name}", 0) for name in ("head_count", "key_length"))
+    cache = 2 * 4 * blocks * (heads * per_head or fields.get(width, 0)) * tokens
+    embedding = header.tensors.get("token_embd.weight")
+    logits = 4 * _ROWS_OF_LOGITS * (embedding.shape[0] if embedding else 0)
+    return Forecast(header.bytes_of_weights, cache + logits, tokens)
 
 
 def bytes_of_weights(identity: Identity, dtype: str, quantization: str | None = None) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import BadInput, UnknownName
-from workbench.family import find, is_served
+from workbench.family import find, is_gguf, is_served
 from workbench.models import Model
 from workbench.paths import expanded
 from workbench.store import canonical
@@ -89,8 +89,14 @@ def _versions(model: Model) -> dict[str, str]:
 
 def _everywhere(name: str) -> str:
     """Return a name that means the same in every working folder."""
+    file, mark, checkpoint = name.partition("#") if is_gguf(name) else (name, "", "")
+    if checkpoint:
+        checkpoint = _everywhere(checkpoint)
     try:
-        find(name)
+        if not is_gguf(name):
+            find(name)
+            return name
     except UnknownName:
-        return os.path.abspath(expanded(name)) if Path(expanded(name)).exists() else name
-    return name
+        pass
+    path = os.path.abspath(expanded(file)) if Path(expanded(file)).exists() else file
+    return f"{path}{mark}{checkpoint}"

@@ -1,20 +1,18 @@
-"""Generation token by token: finished rows leave the batch, and waiting prompts take their places.
+"""Generation with a transformers model, in a continuous batch; greedy output equals that of transformers in float32.
 
-A step costs nearly the same for one row as for sixteen, because it is dominated by reading the weights; a batch that waits for
-its slowest row wastes most of its steps. Greedy output equals that of transformers in float32. Beams, repetition penalties,
-other architectures and unusual generation settings use transformers' `generate`, in batches.
+Beams, repetition penalties, other architectures and unusual generation settings use transformers' `generate`, in batches.
 """
 
 import contextlib
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from workbench.engines.transformers import bloom, mt5
+from workbench.engines.transformers.continuous_batch import ContinuousBatch, Decoder, Prompt
 from workbench.engines.transformers.loading import quiet
 from workbench.engines.transformers.out_of_memory import in_halves, parts
 from workbench.engines.transformers.padding import padded, real
@@ -22,20 +20,6 @@ from workbench.engines.transformers.placement import stays_in_place
 from workbench.engines.transformers.precision import expect_finite
 from workbench.engines.transformers.sampling import RowNoise, noise_source, warpers
 from workbench.models.requests import Decoding
-
-
-class Decoder(Protocol):
-    """Active rows that grow token by token: those that have begun and were not dropped."""
-
-    def begin(self, prompts: Sequence[list[int]]) -> list[int]:
-        """Add new rows after the active ones and return the input tokens of their first step."""
-
-    def step(self, tokens: Sequence[int]) -> torch.Tensor:
-        """Append one token to every row and return the logits that follow it, shape (n, V)."""
-
-    def drop(self, row: int) -> None:
-        """Remove a row; the last row takes its place."""
-
 
 DECODERS: dict[str, Callable[[Any, int, int, int], Decoder]] = {"bloom": bloom.Decoder, "mt5": mt5.Decoder}
 _FROM_THE_CHECKPOINT = {  # settings taken from generation_config; all others come from the caller or concern the output format
@@ -46,22 +30,6 @@ _FROM_THE_CHECKPOINT = {  # settings taken from generation_config; all others co
 }  # fmt: skip
 _NO_SHAPING = {"bos_token_id", "decoder_start_token_id", "eos_token_id"}
 _OF_BEAMS = {"early_stopping", "length_penalty"}
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A prompt's token ids, and the text that seeds its noise when sampling."""
-
-    ids: list[int]
-    seed: str
-
-
-@dataclass
-class _Row:
-    number: int
-    last: int
-    noise: torch.Generator
-    tokens: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -101,55 +69,18 @@ class TextGenerator:
         names = sorted(_FROM_THE_CHECKPOINT & file.keys())
         return {name: file[name] for name in names if file[name] not in (None, False)}
 
-    @torch.inference_mode()
     def _in_continuous_batch(
         self, prompts: Sequence[Prompt], order: Sequence[int], decoding: Decoding, rows: int
     ) -> Iterator[dict[int, list[int]]]:
-        """Decode one continuous batch: finished rows leave, and waiting prompts enter once a quarter of the rows is free."""
-        waiting = deque(order)
-        lengths = [len(prompt.ids) for prompt in prompts]
-        rows = min(rows, len(waiting))
+        rows = min(rows, len(order))
         decoder = DECODERS[self.model.config.model_type](
-            self.model, rows, lengths[waiting[0]], decoding.max_new_tokens
+            self.model, rows, len(prompts[order[0]].ids), decoding.max_new_tokens
         )
-        running: list[_Row] = []
-        finished: dict[int, list[int]] = {}
-        while waiting or running:
-            free = rows - len(running)
-            if waiting and (not running or free >= max(1, rows // 4)):
-                if finished:
-                    yield finished
-                    finished = {}
-                coming = [waiting.popleft() for _ in range(min(free, len(waiting)))]
-                for part in parts(coming, lengths, rows):
-                    first = decoder.begin([prompts[number].ids for number in part])
-                    running += [
-                        _Row(n, t, noise_source(prompts[n].seed)) for n, t in zip(part, first, strict=True)
-                    ]
-            self._choose(running, decoder.step([row.last for row in running]), decoding)
-            for place in reversed(range(len(running))):
-                row = running[place]
-                if row.last in self.ends or len(row.tokens) == decoding.max_new_tokens:
-                    finished[row.number] = row.tokens
-                    decoder.drop(place)
-                    running[place] = running[-1]
-                    running.pop()
-        yield finished
+        batch = ContinuousBatch(decoder, self.ends, self._expect_finite)
+        return batch.generate(prompts, order, decoding, rows)
 
-    def _choose(self, rows: Sequence[_Row], logits: torch.Tensor, decoding: Decoding) -> None:
-        """Choose the next token of each row from logits (n, V)."""
-        logits = logits.float()
-        for place, row in enumerate(rows):
-            if len(row.tokens) < decoding.min_new_tokens:
-                logits[place, sorted(self.ends)] = -torch.inf
-        if decoding.do_sample:
-            none = torch.LongTensor()  # these processors do not use the previous tokens
-            logits = RowNoise([row.noise for row in rows])(none, warpers(decoding)(none, logits))
-        tokens = logits.argmax(-1, keepdim=True)  # selects a NaN if there is one
-        expect_finite(self.model, "logits", finite=bool(logits.gather(1, tokens).isfinite().all()))
-        for row, token in zip(rows, tokens[:, 0].tolist(), strict=True):
-            row.last = token
-            row.tokens.append(token)
+    def _expect_finite(self, finite: bool) -> None:
+        expect_finite(self.model, "logits", finite=finite)
 
     def _in_batches(
         self, prompts: Sequence[Prompt], order: Sequence[int], decoding: Decoding, rows: int
