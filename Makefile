@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup pack run test check lab notebooks verify summary soak bench docs clean
+.PHONY: setup pack run test gguf-tests check lab notebooks verify summary soak bench docs clean
 
 setup: $(READY)
 
@@ -29,6 +29,18 @@ test: $(VENV)/.clients
 
 $(VENV)/.clients: $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[clients,quantized]"
+	touch $@
+
+gguf-tests: $(VENV)/.gguf
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_gguf.py tests/test_gguf_convert.py
+
+# llama.cpp's library alone, for any processor with AVX2; kept for the next checkout
+WHEELS := $(HOME)/.cache/workbench-wheels
+$(VENV)/.gguf: $(READY)
+	test -n "$$(ls $(WHEELS)/llama_cpp_python-0.3.36-* 2>/dev/null)" || CMAKE_ARGS="-DLLAVA_BUILD=OFF -DGGML_NATIVE=OFF -DLLAMA_BUILD_TOOLS=OFF \
+		-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF" \
+		$(BIN)/pip wheel --quiet --no-deps --config-settings build.targets=llama --wheel-dir $(WHEELS) llama-cpp-python==0.3.36
+	$(BIN)/pip install --quiet --constraint constraints.txt --find-links $(WHEELS) --editable ".[gguf]"
 	touch $@
 
 soak: $(READY)

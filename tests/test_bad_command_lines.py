@@ -73,8 +73,8 @@ COMMANDS = {
     "mini train": (["mini-bloom"], {0: NAMES, "--folder": PLACES, "--seed": INTEGERS}),
     "mini check": ([], {"--meanings": [*INTEGERS, "0", "13", "60"], "--save": PLACES[1:], "--folder": FILES}),
     "mini mixture": (["p3", "--out", "new"], {0: NAMES, "--out": PLACES, "--count": [*INTEGERS, "0"], "--seed": INTEGERS}),
-    "convert": (["mini-bloom", "--to", "safetensors", "--output", "new"], {0: NAMES + FILES, "--to": NAMES, "--output": PLACES}),
-    "models": ([], {0: NAMES, "--jsn": NAMES}),
+    "convert": (["mini-bloom", "--to", "safetensors", "--output", "new"], {0: NAMES + FILES, "--to": NAMES, "--output": PLACES, "--type": NAMES}),
+    "models": ([], {0: NAMES + FILES, "--jsn": NAMES}),
     "serve": ([], {
         0: NAMES, "--port": [*INTEGERS, "0", "65536", "8123"], "--memory": REALS, "--idle": REALS, "--threads": [*INTEGERS, "0"],
         "--log": ["folder", "binary/below", LONG, "/dev/null/x"],

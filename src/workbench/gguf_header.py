@@ -116,7 +116,7 @@ class _Reader:
             raise self._damaged(f"an alignment of {alignment}")
         described = [self._described() for _ in range(tensors)]
         start = -(-self.place // alignment) * alignment
-        placed = {name: self._placed(name, start, *rest) for name, *rest in described}
+        placed = {name: self._placed(name, start, shape, kind, at) for name, shape, kind, at in described}
         if len(placed) < len(described):
             raise self._damaged("two tensors of one name")
         return Header(found, placed)

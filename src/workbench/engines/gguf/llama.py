@@ -13,6 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 
@@ -79,10 +80,7 @@ class Weights:
         self.vocabulary: int = self.llama.llama_vocab_n_tokens(self.llama.llama_model_get_vocab(self.model))
         self.has_encoder: bool = self.llama.llama_model_has_encoder(self.model)
         self.on_gpu = on_gpu
-
-    def __del__(self) -> None:
-        if getattr(self, "model", None):
-            self.llama.llama_model_free(self.model)
+        finalize(self, self.llama.llama_model_free, self.model)
 
 
 @dataclass(frozen=True)
@@ -141,10 +139,7 @@ class Context:
         if not self.context:
             raise MemoryError(f"llama.cpp cannot allocate a cache of {limits.cells} tokens ({reason()})")
         self.memory = self.llama.llama_get_memory(self.context)
-
-    def __del__(self) -> None:
-        if getattr(self, "context", None):
-            self.llama.llama_free(self.context)
+        finalize(self, self.llama.llama_free, self.context)
 
     def clear(self) -> None:
         """Empty the cache."""
@@ -185,7 +180,7 @@ def _batch(llama: Any, nodes: Nodes) -> tuple[Any, list[np.ndarray]]:
     counts = np.array([len(each) for each in nodes.sequences], dtype=np.int32)
     flat = np.array([one for each in nodes.sequences for one in each], dtype=np.int32)
     starts = (flat.ctypes.data + 4 * (np.cumsum(counts) - counts)).astype(np.uint64)
-    arrays = [
+    arrays: list[np.ndarray] = [
         np.ascontiguousarray(nodes.tokens, np.int32), np.ascontiguousarray(nodes.positions, np.int32), counts, starts,
         nodes.wanted.astype(np.int8), flat,
     ]  # fmt: skip

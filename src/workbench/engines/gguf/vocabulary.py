@@ -57,7 +57,14 @@ def vocabulary_of(tokenizer: Any, rows: int, *, is_encoder_decoder: bool) -> Voc
     ]
     if (unknown := tokenizer.unk_token_id) is not None and unknown < rows:
         types[unknown] = UNKNOWN
-    adds_end = {"add_bos_token": False, "add_eos_token": is_encoder_decoder}
+    special_ids = {
+        f"{called}_token_id": getattr(tokenizer, f"{name}_token_id", None)
+        for called, name in (("bos", "bos"), ("eos", "eos"), ("padding", "pad"), ("unknown", "unk"))
+    }
+    adds_end = {
+        "add_bos_token": False, "add_eos_token": is_encoder_decoder,
+        **{name: number for name, number in special_ids.items() if number is not None},
+    }  # fmt: skip
     kind = described["model"]["type"]
     if kind == "BPE":
         merges = [one if isinstance(one, str) else " ".join(one) for one in described["model"]["merges"]]
