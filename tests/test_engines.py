@@ -110,9 +110,11 @@ def test_an_engine_from_another_package_answers_through_the_store(tmp_path):
 
 
 def test_an_engine_that_is_not_installed_is_named_with_those_that_are():
-    with pytest.raises(UnknownName, match="no engine called 'lamma'; installed are: transformers, openai"):
+    with pytest.raises(
+        UnknownName, match="no engine called 'lamma'; installed are: transformers, openai, gguf"
+    ):
         load("mini-bloomz", engine="lamma")
-    assert list(engines()) == ["transformers", "openai"]
+    assert list(engines()) == ["transformers", "openai", "gguf"]
 
 
 def test_what_an_engine_is_belongs_to_the_key(model, monkeypatch):

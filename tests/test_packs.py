@@ -22,7 +22,7 @@ from workbench.store.checking import ANSWERS, check_store
 from workbench.store.export import export_pack
 from workbench.store.file import log_of
 from workbench.store.forms import KINDS
-from workbench.store.identities import IDENTITY
+from workbench.store.identities import IDENTITY, OF_FILES
 from workbench.store.keys import answer_checksum, checksum_of, digest_of, origin
 from workbench.store.packs import check_pack, import_pack
 
@@ -362,7 +362,7 @@ def test_a_damaged_entry_is_not_exported(full, tmp_path):
 
 def test_the_forms_are_those_of_the_engines_records():
     """Who adds a field to a record, or a kind of answer, has to say here what it may hold."""
-    assert {field.name for field in fields(Identity)} - {"states"} == set(IDENTITY)
+    assert {field.name for field in fields(Identity)} - {"states", "file"} == {*IDENTITY, *OF_FILES}
     for kind, record, value in (
         ("generate", Decoded, {"text": "", "token_count": 0, "finished": False}),
         ("score", TokenScores, scores()),

@@ -48,7 +48,7 @@ def _show_file(name: str, as_json: bool) -> None:
         raise BadInput(f"{name} is not on this machine; download it first, as `load` does")
     header = read_header(path)
     rows = [
-        {"type": kind, "tensors": number, "values": values, "GB": f"{size / 1e9:.3g}", "examples": example}
+        {"type": kind, "tensors": number, "values": values, "GB": f"{size / 1e9:.3g}", "largest": example}
         for kind, number, values, size, example in _by_type(header)
     ]
     checkpoint = workbench.family.declared_checkpoint(name)

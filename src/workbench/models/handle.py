@@ -93,8 +93,8 @@ class Model:
     @property
     def precision(self) -> str:
         """The dtype, "8bit bfloat16" for quantized weights of which the others are in bfloat16, or the type of a GGUF file."""
-        if self.identity.file_type is not None:
-            return self.identity.file_type
+        if self.kind == OF_FILES:
+            return str(self.identity.file_type)
         return f"{self.quantization} {self.dtype}" if self.quantization else self.dtype
 
     @cached_property

@@ -137,7 +137,8 @@ def _read_identity(place: Place, folder: Path, store: Store) -> Identity:
 
 def remember(identity: Identity, key: str, store: Store) -> None:
     """Keep an identity in the store under a key, without what only holds on this machine now."""
-    lasting = {name: value for name, value in asdict(identity).items() if name != "states"}
+    passing = {"states", "file", *(() if identity.source == "file" else ("file_type",))}
+    lasting = {name: value for name, value in asdict(identity).items() if name not in passing}
     store.remember_identity(key, {**lasting, "folder": None})
 
 

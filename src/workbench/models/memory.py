@@ -143,6 +143,8 @@ def expect_room(
     if needed.total > _free(device, is_drawn):
         gc.collect()  # a model that was let go may still lie in memory
         if needed.total > (free := _free(device, is_drawn)):
+            if identity.file is not None:
+                raise BadInput(_refusal_of_file(identity, needed, free))
             said = _refusal(identity, dtype, needed, free, quantized)
             raise BadInput(said if is_drawn or quantized else f"{said}; {_ELSEWHERE}")
 
@@ -182,6 +184,13 @@ def _refusal(
         f"{identity.name} in {f'{quantization} ' if quantization else ''}{dtype} needs {needed.weights / 1e9:.1f} GB for its weights and {beside / 1e9:.1f} GB beside them (a "
         f"batch of {needed.tokens:,} tokens, libraries), and {free / 1e9:.1f} GB are free; "
         + (f"what fits: {', or '.join(fits)}" if fits else "let other processes end, or use a larger machine")
+    )
+
+
+def _refusal_of_file(identity: Identity, needed: Forecast, free: int) -> str:
+    return (
+        f"{identity.name} needs {needed.total / 1e9:.1f} GB ({needed.weights / 1e9:.1f} GB of weights in {identity.file_type}), and "
+        f"{free / 1e9:.1f} GB are free; take a file of fewer bits, let other processes end, or use a larger machine"
     )
 
 

@@ -21,6 +21,7 @@ IDENTITY: dict[str, tuple[type, ...]] = {
     "context_length": (int,),
     "source": (str,),
 }
+OF_FILES: dict[str, tuple[type, ...]] = {"file_type": (str,)}  # remembered of GGUF files only
 
 
 def identity_in(name: object, text: object, checksum: object) -> dict[str, Any] | None:
@@ -35,9 +36,11 @@ def identity_in(name: object, text: object, checksum: object) -> dict[str, Any] 
         about = json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    if not isinstance(about, dict) or about.keys() != IDENTITY.keys():
+    if not isinstance(about, dict):
         return None
-    return about if all(type(about[field]) in kinds for field, kinds in IDENTITY.items()) else None
+    fields = {**IDENTITY, **OF_FILES} if about.get("source") == "file" else IDENTITY
+    fits = about.keys() == fields.keys() and all(type(about[name]) in kinds for name, kinds in fields.items())
+    return about if fits else None
 
 
 def public_identities(identities: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

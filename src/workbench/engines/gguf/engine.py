@@ -22,7 +22,7 @@ from workbench.engines.transformers.loading import read_tokenizer
 from workbench.errors import BadInput
 from workbench.gguf_header import TOKENS, read_header
 from workbench.models.identity import Identity
-from workbench.models.memory import expect_batch
+from workbench.models.memory import OFFLOAD, expect_batch
 from workbench.models.requests import (
     ComputeOptions,
     Decoded,
@@ -43,6 +43,8 @@ def opened(identity: Identity, device: str) -> "GgufEngine":
     """
     assert identity.file is not None
     llama = library()
+    if device == OFFLOAD:
+        raise BadInput(f"{identity.name} is a GGUF file, which is not offloaded; leave out device='offload'")
     on_gpu = device not in ("cpu", "auto") or (device == "auto" and llama.llama_supports_gpu_offload())
     if on_gpu and not llama.llama_supports_gpu_offload():
         raise BadInput(

@@ -55,7 +55,7 @@ def write(folder: Path, file: Path, kind: str, vocabulary: Vocabulary, statement
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    heads = int(config.get("n_head") or config.get("num_attention_heads") or config.get("num_heads"))
+    heads = int(config.get("n_head") or config.get("num_attention_heads") or config["num_heads"])
     for name, (path, source) in placed.items():
         writer.write_tensor_data(_values(path, source, name, kind, heads))
     writer.close()
