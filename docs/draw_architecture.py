@@ -23,7 +23,7 @@ from workbench.store import Store
 matplotlib.use("Agg")
 HERE = Path(__file__).parent
 SOURCE = Path(workbench.__file__).parent
-BASEMENT = ("errors", "paths", "atomic", "run_log")
+BASEMENT = ("errors", "paths", "atomic", "gguf_header", "run_log")
 SURFACE, LINE, INK = "#eef3f8", "#9db4c8", "#1b2a38"
 
 
