@@ -21,10 +21,10 @@ from workbench.store import Store, canonical
 from workbench.store.checking import ANSWERS, check_store
 from workbench.store.export import export_pack
 from workbench.store.file import log_of
-from workbench.store.forms import KINDS
 from workbench.store.identities import IDENTITY, OF_FILES
 from workbench.store.keys import answer_checksum, checksum_of, digest_of, origin
 from workbench.store.packs import check_pack, import_pack
+from workbench.store.validation import KINDS
 
 REST = {
     "folder": None, "commit": None, "tokenizer": "tt", "architecture": "bloom", "is_encoder_decoder": False,

@@ -22,7 +22,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from workbench import runs
 from workbench.errors import BadInput, Incomplete, KernelDied, NotebookFailed, NotReachable, StoreFailed
-from workbench.runs import declared
+from workbench.runs import parameter_cell
 from workbench.runs.claims import claimed
 from workbench.runs.folders import finished, publish
 from workbench.runs.manifests import Manifest
@@ -636,13 +636,13 @@ def test_a_run_reads_its_notebook_once_builds_its_schema_once_and_stamps_the_pac
     for place in (
         "workbench.runs.notebooks.read_notebook",
         "workbench.runs.plans.read_notebook",
-        "workbench.runs.declared.create_model",
+        "workbench.runs.parameter_cell.create_model",
         "workbench.runs.plans.stamp",
         "workbench.runs.plans.ground",
     ):
         monkeypatch.setattr(place, counted(place))
     command_run = import_module("workbench.cli.run")
-    declared._declared.cache_clear()
+    parameter_cell._declared.cache_clear()
     context = SimpleNamespace(args=["-p", "seed", "4"])
     command_run.run(context, str(books["good"]), root=tmp_path)
     assert counts == {"read_notebook": 1, "create_model": 1, "stamp": 1, "ground": 1}

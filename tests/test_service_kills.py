@@ -239,7 +239,7 @@ def test_a_killed_template_is_started_again_and_no_process_is_left(environment, 
         if not processes.CAN_FORK:
             return
         template = psutil.Process(pids[0]).parent()
-        assert "workbench.service.template" in template.cmdline()
+        assert "workbench.service.fork_parent" in template.cmdline()
         template.kill()
         assert gone([template.pid, *pids])
         again = load("mini-bloomz", store=Store(environment / "other.sqlite"))

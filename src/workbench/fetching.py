@@ -15,7 +15,7 @@ from huggingface_hub import constants
 from platformdirs import user_cache_path
 
 from workbench import family
-from workbench.downloads import Listing, NoHub, RemoteFile, download, look_up
+from workbench.downloads import Listing, NoConnection, RemoteFile, download, look_up
 from workbench.downloads.github import Checkout, arrived, fetch_checkout
 from workbench.errors import BadInput, NotReachable, StoreFailed, UnknownName, WorkbenchError
 from workbench.models import hub
@@ -87,7 +87,7 @@ def fetch(
     Raises:
         UnknownName: none of these.
         NotReachable: the hub or GitHub cannot be reached or refuses; the message says what to copy where.
-        BadInput: weights only as .bin, or rows that are not in the schema that the table of tasks describes.
+        BadInput: weights only in .bin files, or rows that do not match the schema in the table of tasks.
         StoreFailed: the files could not be written.
     """
     if name == PROMPTSOURCE:
@@ -118,7 +118,7 @@ def log_path() -> Path:
 def log(
     path: Path, name: str, seconds: float, found: Iterable[Fetched], error: WorkbenchError | None = None
 ) -> None:
-    """Append a line of JSON to the log: what was asked, what arrived or why it did not, and the versions; no own paths, no tokens.
+    """Append a line of JSON to the log: what was asked, what arrived or why it did not, and the versions; no local paths, no tokens.
 
     Raises:
         StoreFailed: the log cannot be written.
@@ -175,7 +175,7 @@ def _checkpoint(name: str, place: Place, dry_run: bool) -> Fetched:
             listing = look_up(repository)
             return _transferred(name, "checkpoint", listing, hub.files_to_load(name, listing), dry_run, notes)
     except NotReachable as error:
-        if not isinstance(error.__cause__, NoHub) or place.folder is None:
+        if not isinstance(error.__cause__, NoConnection) or place.folder is None:
             raise
         there = place.folder
         return Fetched(
@@ -208,7 +208,7 @@ def _data(
             found = _transferred(benchmark.name, "data", listing, files, dry_run, notes)
     except NotReachable as error:
         here = [task_rows.cached(repository, benchmark.pattern(one)) for one in asked]
-        if not isinstance(error.__cause__, NoHub) or not all(here):
+        if not isinstance(error.__cause__, NoConnection) or not all(here):
             raise
         folder = here[0][0].relative_to(repository.root).parts[1]
         found = Fetched(
@@ -233,7 +233,7 @@ def _prompts(branch: str, checkout: Checkout, dry_run: bool) -> Fetched:
     try:
         if not dry_run:
             known, is_new = fetch_checkout(checkout, folder, _is_prompt)
-    except NoHub as error:
+    except NoConnection as error:
         if known is None:
             raise NotReachable(
                 f"{error}; on a machine with a network run `workbench fetch {PROMPTSOURCE}` and copy {folder} here, or clone "

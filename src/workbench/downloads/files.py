@@ -1,7 +1,7 @@
 """Downloads of files into the cache of the hub's client.
 
-The client starts a file again that was interrupted. Large files are therefore fetched here, into the blob where the client
-looks for them: an interrupted one is continued where it stopped, and its SHA-256 is compared with the hub's. The client then
+The client restarts an interrupted file from the beginning. Large files are therefore fetched here, into the blob where the client
+looks for them: an interrupted one resumes where it stopped, and its SHA-256 is compared with the hub's. The client then
 does the rest: small files, links and refs.
 """
 
@@ -28,7 +28,7 @@ def download(listing: Listing, files: Sequence[RemoteFile]) -> Path:
     """Download files of a listing into the hub's cache, and return the folder of the snapshot; nothing is downloaded twice.
 
     Raises:
-        NoHub, NotReachable, StoreFailed: as `look_up`; or what arrived is not what the hub announced. Finished files, and the
+        NoConnection, NotReachable, StoreFailed: as `look_up`; or what arrived is not what the hub announced. Finished files, and the
             part of an unfinished one, are kept.
     """
     missing = [file for file in files if not listing.is_here(file)]

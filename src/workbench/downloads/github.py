@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import httpx
 
 from workbench.atomic import make_folder, read_json
-from workbench.downloads.repositories import SECONDS_FOR_A_SIGN_OF_LIFE, NoHub
+from workbench.downloads.repositories import SECONDS_FOR_A_SIGN_OF_LIFE, NoConnection
 from workbench.errors import NotReachable, StoreFailed
 
 HOST = "https://codeload.github.com"
@@ -67,7 +67,7 @@ def fetch_checkout(checkout: Checkout, folder: Path, keep: Callable[[str], bool]
         keep: whether to keep a file, by its path in the repository.
 
     Raises:
-        NoHub: GitHub cannot be reached.
+        NoConnection: GitHub cannot be reached.
         NotReachable: no such branch, or GitHub refuses.
         StoreFailed: the folder cannot be written.
     """
@@ -113,7 +113,7 @@ def _get(checkout: Checkout, headers: Mapping[str, str]) -> tuple[bytes, str] | 
                     )
             return bytes(content), response.headers.get("etag", "")
     except httpx.HTTPError as error:
-        raise NoHub(f"GitHub ({HOST}) cannot be reached") from error
+        raise NoConnection(f"GitHub ({HOST}) cannot be reached") from error
 
 
 def _unpack(
@@ -140,7 +140,7 @@ def _unpack(
                 count, size = count + 1, size + member.size
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise NotReachable(
-            f"what arrived from {checkout.url} is no archive ({error}); fetch it again"
+            f"the download from {checkout.url} is not a valid archive ({error}); fetch it again"
         ) from error
     if not count:
         raise NotReachable(f"{checkout.url} holds none of the files that are needed; name another branch")

@@ -25,7 +25,7 @@ MAIN = "main"
 _KINDS = {"model": "model", "dataset": "data set"}
 
 
-class NoHub(NotReachable):
+class NoConnection(NotReachable):
     """There is no network, the hub does not answer, or its client was told to stay offline."""
 
 
@@ -88,7 +88,7 @@ def look_up(repository: Repository) -> Listing:
     """Ask the hub for the files of a repository.
 
     Raises:
-        NoHub: no network, or no answer within seconds (the client alone would retry for 20).
+        NoConnection: no network, or no answer within seconds (the client alone would retry for 20).
         NotReachable: no such repository or revision, no access to it, or the hub refuses for another reason.
     """
     with explained(repository):
@@ -107,7 +107,7 @@ def explained(repository: Repository) -> Iterator[None]:
     """Turn what the hub's client raises into an error that says in one sentence what to do.
 
     Raises:
-        NoHub, NotReachable: as `look_up`.
+        NoConnection, NotReachable: as `look_up`.
         StoreFailed: the cache cannot be written.
     """
     name, revision = repository, repository.revision
@@ -130,7 +130,7 @@ def explained(repository: Repository) -> Iterator[None]:
             f"the hub answered {error.response.status_code} when asked for {name}; what arrived is kept, try again later"
         ) from error
     except (HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise NoHub(f"the hub ({constants.ENDPOINT}) cannot be reached") from error
+        raise NoConnection(f"the hub ({constants.ENDPOINT}) cannot be reached") from error
     except OSError as error:
         raise StoreFailed(
             f"{name} could not be written to the hub's cache: {error}; free some space (what arrived is kept), or name "

@@ -13,7 +13,7 @@ from workbench.inference.cached import RequestType
 from workbench.models import Model, expect_model
 from workbench.models.arguments import flag, number, texts, whole
 from workbench.models.requests import Decoded, Decoding, ToGenerate
-from workbench.store import forms
+from workbench.store import validation
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def generate(
     kind = RequestType(
         capability="generate",
         settings=asdict(decoding),
-        expect=forms.generated,
+        expect=validation.generated,
         encode=vars,
         decode=lambda value: Decoded(**value),
         compute=lambda missing: model.engine.generate(missing, decoding, batch_size),

@@ -17,7 +17,7 @@ from workbench.models import Model, expect_model
 from workbench.models.arguments import flag, whole
 from workbench.models.arguments import texts as read_texts
 from workbench.models.requests import ComputeOptions, ScoringRule, TokenScores, ToScore
-from workbench.store import forms
+from workbench.store import validation
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def token_scores(
     kind = RequestType(
         capability="score",
         settings=settings,
-        expect=forms.scores,
+        expect=validation.scores,
         encode=lambda found: {**vars(found), "tokens": list(found.tokens), "logprobs": list(found.logprobs)},
         decode=_decode,
         compute=lambda missing: model.engine.score(missing, rule, options),

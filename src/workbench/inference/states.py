@@ -19,7 +19,7 @@ from workbench.inference.cached import RequestType
 from workbench.models import Model, expect_model
 from workbench.models.arguments import texts as read_texts
 from workbench.models.arguments import whole
-from workbench.models.requests import Pooling, Stack, ToRead
+from workbench.models.requests import Pooling, Stack, StateOptions
 from workbench.store import arrays
 
 POOLINGS, STACKS = get_args(Pooling), get_args(Stack)
@@ -74,7 +74,7 @@ def hidden_states(
     """
     expect_model(model)
     reads = "encoder" if model.is_encoder_decoder else "decoder"
-    reading = ToRead(stack or reads, pooling)  # type: ignore[arg-type]
+    reading = StateOptions(stack or reads, pooling)  # type: ignore[arg-type]
     if reading.stack == "encoder" and not model.is_encoder_decoder:
         raise BadInput(f"{model.name} is decoder-only and has no encoder; use stack='decoder'")
     if pooling not in POOLINGS or reading.stack not in STACKS:

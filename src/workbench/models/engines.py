@@ -23,10 +23,10 @@ from workbench.models.requests import (
     IdsToGenerate,
     IdsToScore,
     ScoringRule,
+    StateOptions,
     ToGenerate,
     TokenRank,
     TokenScores,
-    ToRead,
     ToScore,
 )
 from workbench.store import Store
@@ -150,7 +150,7 @@ class Engine(Protocol):
         """Yield batches of scored texts."""
 
     def read_states(
-        self, texts: Sequence[str], reading: ToRead, batch_size: int, batch_tokens: int | None = None
+        self, texts: Sequence[str], reading: StateOptions, batch_size: int, batch_tokens: int | None = None
     ) -> Iterator[tuple[list[int], list[Any]]]:
         """Yield batches of pooled hidden states, float32 arrays of shape (L+1, D)."""
 

@@ -9,7 +9,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from workbench import family
-from workbench.downloads import Listing, NoHub, RemoteFile, Repository, download, look_up
+from workbench.downloads import Listing, NoConnection, RemoteFile, Repository, download, look_up
 from workbench.downloads.repositories import MAIN
 from workbench.errors import BadInput, NotReachable
 from workbench.models.folders import (
@@ -86,7 +86,7 @@ def remedied(name: str, hub_id: str, revision: str | None) -> Iterator[None]:
     """
     try:
         yield
-    except NoHub as error:
+    except NoConnection as error:
         raise NotReachable(
             f"{name!r} is {_what_is_here(hub_id, revision)}, and the hub cannot be reached; {_remedy(name, hub_id)}"
         ) from error

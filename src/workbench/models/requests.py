@@ -88,7 +88,7 @@ class ComputeOptions:
 
 
 @dataclass(frozen=True)
-class ToRead:
+class StateOptions:
     """How hidden states are read: from which stack, and how token states are pooled into one vector."""
 
     stack: Stack

@@ -19,9 +19,9 @@ import pandas as pd
 from pydantic import BaseModel
 
 from workbench.errors import BadInput
-from workbench.runs.companions import texts_in
 from workbench.runs.manifests import expect_run
 from workbench.runs.parameters import names_files
+from workbench.runs.reference_models import texts_in
 from workbench.stats import mean_interval
 from workbench.store import canonical
 

@@ -1,7 +1,7 @@
 """The processes of runs, forked from a server that has imported what every run needs, and never torch.
 
 The server is that of `multiprocessing`. An interpreter that starts afresh spends 2 s of CPU time on these imports, and a run
-needs two interpreters; `workbench.runs.prepared` saves each run another. Only `workbench.runs.bundles`, a program of our own,
+needs two interpreters; `workbench.runs.preload` saves each run another. Only `workbench.runs.bundles`, a program of our own,
 uses it: `multiprocessing` imports a program's main module again in each process, which a caller's script need not expect.
 """
 
@@ -18,7 +18,7 @@ from workbench.runs.supervise import Process, Start
 
 CAN_FORK = sys.platform == "linux"  # system libraries on macOS do not survive a fork
 _IMPORTED = [
-    "workbench.runs.prepared", "ipykernel.ipkernel", "ipykernel.zmqshell", "ipykernel.debugger", "IPython.core.oinspect",
+    "workbench.runs.preload", "ipykernel.ipkernel", "ipykernel.zmqshell", "ipykernel.debugger", "IPython.core.oinspect",
     "pandas", "pandas.io.formats.style", "pandas.io.formats.csvs", "pandas.io.formats.html", "pyarrow.parquet",
     "pyarrow.pandas_compat", "scipy.stats", "scipy.optimize", "matplotlib.pyplot", "matplotlib.backends.backend_agg",
     "matplotlib.style", "matplotlib_inline.backend_inline", "PIL.PngImagePlugin", "tokenizers", "workbench.inference",

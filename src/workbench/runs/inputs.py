@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from workbench.paths import expanded
-from workbench.runs.companions import texts_in
 from workbench.runs.notebooks import Notebook, tags
+from workbench.runs.reference_models import texts_in
 from workbench.runs.sources import modules_beside, parsed, texts, written_names
 
 _MUCH = 2**30  # bytes; larger files and folders are identified without reading them

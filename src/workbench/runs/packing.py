@@ -44,7 +44,7 @@ def make_pack(
     limit: float | None = None,
     watch: Callable[[Run], None] = lambda _: None,
 ) -> Packed:
-    """Run the notebooks of a preset, and write an answer pack; stopped and called again, it goes on.
+    """Run the notebooks of a preset, and write an answer pack; if interrupted, call it again to continue.
 
     The runs use a store in a folder beside the pack's, which is deleted at the end: the pack contains what these runs asked, and
     nothing else.
@@ -146,7 +146,7 @@ def _readme(preset: Preset, answers: PackInfo, runs: Sequence[Run], name: str, n
             f"workbench store import {name}      # takes the answers into your store",
             f"workbench run {first} --preset {name}/preset.toml",
             "```",
-            "An answer that is not in it ends a run with exit code 5, which says which ones are missing.",
+            "A run that needs an answer missing from the pack ends with exit code 5 and lists what is missing.",
             "",
             "| model | hub | commit | weights and settings, SHA-256 |",
             "|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""Parameters of a notebook, validated before any kernel starts against what it declares (`workbench.runs.declared`).
+"""Parameters of a notebook, validated before any kernel starts against what it declares (`workbench.runs.parameter_cell`).
 
 Validation is strict: the text "no" remains a language code, True is not a number, and nothing is parsed as YAML.
 """
@@ -18,9 +18,9 @@ from workbench.family import families, family_with_data, fitting_source, shared_
 from workbench.models.engines import engine_called, engine_for
 from workbench.models.places import locate
 from workbench.paths import expanded
-from workbench.runs.companions import companions, expect_distinct, texts_in
-from workbench.runs.declared import declared_in
 from workbench.runs.notebooks import Notebook
+from workbench.runs.parameter_cell import declared_in
+from workbench.runs.reference_models import expect_distinct, reference_models, texts_in
 from workbench.runs.secrets import refuse_secret
 from workbench.runs.types import Found
 
@@ -79,7 +79,7 @@ def check(notebook: Notebook, values: Mapping[str, Any]) -> tuple[dict[str, Any]
     """Validate values against what the notebook declares.
 
     Returns:
-        (all parameters with defaults, only those given and what `companions` adds), as JSON values. In parameters whose name
+        (all parameters with defaults, only those given and what `reference_models` adds), as JSON values. In parameters whose name
         says that they name files, paths relative to the working folder are made absolute; other text is unchanged.
 
     Raises:
@@ -97,7 +97,7 @@ def check(notebook: Notebook, values: Mapping[str, Any]) -> tuple[dict[str, Any]
         ) from error
     given = {name: _from_here(name, value) for name, value in given.items()}
     _validated(declared.types, given, Found())
-    given |= companions(declared.kinds, declared.defaults, given)
+    given |= reference_models(declared.kinds, declared.defaults, given)
     checked, found = _validated(declared.types, given, Found())
     declared.expect(checked)
     for group in (("Model", "Partner", "Base"), ("OtherModel",)):

@@ -92,7 +92,7 @@ def _counterpart(old: Checkpoint, new: Checkpoint) -> str:
     found = next((one.name for one in of_size if one.mixture == old.mixture), None)
     if found is None:
         raise BadInput(
-            f"the preset asks {old.name} ({old.mixture}), and there is no such version of {new.name}; of its size there are: "
+            f"the preset uses {old.name} ({old.mixture}), but {new.name} has no such version; of its size there are: "
             f"{', '.join(one.name for one in of_size)}"
         )
     return found

@@ -20,7 +20,7 @@ from workbench.models import Dtype, Model, Quantization, load
 from workbench.models.engines import DEFAULT, Engine
 from workbench.models.free_memory import free_memory
 from workbench.models.memory import OFFLOAD, forecast
-from workbench.models.requests import ComputeOptions, Decoding, ScoringRule, ToGenerate, ToRead, ToScore
+from workbench.models.requests import ComputeOptions, Decoding, ScoringRule, StateOptions, ToGenerate, ToScore
 from workbench.service.completions import complete
 
 
@@ -127,7 +127,7 @@ def _batches(engine: Engine, do: str, requests: Any, settings: Any, how: Any) ->
         return engine.score(
             [ToScore(*r) for r in requests], ScoringRule(**settings), ComputeOptions(**how["options"])
         )
-    return engine.read_states(requests, ToRead(**settings), how["batch_size"], how["batch_tokens"])
+    return engine.read_states(requests, StateOptions(**settings), how["batch_size"], how["batch_tokens"])
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The processes of models, forked from a template that has imported torch and the engine once, or started afresh.
 
-The template (`workbench.service.template`) gets the two ends of a model's pipes over a socket, and reports the
+The template (`workbench.service.fork_parent`) gets the two ends of a model's pipes over a socket, and reports the
 processes that it started and how they ended. Where it is not safe to fork after these imports (macOS; a driver of a GPU may
 have been opened), each process is started afresh.
 """
@@ -105,7 +105,7 @@ class _Template:
     @classmethod
     async def start(cls, environment: Mapping[str, str]) -> "_Template":
         ours, theirs = socket.socketpair()
-        command = (sys.executable, "-m", "workbench.service.template")
+        command = (sys.executable, "-m", "workbench.service.fork_parent")
         process = await asyncio.create_subprocess_exec(*command, stdin=theirs.fileno(), env=environment)
         theirs.close()
         ours.setblocking(False)

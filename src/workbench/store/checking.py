@@ -9,13 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from workbench.errors import StoreFailed
-from workbench.store import Store, arrays, forms
+from workbench.store import Store, arrays, validation
 from workbench.store.advice import message_of, remedy
 from workbench.store.file import connect_read_only
 from workbench.store.identities import identity_in
 from workbench.store.keys import checksum_of, digest_of, is_intact, key_of, origin, value_of
 
-ANSWERS = {"generate": forms.generated, "score": forms.scores, "states": arrays.states}  # raise ValueError
+ANSWERS = {
+    "generate": validation.generated,
+    "score": validation.scores,
+    "states": arrays.states,
+}  # raise ValueError
 _KEYS = {  # contexts first: the check of an answer needs their kind
     "contexts": "digest",
     "answers": "key",
@@ -109,7 +113,7 @@ class _Checks:
 
     def contexts(self, digest: object, context: object) -> None:
         _expect(isinstance(context, str) and digest == digest_of(context), "its digest does not match")
-        self.kinds[digest] = forms.expect_context(context)["kind"]
+        self.kinds[digest] = validation.expect_context(context)["kind"]
 
     def answers(
         self, key: object, context: object, question: object, answer: object, checksum: object, *made: object
@@ -122,7 +126,7 @@ class _Checks:
             (key_of(context, question), key_of(context, question, str(made[0]))) if len(context) <= 64 else ()
         )
         _expect(key in keys, "its key does not match")
-        forms.expect_origin(*made)
+        validation.expect_origin(*made)
         self._expect_settings(context)
         if context in self.kinds:
             ANSWERS[self.kinds[context]](value_of(answer))

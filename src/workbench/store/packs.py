@@ -18,10 +18,10 @@ from workbench.store import Store, canonical
 from workbench.store.advice import message_of
 from workbench.store.checking import damaged_rows, expect_whole_database
 from workbench.store.file import connect_read_only
-from workbench.store.forms import expect_context
 from workbench.store.identities import identity_in, public_identities
 from workbench.store.keys import add_context, add_first, add_origins, add_others, digest_of, key_of
 from workbench.store.schema import TABLES, schema_of
+from workbench.store.validation import expect_context
 
 _LONGEST = 1 << 28  # bytes of a field; the states of a text at all layers of the largest model are 4 MB
 _ASK_AGAIN = "obtain it again, or export it again"

@@ -16,7 +16,7 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from workbench.downloads import Listing, NoHub, RemoteFile, Repository, download, look_up
+from workbench.downloads import Listing, NoConnection, RemoteFile, Repository, download, look_up
 from workbench.errors import BadInput, NotReachable
 from workbench.store import canonical
 from workbench.tasks.benchmarks import Benchmark, benchmarks
@@ -205,7 +205,7 @@ def remedied(benchmark: Benchmark, repository: Repository) -> Iterator[None]:
     """
     try:
         yield
-    except NoHub as error:
+    except NoConnection as error:
         raise NotReachable(
             f"{repository.id} at revision {repository.revision} is not in the hub's cache, and the hub cannot be reached; with a "
             f"network, `workbench fetch {benchmark.name}` fetches it, or copy {repository.root.name} from another machine's cache of "

@@ -20,9 +20,9 @@ from workbench.models.requests import (
     Decoded,
     Decoding,
     ScoringRule,
+    StateOptions,
     ToGenerate,
     TokenScores,
-    ToRead,
     ToScore,
 )
 
@@ -116,7 +116,7 @@ class ServedEngine:
         yield from self._ask("score", asked, asdict(rule), options=asdict(options))
 
     def read_states(
-        self, texts: Sequence[str], reading: ToRead, batch_size: int, batch_tokens: int | None = None
+        self, texts: Sequence[str], reading: StateOptions, batch_size: int, batch_tokens: int | None = None
     ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
         """Yield batches of hidden states."""
         yield from self._ask(

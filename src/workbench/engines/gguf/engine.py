@@ -28,9 +28,9 @@ from workbench.models.requests import (
     Decoded,
     Decoding,
     ScoringRule,
+    StateOptions,
     ToGenerate,
     TokenScores,
-    ToRead,
     ToScore,
 )
 
@@ -164,7 +164,7 @@ class GgufEngine:
         return TokenScores(tuple(tokens), (*[None] * missing, *logprobs), encoded.truncated)
 
     def read_states(
-        self, texts: Sequence[str], reading: ToRead, batch_size: int
+        self, texts: Sequence[str], reading: StateOptions, batch_size: int, batch_tokens: int | None = None
     ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
         """Refuse: llama.cpp returns no states by layer.
 

@@ -19,7 +19,7 @@ SPEC = EngineSpec(
     algorithms={"generate": 1, "score": 1},
     options={"declared": True},
 )
-NEAR = {  # nats, as for transformers, by the dtype that the server is declared to compute in
+TOLERANCES = {  # nats, as for transformers, by the dtype that the server is declared to compute in
     "float32": 0.05,  # measured: vLLM 0.32 differs from transformers by up to .031 (a sum over 2 to 8 tokens)
     "float16": 0.05,
     "bfloat16": 0.6,
@@ -51,8 +51,8 @@ class Factory:
         return engine
 
     def tolerance(self, dtype: str) -> float:
-        """Return the entry of `NEAR`."""
-        return NEAR[dtype]
+        """Return the entry of `TOLERANCES`."""
+        return TOLERANCES[dtype]
 
 
 FACTORY = Factory()

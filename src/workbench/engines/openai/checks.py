@@ -1,9 +1,9 @@
-"""What a server has to show when it is connected to, before any answer of it is stored.
+"""What a server has to prove when it is connected, before any of its answers is stored.
 
 It lists the model; its tokenizer makes as many tokens of known texts as ours; it echoes a prompt of known token ids with a
 log-probability for each but the first; and these belong to the tokens that they are given for: a generated token, appended to
-its prompt, is echoed with the log-probability that it was generated with. Servers that ignore `echo`, and such that are off by
-one, give plausible numbers otherwise.
+its prompt, is echoed with the log-probability that it was generated with. Without this check, servers that ignore `echo` or
+are off by one would give plausible numbers.
 """
 
 from collections.abc import Sequence
@@ -114,8 +114,8 @@ def expect_not_shifted(server: Server, prompts: Sequence[Ids], tokenizer: Any) -
         if apart and (least := min(apart, key=abs)) and abs(least) > _FAR:
             raise BadInput(
                 f"the server at {server.connection.address} generated {choice.tokens[0]!r} with a log-probability of {own:.2f} nats, "
-                f"and echoes it with {own + least:.2f}: its log-probabilities belong to other tokens (that of llama-cpp-python is off by one, "
-                "for example); use vLLM or `workbench serve`"
+                f"and echoes it with {own + least:.2f}: its log-probabilities belong to other tokens (llama-cpp-python's server, for example, is "
+                "off by one); use vLLM or `workbench serve`"
             )
 
 

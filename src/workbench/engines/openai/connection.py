@@ -88,8 +88,8 @@ class Connection:
             if number + 1 < tries:
                 time.sleep(self.patience.pause(number, pause))
         raise NotReachable(
-            f"the server at {self.address} did not answer at {tries} tries ({reason}); answers that were finished are stored, "
-            "ask again when it is up to go on"
+            f"the server at {self.address} did not answer in {tries} tries ({reason}); finished answers are stored; "
+            "repeat the call when it is up"
         )
 
     def _try(

@@ -21,9 +21,9 @@ from workbench.models.requests import (
     Decoded,
     Decoding,
     ScoringRule,
+    StateOptions,
     ToGenerate,
     TokenScores,
-    ToRead,
     ToScore,
 )
 
@@ -73,7 +73,7 @@ class RemoteEngine:
         """Yield (positions, generated texts), `batch_size` prompts to a request.
 
         Raises:
-            BadInput: a prompt beyond the context, or settings that the protocol has not.
+            BadInput: a prompt beyond the context, or settings that the protocol lacks.
             NotReachable: as `Connection.post`.
         """
         _expect_in_protocol(decoding)
@@ -140,7 +140,7 @@ class RemoteEngine:
         return TokenScores(tuple(map(sys.intern, names)), (*[None] * missing, *logprobs), encoded.truncated)
 
     def read_states(
-        self, texts: Sequence[str], reading: ToRead, batch_size: int, batch_tokens: int | None = None
+        self, texts: Sequence[str], reading: StateOptions, batch_size: int, batch_tokens: int | None = None
     ) -> Iterator[tuple[list[int], list[Any]]]:
         """Refuse: no server returns hidden states.
 
@@ -212,7 +212,7 @@ def _seed(decoding: Decoding, sample: int) -> int | None:
 
 
 def _expect_in_protocol(decoding: Decoding) -> None:
-    """Refuse settings that the completions protocol has not.
+    """Refuse settings that the completions protocol lacks.
 
     Raises:
         BadInput: one of them.

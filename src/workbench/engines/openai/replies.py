@@ -29,9 +29,7 @@ def choices_in(reply: dict[str, Any], count: int) -> list[Choice]:
         choices = [_choice(each) for each in found]
         numbers = [int(each.get("index", 0)) for each in found]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadInput(
-            f"the server's reply has not the form of the completions protocol: {error!r}"
-        ) from error
+        raise BadInput(f"the server's reply does not follow the completions protocol: {error!r}") from error
     if numbers != list(range(count)):
         raise BadInput(f"the server answered the prompts {numbers} of {count}; it has to answer each once")
     return choices

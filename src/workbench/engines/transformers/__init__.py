@@ -42,7 +42,7 @@ SPEC = Spec(
         "4bit": "4bit bitsandbytes, nf4, blocks of 64",
     },
 )
-NEAR = {  # nats by which batch, device and version may change a score; a smaller margin or lead is a near-tie
+TOLERANCES = {  # nats by which batch, device and version may change a score; a smaller margin or lead is a near-tie
     "float32": 1e-4,  # guaranteed and tested
     "float16": 0.05,  # not measured
     "8bit": 0.02,  # estimated for large models: rounding can move an activation to the next integer; the miniatures: 2e-5
@@ -101,8 +101,8 @@ class Factory:
         return engine
 
     def tolerance(self, precision: str) -> float:
-        """Return the largest entry of `NEAR` for a dtype, or for a quantization and a dtype; simulations have only their dtype's."""
-        return max(NEAR[part] for part in precision.split() if Simulated.read(part) is None)
+        """Return the largest entry of `TOLERANCES` for a dtype, or for a quantization and a dtype; simulations have only their dtype's."""
+        return max(TOLERANCES[part] for part in precision.split() if Simulated.read(part) is None)
 
 
 FACTORY = Factory()

@@ -31,10 +31,10 @@ from workbench.models.requests import (
     IdsToGenerate,
     IdsToScore,
     ScoringRule,
+    StateOptions,
     ToGenerate,
     TokenRank,
     TokenScores,
-    ToRead,
     ToScore,
 )  # fmt: skip
 from workbench.models.simulated import Simulated
@@ -204,7 +204,7 @@ class TransformersEngine:
             yield list(found), [[_rank(numbers, top) for numbers in rows] for rows in found.values()]
 
     def read_states(
-        self, texts: Sequence[str], reading: ToRead, batch_size: int, batch_tokens: int | None = None
+        self, texts: Sequence[str], reading: StateOptions, batch_size: int, batch_tokens: int | None = None
     ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
         """Yield (positions, states) batch by batch, each float32 of shape (L+1, D): embeddings, then every layer.
 

@@ -1,7 +1,7 @@
 """Weights that bitsandbytes quantizes when they are read: most matrices of the blocks; embeddings, head and norms keep the dtype.
 
-8 bit is LLM.int8 without outliers (threshold 0): with them, which columns of an activation are multiplied in half precision depends
-on the batch, and BLOOM's scores by up to 0.21 nats. 4 bit is NF4 in blocks of 64 weights, multiplied in the dtype of the others.
+8 bit is LLM.int8 without outliers (threshold 0): with outliers, the batch decides which columns of an activation are multiplied in
+half precision, and BLOOM's scores change by up to 0.21 nats. 4 bit is NF4 in blocks of 64 weights, multiplied in the dtype of the others.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ def is_quantized(model: Any) -> bool:
 
 
 def scales(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the scales of quantized weights by name: they are no parameters, and a weight is its integers times its scale."""
+    """Yield the scales of quantized weights by name: they are not parameters, and a weight is its integers times its scale."""
     for name, module in model.named_modules():
         weight = getattr(module, "weight", None)
         states = (getattr(module, "state", None), weight, getattr(weight, "quant_state", None))
@@ -49,7 +49,7 @@ def scales(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 @torch.inference_mode()
 def settle(model: Any) -> None:
-    """Run the model once, since bitsandbytes rearranges weights at the first call, and silence its notice of every later one."""
+    """Run the model once, since bitsandbytes rearranges weights at the first call, and silence the notice it logs on every later call."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     ids = torch.zeros(1, 1, dtype=torch.long, device=model.device)
     model(input_ids=ids, **({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}))

@@ -9,13 +9,13 @@ import torch
 from workbench.engines.transformers.out_of_memory import AT_ONCE, in_halves, parts
 from workbench.engines.transformers.padding import padded, real
 from workbench.engines.transformers.precision import expect_finite
-from workbench.models.requests import ToRead
+from workbench.models.requests import StateOptions
 
 
 def read_states(
     model: Any,
     encoded: Sequence[np.ndarray],
-    reading: ToRead,
+    reading: StateOptions,
     batch_size: int,
     batch_tokens: int | None = None,
 ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
@@ -40,7 +40,7 @@ def read_states(
 
 
 @torch.inference_mode()
-def _read_batch(model: Any, encoded: Sequence[np.ndarray], reading: ToRead) -> np.ndarray:
+def _read_batch(model: Any, encoded: Sequence[np.ndarray], reading: StateOptions) -> np.ndarray:
     ids, mask = padded(encoded, model.device), real(encoded, model.device)
     options = {"attention_mask": mask, "output_hidden_states": True}
     is_encoder_decoder = bool(model.config.is_encoder_decoder)

@@ -1,6 +1,6 @@
 """Evaluation of models on a task: planned, ranked, measured, and compared with the published scores."""
 
-from workbench.studies.evaluation.beside import compare_with_published
+from workbench.studies.evaluation.against_published import compare_with_published
 from workbench.studies.evaluation.forecast import Forecast, describe, forecast
 from workbench.studies.evaluation.measuring import by_language, by_template, compare
 from workbench.studies.evaluation.planning import EvaluationPlan, make_plan

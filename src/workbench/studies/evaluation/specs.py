@@ -14,7 +14,7 @@ import workbench
 from workbench.errors import BadInput
 from workbench.family import Badge, shared_badge
 from workbench.models import Model
-from workbench.studies.evaluation.beside import compare_with_published
+from workbench.studies.evaluation.against_published import compare_with_published
 from workbench.studies.evaluation.measuring import by_language, by_template, compare_all
 from workbench.studies.evaluation.planning import EvaluationPlan
 from workbench.studies.evaluation.ranking import evaluate

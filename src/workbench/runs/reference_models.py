@@ -8,7 +8,7 @@ from workbench.errors import BadInput, UnknownName
 from workbench.family import badge_of, find, parents
 
 
-def companions(
+def reference_models(
     kinds: Mapping[str, str], defaults: Mapping[str, Any], given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the values of parameters of the types `Base` and `Partner` that follow from given ones of the type `Model`.
