@@ -1,4 +1,4 @@
-"""Notebooks 01 to 03 on real data: random weights of the real classes of either side, on every source (`make soak`: all of them)."""
+"""Notebooks 01 to 03 and 07 on real data: random weights of the real classes of either side, on every source (`make soak`: all of them)."""
 
 import json
 import re
@@ -23,12 +23,17 @@ SOURCES = {
     "published": {"source": "published", "languages": ["sw", "zh"], "limit": 100},
     "folder": {"source": "pets", "limit": 12},
 }
-IN_EVERY_TEST = [("01", "lexicon", "mt5"), ("02", "folder", "bloom"), ("03", "xnli", "bloom")]
+IN_EVERY_TEST = [
+    ("01", "lexicon", "mt5"),
+    ("02", "folder", "bloom"),
+    ("03", "xnli", "bloom"),
+    ("07", "lexicon", "bloom"),
+]
 EVERY = [
     pytest.param(
         number, source, side, marks=[] if (number, source, side) in IN_EVERY_TEST else pytest.mark.soak
     )
-    for number in ("01", "02", "03")
+    for number in ("01", "02", "03", "07")
     for source in SOURCES
     for side in OTHER
 ]
@@ -124,6 +129,8 @@ def values_of(number, source, side, checkpoints, pets):
         )
     if number == "03":
         return {**values, "model": side, "limit": 30, "folds": 2}
+    if number == "07":
+        return {**values, "model": side, "bits": [4], "noise_seeds": 1}
     if number == "02":  # a twin of the other architecture's checkpoint stands for the base
         return {**values, "models": [str(checkpoints[side])], "bases": [str(checkpoints[OTHER[side]])]}
     return {**values, "model": side, "partner_model": OTHER[side]}

@@ -70,7 +70,8 @@ def test_the_sizes_are_the_whole_row_each_beside_its_base_and_the_sweep_is_named
     assert name == "sizes-02_language_transfer"
     pairs = {plan.parameters["models"][0]: plan.parameters["bases"][0] for plan in plans}
     assert pairs == row
-    assert set(read_preset("sizes").sweep["01_prompt_sensitivity"]["product"]["model"]) == set(row)
+    for notebook in ("01_prompt_sensitivity", "07_quantization"):
+        assert set(read_preset("sizes").sweep[notebook]["product"]["model"]) == set(row)
 
 
 @pytest.mark.parametrize("name", ["laptpo", "", "../laptop", "laptop.toml", "/etc/passwd"])

@@ -148,7 +148,6 @@ def test_the_loss_is_that_of_the_right_answer_in_nats():
     assert found["moved"].tolist() == [0.5, 3.0, 2.0]
     assert found["per_token"].tolist() == [0.25, 1.5, -1.0]
     assert found["flip"].tolist() == [0, 1, 1]
-    assert found["wrong"].tolist() == [0, 1, -1]
     control = [losses(plain, ranked([(-1 - at, -2), (-1, -2), (-3, -2)])) for at in (0, 1)]
     assert beyond(found, control)["loss"].tolist() == [0.0, 3.0, -2.0]
     backwards = found.iloc[::-1].reset_index(drop=True)
@@ -177,7 +176,7 @@ def drawn(rng, effect, *, meanings=20, noise=0.5):
     loss = (loss + rng.normal(0, noise, loss.shape)).ravel()
     columns = {"language": np.repeat(codes, meanings), "cluster": np.tile(np.arange(meanings), len(codes))}
     table = pd.DataFrame({**columns, "loss": loss, "id": np.arange(len(loss)), "task": "t", "template": "w"})
-    return table.assign(moved=np.abs(loss), per_token=loss, flip=0.0, wrong=0.0)
+    return table.assign(moved=np.abs(loss), per_token=loss, flip=0.0)
 
 
 def test_the_slope_is_that_of_least_squares_and_its_test_tries_every_order():

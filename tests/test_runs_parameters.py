@@ -130,6 +130,10 @@ def checked(number, values):
             {"family": "mine"},
             "give the folder of a family and its answers, or neither; got family = 'mine'",
         ),
+        ("07", {"answer_bits": 7}, "^answer_bits: one of bits; got answer_bits = 7"),
+        ("07", {"bits": [4, 1]}, "bits.1: got 1"),
+        ("07", {"packed": ["2bit"]}, "packed.0: got '2bit'"),
+        ("07", {"other_forms": ["mini-mt0", "mini-mt0"]}, "mini-mt0 is named more than once"),
     ],
 )
 def test_names_that_mean_nothing_are_refused_in_one_sentence(number, values, said):

@@ -16,7 +16,7 @@ from workbench import stats
 from workbench.errors import BadInput
 from workbench.studies.transfer import expect_same_prompts
 
-MEASURES = ("loss", "moved", "per_token", "flip", "wrong")
+MEASURES = ("loss", "moved", "per_token", "flip")
 _ALL = 400_000  # orders at most that are all tried: nine languages have 362,880
 _DRAWS = 20_000  # orders that are drawn where there are more
 _ROUNDING = 1e-9  # by which equal slopes may differ, as a fraction
@@ -43,7 +43,7 @@ def losses(plain: pd.DataFrame, changed: pd.DataFrame) -> pd.DataFrame:
 
     Takes two tables of `workbench.inference.ranking.rank`. Columns: id, task, template, language, cluster, loss (nats by which the
     score of the right answer fell), moved (nats by which it moved, up or down), per_token (the loss per token of the answer), flip
-    (another prediction: 1), wrong (right before and wrong now: 1, the reverse: -1).
+    (another prediction: 1).
 
     Raises:
         BadInput: the two were not asked the same prompts, or under another protocol; or an item has no right answer.
@@ -54,7 +54,7 @@ def losses(plain: pd.DataFrame, changed: pd.DataFrame) -> pd.DataFrame:
     if plain["gold"].isna().any():
         raise BadInput("an item without a right answer has no loss; give every item its gold")
     left, right = (_scored(table) for table in (plain, changed))
-    columns = ["task", "id", "right", "prediction", "correct"]
+    columns = ["task", "id", "right", "prediction"]
     both = left.merge(right[columns], on=["task", "id"], suffixes=("", "_after"), validate="one_to_one")
     loss = both["right"] - both["right_after"]
     return both[["id", "task", "template", "language", "cluster"]].assign(
@@ -62,7 +62,6 @@ def losses(plain: pd.DataFrame, changed: pd.DataFrame) -> pd.DataFrame:
         moved=loss.abs(),
         per_token=loss / both["length"],
         flip=(both["prediction"] != both["prediction_after"]).astype(float),
-        wrong=both["correct"].astype(float) - both["correct_after"].astype(float),
     )
 
 
