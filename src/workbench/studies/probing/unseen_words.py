@@ -67,7 +67,7 @@ def word_examples(examples: Examples, words: Sequence[Hashable], *, width: int =
 def unseen_word_accuracy(words: WordExamples) -> np.ndarray:
     """Return the accuracy for each word when it is held out, shape (W,), averaged over layers."""
     layers = range(words.states.shape[1])
-    return np.mean([word_accuracy(folds(words, layer), words.labels) for layer in layers], axis=0)
+    return np.mean([word_accuracy(folds(words, layer), words.labels[None])[0] for layer in layers], axis=0)
 
 
 def shuffle_control(words: WordExamples, permutations: int = 500, seed: int = 0) -> Interval:
@@ -80,9 +80,9 @@ def shuffle_control(words: WordExamples, permutations: int = 500, seed: int = 0)
         BadInput: fewer than two permutations.
     """
     generator = np.random.default_rng(seed)
-    fitted = [folds(words, layer) for layer in range(words.states.shape[1])]
-    drawn = [generator.permutation(words.labels) for _ in range(permutations)]
-    scores = [np.mean([word_accuracy(one, labels).mean() for one in fitted]) for labels in drawn]
+    drawn = np.array([generator.permutation(words.labels) for _ in range(permutations)])
+    layers = range(words.states.shape[1])
+    scores = np.mean([word_accuracy(folds(words, layer), drawn).mean(axis=1) for layer in layers], axis=0)
     return bootstrap(scores, np.arange(len(scores)), seed=seed)
 
 
@@ -122,18 +122,21 @@ def folds(words: WordExamples, layer: int) -> Folds:
 
 
 def word_accuracy(fitted: Folds, labels: np.ndarray) -> np.ndarray:
-    """Return the share of each word's texts that are predicted right when it is held out, shape (W,).
+    """Return the share of each word's texts that are predicted right when it is held out, shape (P, W), for P labellings (P, W).
 
     Only sets of held-out words with one of each label count, so that labels are balanced in training: otherwise the labels
     held out more often would be rarer in training, and chance would be below 1 / labels.
     """
-    kinds = np.eye(labels.max() + 1)[labels]
-    right, asked = np.zeros(len(labels)), np.zeros(len(labels))
+    (drawn, count), kinds = labels.shape, int(labels.max()) + 1
+    indicators = np.eye(kinds)[labels].transpose(1, 0, 2).reshape(count, -1)
+    right, asked = np.zeros((drawn, count)), np.zeros((drawn, count))
     for held_out, about, weights in zip(fitted.sets, fitted.about, fitted.weights, strict=True):
-        if len(set(labels[list(held_out)])) == len(held_out):
-            correct = (weights @ kinds).argmax(axis=1) == labels[about]
-            right += np.bincount(about, weights=correct, minlength=len(labels))
-            asked += np.bincount(about, minlength=len(labels))
+        is_balanced = (np.sort(labels[:, held_out]) == np.arange(kinds)).all(axis=1)
+        predicted = (weights @ indicators).reshape(-1, drawn, kinds).argmax(axis=2)
+        correct = (predicted == labels[:, about].T) & is_balanced
+        texts = np.eye(count)[about]  # (n, W)
+        right += correct.T @ texts
+        asked += np.outer(is_balanced, texts.sum(axis=0))
     return right / asked
 
 
