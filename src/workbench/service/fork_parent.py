@@ -18,9 +18,8 @@ from workbench.service import child
 def main() -> None:
     """Fork processes until the socket is closed; the caller's interrupts are its own business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with import_module("workbench.engines.transformers.quick_import").quick_import():
-        import_module("workbench.engines.transformers.engine")  # late: it imports torch
-        import_module("transformers.models.auto.tokenization_auto")
+    import_module("workbench.engines.transformers.engine")  # late: it imports torch
+    import_module("transformers.models.auto.tokenization_auto")
     gc.freeze()  # else the first collection in a child would copy the pages that it shares
     woken, wake = os.pipe()
     os.set_blocking(wake, False)

@@ -1,7 +1,6 @@
 """The engine on transformers and torch: BLOOM, mT5 and any other causal or encoder-decoder checkpoint."""
 
 import warnings
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
 
@@ -95,12 +94,10 @@ class Factory:
     ) -> Engine:
         """Import torch, read the weights and return the engine."""
         _expect_no_overflow(identity.name, dtype, identity.architecture)
-        quick_import = import_module("workbench.engines.transformers.quick_import").quick_import
-        with nullcontext() if quantization else quick_import():  # bitsandbytes needs the compiler
-            room = import_module("workbench.engines.transformers.engine")
-            engine: Engine = room.TransformersEngine(
-                identity, dtype=dtype, device=device, random_seed=random_seed, **quantization
-            )
+        room = import_module("workbench.engines.transformers.engine")
+        engine: Engine = room.TransformersEngine(
+            identity, dtype=dtype, device=device, random_seed=random_seed, **quantization
+        )
         return engine
 
     def tolerance(self, precision: str) -> float:
