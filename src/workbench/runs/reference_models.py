@@ -6,6 +6,7 @@ from typing import Any
 
 from workbench.errors import BadInput, UnknownName
 from workbench.family import badge_of, find, parents
+from workbench.family.served import declared_checkpoint
 
 
 def reference_models(
@@ -51,6 +52,8 @@ def expect_distinct(models: Sequence[str], bases: Sequence[str]) -> None:
 
 
 def _hub_id(name: str) -> str:
+    if declared_checkpoint(name) != name:  # a file or a server of a checkpoint is another form of it
+        return name
     try:
         return find(name).hub_id
     except UnknownName:
