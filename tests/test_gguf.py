@@ -154,6 +154,20 @@ def test_a_file_with_a_tensor_of_another_shape_or_none_is_refused_before_llama_c
             _ = load(broken, tokenizer=checkpoints["bloom"], store=store).engine
 
 
+def test_sizes_over_which_llama_cpp_would_end_the_process_are_refused(files, checkpoints, tmp_path, store):
+    whole = files["mt5"].read_bytes()
+    for field, value in (
+        (b"t5.context_length", 0),
+        (b"t5.context_length", 2**31),
+        (b"t5.block_count", 2**31),
+    ):
+        start = whole.index(field) + len(field) + 4
+        broken = tmp_path / "broken.gguf"
+        broken.write_bytes(whole[:start] + value.to_bytes(4, "little") + whole[start + 4 :])
+        with pytest.raises(BadInput, match="is not a whole model"):
+            _ = load(broken, tokenizer=checkpoints["mt5"], store=store).engine
+
+
 def test_a_file_in_the_hubs_cache_is_found_by_its_type(files, checkpoints, fill_hub_cache, tmp_path, store):
     repository = tmp_path / "repository"
     repository.mkdir()

@@ -12,7 +12,7 @@ from transformers import AutoConfig
 
 from workbench.engines.gguf import LIBRARY
 from workbench.engines.gguf.decoding import CausalDecoder, CrossDecoder, rows_that_fit
-from workbench.engines.gguf.expected import expect_loadable
+from workbench.engines.gguf.expected import OF_EACH_TOKEN, expect_loadable
 from workbench.engines.gguf.llama import Weights, library
 from workbench.engines.gguf.log_probabilities import Scorer, not_finite
 from workbench.engines.gguf.vocabulary import expect_same_tokens
@@ -50,7 +50,7 @@ def opened(identity: Identity, device: str) -> "GgufEngine":
         raise BadInput(
             f"llama.cpp is installed without support for GPUs; leave out device={device!r}, or install it with CUDA (docs/gguf.md)"
         )
-    header = read_header(identity.file, (TOKENS,))
+    header = read_header(identity.file, (TOKENS, *OF_EACH_TOKEN))
     rows = expect_loadable(identity.file, header)
     tokenizer = read_tokenizer(identity)
     expect_same_tokens(identity.file, header.fields[TOKENS], tokenizer, str(identity.folder))

@@ -9,6 +9,12 @@ from workbench.models.folders import listed
 from workbench.models.gguf import ARCHITECTURES
 
 _MAY_LACK = ("output.weight", ".ffn_gate.weight", ".cross_attn_rel_b.weight", ".attn_rel_b.weight")
+_MOST = {  # what sizes and counts are plausible; llama.cpp ends the process over some of the others
+    "context_length": 2**20, "block_count": 1000, "decoder_block_count": 1000, "embedding_length": 2**20,
+    "feed_forward_length": 2**22, "attention.head_count": 10_000, "attention.key_length": 2**20, "attention.value_length": 2**20,
+    "attention.relative_buckets_count": 2**20,
+}  # fmt: skip
+OF_EACH_TOKEN = ("tokenizer.ggml.token_type", "tokenizer.ggml.scores")
 _TOKENIZERS = ("gpt2", "t5", "llama", "none", "no_vocab")
 
 
@@ -29,6 +35,13 @@ def expect_loadable(path: Path, header: Header) -> int:
             path,
             f"{len(tokens)} tokens, embeddings of shape {embedding.shape}, tokenizer {fields.get('tokenizer.ggml.model')!r}",
         )
+    for name, most in _MOST.items():
+        value = fields.get(f"{header.architecture}.{name}", 1)
+        if not isinstance(value, int) or not 0 < value <= most:
+            raise _unfit(path, f"{name} is {value!r}, not 1 to {most:,}")
+    for name in OF_EACH_TOKEN:
+        if len(fields.get(name) or tokens) != len(tokens):
+            raise _unfit(path, f"{len(fields[name])} values of {name} for {len(tokens)} tokens")
     try:
         shapes = expected_shapes(architecture, fields, embedding.shape[0])
     except (KeyError, TypeError, ValueError) as error:
