@@ -80,6 +80,14 @@ def test_more_prompts_than_rows_are_generated_as_alone(pair):
         assert generate(replace(file, store=alone), [prompt], max_new_tokens=5)[0].text == answer.text
 
 
+def test_many_long_prompts_with_short_answers_are_read_at_once(pair):
+    model, file = pair
+    prompts = [f"{n} Paka ameketi juu ya mkeka, El gato duerme. " * 2 for n in range(16)]
+    assert [one.text for one in generate(file, prompts, max_new_tokens=1, progress=False)] == [
+        one.text for one in generate(model, prompts, max_new_tokens=1, progress=False)
+    ]
+
+
 def test_texts_alone_give_no_number_for_the_first_token_of_a_decoder(pair):
     ours, theirs = (score(each, TEXTS, progress=False) for each in pair)
     for one, other in zip(ours, theirs, strict=True):

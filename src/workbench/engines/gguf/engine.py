@@ -14,7 +14,7 @@ from workbench.engines.gguf import LIBRARY
 from workbench.engines.gguf.decoding import CausalDecoder, CrossDecoder, rows_that_fit
 from workbench.engines.gguf.expected import OF_EACH_TOKEN, expect_loadable
 from workbench.engines.gguf.llama import Weights, library
-from workbench.engines.gguf.log_probabilities import Scorer, not_finite
+from workbench.engines.gguf.log_probabilities import MOST_TOKENS, Scorer, not_finite
 from workbench.engines.gguf.vocabulary import expect_same_tokens
 from workbench.engines.transformers.continuous_batch import ContinuousBatch, Prompt
 from workbench.engines.transformers.encoding import Encoded, Encoder, short
@@ -131,6 +131,7 @@ class GgufEngine:
         if self._start is None:
             decoder: Any = CausalDecoder(self.weights, rows, longest + new, threads)
         else:
+            rows = max(1, min(rows, MOST_TOKENS // longest))  # the encoder reads all at once
             decoder = CrossDecoder(self.weights, rows, longest, new, self._start, threads)
         batch = ContinuousBatch(decoder, self._ends, _expect_finite)
         yield from batch.generate(prompts, order, decoding, rows)

@@ -124,7 +124,10 @@ class Context:
         self.limits = limits
         options = self.llama.llama_context_default_params()
         per_sequence = 1 if limits.shared else limits.sequences
-        options.n_ctx = -(-limits.cells // (_CELLS * per_sequence)) * _CELLS * per_sequence
+        cells = max(
+            limits.cells, limits.tokens
+        )  # llama.cpp reads no more tokens at once than the cache has room for
+        options.n_ctx = -(-cells // (_CELLS * per_sequence)) * _CELLS * per_sequence
         options.n_batch = options.n_ubatch = limits.tokens
         options.n_outputs_max = min(limits.outputs, limits.tokens)
         options.n_seq_max = limits.sequences
@@ -139,6 +142,7 @@ class Context:
         if not self.context:
             raise MemoryError(f"llama.cpp cannot allocate a cache of {limits.cells} tokens ({reason()})")
         self.memory = self.llama.llama_get_memory(self.context)
+        self.most: int = min(self.llama.llama_n_batch(self.context), self.llama.llama_n_ubatch(self.context))
         finalize(self, self.llama.llama_free, self.context)
 
     def clear(self) -> None:
@@ -164,7 +168,7 @@ class Context:
 
     def _run(self, compute: Any, nodes: Nodes) -> None:
         count = len(nodes.tokens)
-        assert 0 < count <= self.limits.tokens
+        assert 0 < count <= self.most
         assert nodes.tokens.min() >= 0
         assert nodes.tokens.max() < self.weights.vocabulary
         batch, kept = _batch(self.llama, nodes)

@@ -16,7 +16,10 @@ from workbench.engines.transformers.encoding import Encoded
 from workbench.errors import BadInput
 
 SEQUENCES = 64  # that lie in a cache together
-TOKENS = 1024  # of a batch
+TOKENS, MOST_TOKENS = (
+    1024,
+    2048,
+)  # of a batch; every token is compared with all others, those of other texts included
 _STEP, _OUTPUTS = 512, 128  # tokens and rows of logits of one step
 _NOTHING = np.empty(0, dtype=np.int32)
 Where = dict[
@@ -114,7 +117,7 @@ class Scorer:
         If nothing precedes a text's first token, the text gets one number fewer than it has tokens.
 
         Args:
-            budget: the most tokens of a batch; None: `TOKENS`, or those of the largest text.
+            budget: the most tokens of a batch, up to `MOST_TOKENS`; None: `TOKENS`. A text that is larger is a batch of its own.
             alone: every text in a batch of its own.
 
         Raises:
@@ -126,7 +129,7 @@ class Scorer:
             raise BadInput(
                 f"batch_tokens={budget}, but one prompt and text have {largest} tokens; give at least that"
             )
-        limit = max(largest, budget or TOKENS)
+        limit = max(largest, min(budget or TOKENS, MOST_TOKENS))
         for batch in _batches(texts, limit, 1 if alone else SEQUENCES):
             yield self._scored(batch, texts, limit)
 
