@@ -15,7 +15,7 @@ from workbench.store import Store
 
 _TRIED = "0.3.36"  # answers of this version are found where none is installed
 LIBRARY = "llama-cpp-python"
-EXACT = 0.03  # nats; F32 and F16 differ from transformers in float32 by up to .022 (the miniatures)
+EXACT = 0.03  # nats; F32 and F16 differ from transformers in float32 by up to .032 (the miniatures)
 NEAR = 0.1  # nats; other types round activations too: batches moved a sum of the miniatures' by up to .097
 
 
