@@ -172,18 +172,21 @@ PEAK = """
 import sys, threading, time
 from workbench import load, score
 from workbench.models.memory import forecast
-def anonymous():
+def resident(kind):
     with open("/proc/self/status") as file:
-        return sum(int(line.split()[1]) * 1024 for line in file if line.startswith("RssAnon"))
+        return sum(int(line.split()[1]) * 1024 for line in file if line.startswith(kind))
+import workbench.engines.transformers.engine
+libraries = resident("RssFile")
 peak = [0]
 def watch():
     while True:
-        peak[0] = max(peak[0], anonymous())
+        peak[0] = max(peak[0], resident("RssAnon"))
         time.sleep(0.005)
 threading.Thread(target=watch, daemon=True).start()
 model = load(sys.argv[1], dtype=sys.argv[2], device="cpu")
 score(model, [f"w{n} " + " ".join(f"w{k}" for k in range(120)) for n in range(40)], progress=False)
-print(peak[0], forecast(model.identity, sys.argv[2]).total)
+mapped = max(0, resident("RssFile") - libraries)  # weights that are read in the dtype of their file
+print(peak[0] + mapped, forecast(model.identity, sys.argv[2]).total)
 """
 
 
