@@ -34,13 +34,22 @@ $(VENV)/.clients: $(READY)
 gguf-tests: $(VENV)/.gguf
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_gguf.py tests/test_gguf_convert.py
 
-# llama.cpp's library alone, for any processor with AVX2; kept for the next checkout
-WHEELS := $(HOME)/.cache/workbench-wheels
-$(VENV)/.gguf: $(READY)
-	test -n "$$(ls $(WHEELS)/llama_cpp_python-0.3.36-* 2>/dev/null)" || CMAKE_ARGS="-DLLAVA_BUILD=OFF -DGGML_NATIVE=OFF -DLLAMA_BUILD_TOOLS=OFF \
-		-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF" \
-		$(BIN)/pip wheel --quiet --no-deps --config-settings build.targets=llama --wheel-dir $(WHEELS) llama-cpp-python==0.3.36
-	$(BIN)/pip install --quiet --constraint constraints.txt --find-links $(WHEELS) --editable ".[gguf]"
+# llama.cpp's library alone, for any processor with AVX2, kept for the next checkout: five minutes on two cores
+LLAMA := $(HOME)/.cache/workbench-llama-0.3.36
+$(LLAMA)/lib/libllama.so: | $(READY)
+	rm -rf $(LLAMA) && mkdir -p $(LLAMA)/lib
+	$(BIN)/pip download --quiet --no-deps --no-binary :all: --dest $(LLAMA) llama-cpp-python==0.3.36
+	tar -xzf $(LLAMA)/*.tar.gz -C $(LLAMA) --strip-components 1
+	cmake -S $(LLAMA)/vendor/llama.cpp -B $(LLAMA)/build -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=OFF -DLLAMA_BUILD_COMMON=OFF \
+		-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF
+	cmake --build $(LLAMA)/build --target llama --parallel $(JOBS)
+	cp -P $(LLAMA)/build/bin/*.so* $(LLAMA)/lib/
+
+$(VENV)/.gguf: $(READY) $(LLAMA)/lib/libllama.so
+	CMAKE_ARGS="-DLLAMA_BUILD=OFF -DLLAVA_BUILD=OFF" $(BIN)/pip install --quiet --no-deps $(LLAMA)/llama_cpp_python-0.3.36.tar.gz
+	site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))') && mkdir -p $$site/llama_cpp/lib && \
+		cp -P $(LLAMA)/lib/* $$site/llama_cpp/lib/
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[gguf]"
 	touch $@
 
 soak: $(READY)
