@@ -25,7 +25,7 @@ run: $(READY)
 	$(BIN)/workbench run --all --keep-going
 
 test: $(VENV)/.clients
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 $(VENV)/.clients: $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[clients,quantized]"

@@ -5,15 +5,6 @@ import os
 import shutil
 
 import pytest
-import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import (
-    BloomConfig,
-    BloomForCausalLM,
-    MT5Config,
-    MT5ForConditionalGeneration,
-    PreTrainedTokenizerFast,
-)
 
 from workbench.models import load
 from workbench.store import Store
@@ -24,10 +15,24 @@ TEXTS = [
 ]  # fmt: skip
 
 
+FIRST = (
+    "service_kills", "notebook_sources", "runs_sweeps", "runs", "cli", "runs_verify", "service", "runs_clusters", "finetuning", "fetch",
+    "answer_packs", "finetune", "servers", "evaluation_notebook", "mini_known", "runs_run_id", "contributing", "check", "mini_training",
+)  # fmt: skip
+
 os.environ["WORKBENCH_SERVICE"] = "off"  # a service of the developer's answers no test
 
 
+def pytest_collection_modifyitems(items):
+    """Start the files that take longest first (Makefile: two at a time, in this order), so that no process ends alone."""
+    place = {f"test_{name}.py": number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(FIRST)))
+
+
 def _tokenizer(side):
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
     special = ["<unk>", "<s>", "</s>", "<pad>"] if side == "bloom" else ["<pad>", "</s>", "<unk>"]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -50,6 +55,9 @@ def _tokenizer(side):
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory):
     """Folders of a random BLOOM and a random mT5 (own head), two layers each, with loud weights so that answers differ."""
+    import torch
+    from transformers import BloomConfig, BloomForCausalLM, MT5Config, MT5ForConditionalGeneration
+
     root = tmp_path_factory.mktemp("checkpoints")
     torch.manual_seed(0)
     bloom = BloomForCausalLM(

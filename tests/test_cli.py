@@ -8,14 +8,18 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 from typing import Annotated
 
+import pandas as pd
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from workbench import family
-from workbench.cli import app, printing
+from miniatures import check
+from workbench import family, generate, load
+from workbench.cli import app, main, printing
+from workbench.store import Store
 
 
 @pytest.fixture
@@ -46,6 +50,17 @@ def call(tmp_path, environment):
     return run
 
 
+@pytest.fixture
+def answered(tmp_path):
+    """Fill the store with the answer of a model; the commands then need not load it."""
+
+    def fill(name, prompt, count):
+        handle = load(str(name), store=Store(tmp_path / "store.sqlite"))
+        generate(handle, [prompt], max_new_tokens=count)
+
+    return fill
+
+
 def test_models_lists_all_28_and_what_ships(call):
     rows = json.loads(call("models", "--json").stdout)
     names = {row["name"]: row for row in rows}
@@ -65,9 +80,9 @@ def test_generate_answers_and_the_second_time_from_the_store_without_torch(call,
     assert first == second
 
 
-def test_a_stored_answer_needs_no_torch(call, checkpoints, environment):
+def test_a_stored_answer_needs_no_torch(answered, checkpoints, environment):
     words = ["generate", str(checkpoints["bloom"]), "The cat sat.", "--max-new-tokens", "5"]
-    assert call(*words).returncode == 0
+    answered(checkpoints["bloom"], "The cat sat.", 5)
     code = (
         "import sys, workbench.cli\n"
         "try: workbench.cli.main()\n"
@@ -78,7 +93,8 @@ def test_a_stored_answer_needs_no_torch(call, checkpoints, environment):
     subprocess.run([sys.executable, "-c", code, *words], env=environment, check=True)
 
 
-def test_a_cut_answer_says_so(call, checkpoints):
+def test_a_cut_answer_says_so(call, answered, checkpoints):
+    answered(checkpoints["bloom"], "The cat sat.", 2)
     done = call("generate", checkpoints["bloom"], "The cat sat.", "--max-new-tokens", 2)
     assert "reached --max-new-tokens 2" in done.stderr
 
@@ -114,12 +130,12 @@ def test_mistakes_are_one_clear_sentence_and_the_contracts_exit_code(call, check
     assert time.monotonic() - started < 15
 
 
-def test_a_store_that_is_none_is_exit_7_and_info_and_check_work(call, checkpoints, tmp_path):
+def test_a_store_that_is_none_is_exit_7_and_info_and_check_work(call, answered, checkpoints, tmp_path):
     (tmp_path / "notes.txt").write_text("not a database " * 100)
     done = call("generate", checkpoints["bloom"], "hello", WORKBENCH_STORE=str(tmp_path / "notes.txt"))
     assert done.returncode == 7
     assert "WORKBENCH_STORE" in done.stderr
-    call("generate", checkpoints["bloom"], "hello", "--max-new-tokens", 3)
+    answered(checkpoints["bloom"], "hello", 3)
     assert "1 answers" in call("store", "info").stdout
     assert call("store", "check").stdout == "every entry is whole\n"
 
@@ -139,30 +155,30 @@ def test_help_is_quick_and_every_command_has_some():
         ).stdout
 
 
-CHECK = """
-import sys
-import pandas as pd
-import workbench.cli, miniatures.check as check
-check.predictions = lambda *_: None
-check.check = lambda *_, **__: pd.DataFrame(
-    {"check": ["a"], "side": ["BLOOM"], "what": ["x-en"], "value": [float("nan")], "holds": [False], "needs": ["interval"]}
-)
-check.findings = lambda _: pd.DataFrame({"finding": ["b"], "value": [1.23456]})
-sys.argv[1:] = ["mini", "check", *sys.argv[1:]]
-workbench.cli.main()
-"""
-
-
 @pytest.mark.parametrize("more", [[], ["--findings"]])
-def test_a_check_printed_for_programs_is_one_json_value_whatever_is_asked(more):
+def test_a_check_printed_for_programs_is_one_json_value_whatever_is_asked(more, monkeypatch, capsys):
     """Findings came as a second array and failures as a table after it."""
-    done = subprocess.run([sys.executable, "-c", CHECK, "--json", *more], capture_output=True, text=True)
-    assert done.returncode == 3, done.stderr
+    checked = {
+        "check": "a",
+        "side": "BLOOM",
+        "what": "x-en",
+        "value": math.nan,
+        "holds": False,
+        "needs": "interval",
+    }
+    monkeypatch.setattr(check, "predictions", lambda *_: None)
+    monkeypatch.setattr(check, "check", lambda *_, **__: pd.DataFrame([checked]))
+    monkeypatch.setattr(check, "findings", lambda _: pd.DataFrame({"finding": ["b"], "value": [1.23456]}))
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # which `main` replaces
+    with pytest.raises(SystemExit) as end:
+        main(["mini", "check", "--json", *more])
+    done = capsys.readouterr()
+    assert end.value.code == 3, done.err
     head = {"check": "a", "side": "BLOOM", "what": "x-en"}
     checks = [{**head, "value": "", "holds": False, "needs": "interval"}]
     findings = [{"finding": "b", "value": 1.235}]
-    assert json.loads(done.stdout) == ({"checks": checks, "findings": findings} if more else checks)
-    assert "fails: a BLOOM x-en" in done.stderr
+    assert json.loads(done.out) == ({"checks": checks, "findings": findings} if more else checks)
+    assert "fails: a BLOOM x-en" in done.err
 
 
 def test_an_interrupt_says_that_what_was_finished_is_kept():
@@ -178,7 +194,9 @@ def test_an_interrupt_says_that_what_was_finished_is_kept():
     assert "what was finished is kept" in done.stderr
 
 
-def test_a_prompt_outside_a_miniatures_world_is_a_warning(call):
+def test_a_prompt_outside_a_miniatures_world_is_a_warning(call, answered):
+    with pytest.warns(UserWarning, match="quantum"):
+        answered("mini-bloomz", "What is quantum chromodynamics?", 5)
     done = call("generate", "mini-bloomz", "What is quantum chromodynamics?", "--max-new-tokens", 5)
     assert done.returncode == 0
     assert "quantum" in done.stderr

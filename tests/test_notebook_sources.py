@@ -11,6 +11,7 @@ from test_tasks import dataset_in_cache
 from workbench import runs
 from workbench.errors import NotebookFailed, NotReachable
 from workbench.paths import data_path, notebook_path
+from workbench.service import private_service
 from workbench.studies import sensitivity
 
 WORLD = re.compile(r"miniature|mini-|\bx-[a-z]{2}|artificial|invented")
@@ -39,9 +40,16 @@ EVERY = [
 ]
 
 
+@pytest.fixture(scope="module")
+def service():
+    with private_service(threads=1) as address:
+        yield address
+
+
 @pytest.fixture
-def ask(checkpoints, tmp_path, monkeypatch):
+def ask(checkpoints, service, tmp_path, monkeypatch):
     """Run a notebook, and return its run; parameters that name "bloom" or "mt5" get the random checkpoint."""
+    monkeypatch.setenv("WORKBENCH_SERVICE", service)
     monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store.sqlite"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
@@ -165,6 +173,10 @@ def test_probing_reads_both_sides_beside_each_other_and_refuses_one_side_twice(a
         "device": "cpu",
     }
     done = ask("03", both)
+    assert badges(done) == {"MEASURED"}
+    assert set(done.manifest["digests"]) == {str(checkpoints["bloom"]), str(checkpoints["mt5"])}
+    assert all(fact["store_misses"] > 0 for fact in done.manifest["facts"]["models"].values())
+    assert "MEASURED" in done.manifest["answer"]
     assert "from CLDR" in done.manifest["answer"]
     assert all(f"{reader} " in done.manifest["answer"] for reader in ("encoder", "decoder", "decoder-only"))
     twin = shutil.copytree(checkpoints["mt5"], tmp_path / "twin")

@@ -14,7 +14,6 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from miniatures.recipe import member
 from miniatures.world import read_world
-from workbench import runs
 from workbench.errors import BadInput
 from workbench.figures import BADGES
 from workbench.paths import notebook_path
@@ -201,18 +200,3 @@ def png(**metadata):
 def test_a_notebook_that_breaks_one_rule_has_that_fault(tmp_path, change, fault):
     (found,) = faults(write(tmp_path, **change))
     assert fault in found
-
-
-def test_a_notebook_runs_on_any_checkpoint_in_a_folder(checkpoints, tmp_path, monkeypatch):
-    """Random weights of the real classes: nothing in the notebook depends on the miniatures, and the badge says so."""
-    monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store.sqlite"))
-    models = {"model": str(checkpoints["bloom"]), "encoder_decoder": str(checkpoints["mt5"])}
-    done = runs.run(
-        notebook_path("03_probing.ipynb"), {**models, "limit": 30, "folds": 2}, root=tmp_path / "runs"
-    )
-    figures = [json.loads(path.read_text()) for path in (done.folder / "figures").glob("*.json")]
-    assert {figure["badge"] for figure in figures} == {"MEASURED"}
-    assert set(done.manifest["digests"]) == set(models.values())
-    facts = done.manifest["facts"]["models"]
-    assert all(fact["store_misses"] > 0 for fact in facts.values())
-    assert "MEASURED" in done.manifest["answer"]

@@ -345,39 +345,39 @@ if seed == 3: raise ValueError("so that the log is kept")
 """
 
 
-@pytest.mark.parametrize("architecture", ["bloom", "mt5"])
 def test_a_sweep_reads_each_model_once_in_its_dtype_and_not_at_all_if_its_answers_are_stored(
-    checkpoints, tmp_path, architecture, monkeypatch
+    checkpoints, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store.sqlite"))
     cell = (
         "from workbench.runs import Model\nname: Model = 'mini-bloom'\ndtype: str = 'float32'\nseed: int = 0"
     )
     write(tmp_path, body=MODELS, parameters=cell)
-    content = {
-        "notebook": "swept.ipynb",
-        "workers": 2,
-        "parameters": {"name": str(checkpoints[architecture])},
-        "product": {"dtype": ["float32", "bfloat16"], "seed": [0, 3]},
-    }
-    file = write_sweep(tmp_path, json.dumps(content), "mine.json")
+    bloom, mt5 = str(checkpoints["bloom"]), str(checkpoints["mt5"])
+    wanted = [(bloom, "float32"), (bloom, "bfloat16"), (mt5, "float32")]
 
-    def loads(**options):
+    def loads(seeds, counts, **options):
+        content = {
+            "notebook": "swept.ipynb",
+            "workers": 2,
+            "cases": [{"name": name, "dtype": dtype} for name, dtype in wanted],
+            "product": {"seed": seeds},
+        }
+        file = write_sweep(tmp_path, json.dumps(content), "mine.json")
         done = runs.sweep(file, root=tmp_path / "runs", keep_going=True, **options)
-        assert done.counts == {"done": 2, "failed": 2}
+        assert done.counts == counts
         (log,) = done.folder.glob("work-*/*.log")
         lines = [line for line in log.read_text().splitlines() if " loaded " in line]
         log.unlink()
         return lines
 
-    read = loads()
-    assert len(read) == 2
-    assert "(float32" in read[0]
-    assert "(bfloat16" in read[1]
+    read = loads([0, 3], {"done": 3, "failed": 3})
     table = runs.read(tmp_path / "runs/sweeps/mine")
+    assert len(read) == 3
+    assert all(any(f"{name} ({dtype}" in line for line in read) for name, dtype in wanted)
     assert not table["torch"].any()
-    assert (table.groupby("dtype")["text"].nunique() == 1).all()
-    assert loads(force=True) == []
+    assert (table.groupby(["name", "dtype"])["text"].nunique() == 1).all()
+    assert loads([3], {"failed": 3}, force=True) == []
 
 
 def test_parts_share_the_runs_out_by_model_and_the_whole_brings_them_together(tmp_path, monkeypatch):

@@ -77,21 +77,19 @@ CLIENT = """
     score(model, ["The cat sat"])
     hidden_states(model, ["The cat sat"])
     assert model.tally.misses == 5 and "torch" not in sys.modules and "transformers" not in sys.modules
-    if sys.argv[2] == "hf":
-        model.hf
-        assert "torch" in sys.modules and model.where == "this process"
-        generate(model, ["The mat"], max_new_tokens=3)
+    model.hf
+    assert "torch" in sys.modules and model.where == "this process"
+    generate(model, ["The mat"], max_new_tokens=3)
 """
 
 
-@pytest.mark.parametrize("also", ["", "hf"])
-def test_a_client_imports_no_torch_until_it_wants_the_model_itself(model, service, tmp_path, also):
+def test_a_client_imports_no_torch_until_it_wants_the_model_itself(model, service, tmp_path):
     environment = {
         **os.environ,
         "WORKBENCH_SERVICE": service,
         "WORKBENCH_STORE": str(tmp_path / "store.sqlite"),
     }
-    command = [sys.executable, "-c", textwrap.dedent(CLIENT), model.name, also]
+    command = [sys.executable, "-c", textwrap.dedent(CLIENT), model.name]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

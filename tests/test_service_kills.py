@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -97,26 +96,32 @@ def count(folder):
     return Store(folder / "store.sqlite").info({})["answers"] if (folder / "store.sqlite").exists() else 0
 
 
-REPEATS = [
-    pytest.param(1, id="once"),
-    pytest.param(20, id="twenty times", marks=pytest.mark.soak),
+VICTIMS = [
+    pytest.param(("client", "model", "service"), id="each once"),
+    *(
+        pytest.param((one,) * 20, id=f"{one} twenty times", marks=pytest.mark.soak)
+        for one in ("client", "model", "service")
+    ),
 ]
 
 
-@pytest.mark.parametrize("repeats", REPEATS)
-@pytest.mark.parametrize("victim", ["service", "model", "client"])
+@pytest.mark.parametrize("victims", VICTIMS)
 @pytest.mark.parametrize("name", ["mini-bloomz", "mini-mt0"])
-def test_a_kill_loses_no_finished_answer_and_leaves_no_process(serve, environment, name, victim, repeats):
+def test_a_kill_loses_no_finished_answer_and_leaves_no_process(
+    serve, environment, name, victims, monkeypatch
+):
     address = environment / "workbench" / "service.sock"
     service = serve()
-    for repeat in range(repeats):
-        Path(environment, "store.sqlite").unlink(missing_ok=True)
+    for number, victim in enumerate(victims):
+        here = environment / str(number)
+        here.mkdir()
+        monkeypatch.setenv("WORKBENCH_STORE", str(here / "store.sqlite"))
         client = python(CLIENT, name)
-        assert eventually(lambda: count(environment) >= 4, 120), client.stderr.read()
+        assert eventually(lambda here=here: count(here) >= 4, 120), client.stderr.read()
         (model,) = models_of(address)
         os.kill({"service": service.pid, "model": model, "client": client.pid}[victim], signal.SIGKILL)
         _, told = client.communicate(timeout=60)
-        kept = count(environment)
+        kept = count(here)
         assert 4 <= kept < len(PROMPTS)
         if victim != "client":
             assert "ServiceFailed" in told
@@ -128,7 +133,7 @@ def test_a_kill_loses_no_finished_answer_and_leaves_no_process(serve, environmen
             assert models_of(address) == [model]
         handle = load(name)
         generate(handle, PROMPTS, max_new_tokens=60, min_new_tokens=60, batch_size=2, progress=False)
-        assert (handle.tally.hits, handle.tally.misses) == (kept, len(PROMPTS) - kept), repeat
+        assert (handle.tally.hits, handle.tally.misses) == (kept, len(PROMPTS) - kept), number
         assert handle.where == f"the service at {address}"
     pids = [service.pid, *models_of(address)]
     assert subprocess.run([*CLI, "--stop"]).returncode == 0
@@ -141,29 +146,30 @@ RANKING = """
     import sys
     from tests.test_service_kills import ITEMS
     from workbench import load, rank
-    rank(load(sys.argv[1], device="cpu"), ITEMS, progress=False)
+    rank(load(sys.argv[1], device="cpu"), ITEMS[: int(sys.argv[2])], progress=False)
 """
 
 
+@pytest.mark.parametrize("many", [1000, pytest.param(2000, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("side", ["bloom", "mt5"])
-def test_batches_of_two_thousand_items_are_stored_as_they_are_finished(
-    serve, environment, checkpoints, side, monkeypatch
+def test_batches_of_many_items_are_stored_as_they_are_finished(
+    serve, environment, checkpoints, side, many, monkeypatch
 ):
     """Killed in the middle: what the service had sent is in the client's store, and only the rest is computed."""
     serve()
     name = str(checkpoints[side])
-    client = python(RANKING, name)
-    assert eventually(lambda: count(environment) >= 500, 120), client.stderr.read()
+    client = python(RANKING, name, str(many))
+    assert eventually(lambda: count(environment) >= many / 4, 120), client.stderr.read()
     (model,) = models_of(environment / "workbench" / "service.sock")
     os.kill(model, signal.SIGKILL)
     _, told = client.communicate(timeout=60)
     assert "ServiceFailed" in told
     kept = count(environment)
-    assert 500 <= kept < 6000, "three answers for each item"
+    assert many / 4 <= kept < 3 * many, "three answers for each item"
     monkeypatch.setenv("WORKBENCH_SERVICE", "off")
     handle = load(name, device="cpu")
-    rank(handle, ITEMS, progress=False)
-    assert (handle.tally.hits, handle.tally.misses) == (kept, 6000 - kept)
+    rank(handle, ITEMS[:many], progress=False)
+    assert (handle.tally.hits, handle.tally.misses) == (kept, 3 * many - kept)
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
