@@ -68,6 +68,7 @@ def checked(number, values):
         ("01", {"prompt_language": "x-en30"}, "prompt_language: got 'x-en30'"),
         ("01", {"open_wordings": ["form_to"]}, "open_wordings.0: got 'form_to' – did you mean from_to"),
         ("01", {"limit": 7}, "^limit: 8 or more; got limit = 7"),
+        ("01", {"open_limit": 7}, "^open_limit: 8 or more, or 0; got open_limit = 7"),
         ("01", {"model": "mini-blomz"}, "no checkpoint called 'mini-blomz'; nearest: mini-bloomz"),
         ("01", {"model": ""}, "parameter model: got '' – give a short name, a hub id or a folder"),
         ("02", {"models": ["bloomz-560m"], "bases": ["bloom-560m"] * 2}, "^give as many bases as models"),
