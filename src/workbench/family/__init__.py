@@ -1,17 +1,10 @@
 """Known checkpoints and facts about them: the BLOOMZ & mT0 catalogue, and families that other packages register.
 
-`catalogue` holds the built-in family and its languages, `checkpoints` the record of one checkpoint, and `plugins` the
+`catalogue` holds the built-in family, `languages` what its corpora contain, `checkpoints` the record of one checkpoint, and `plugins` the
 record of a family and the registry. Imports neither model code nor pandas.
 """
 
-from workbench.family.catalogue import (
-    PUBLISHED_TRUNCATION,
-    Language,
-    checkpoints,
-    find_language,
-    languages,
-    languages_seen,
-)
+from workbench.family.catalogue import PUBLISHED_TRUNCATION, checkpoints
 from workbench.family.checkpoints import (
     BYTES_PER_PARAMETER,
     BYTES_PER_QUANTIZED,
@@ -20,6 +13,7 @@ from workbench.family.checkpoints import (
     memory_needed,
 )
 from workbench.family.gguf_names import GgufName, gguf_name, is_gguf, stated
+from workbench.family.languages import Language, find_language, languages, languages_seen
 from workbench.family.plugins import (
     Badge,
     Family,
