@@ -201,10 +201,12 @@ def test_who_leaves_early_does_not_wait_for_replies(there, server):
     engine = there().engine
     server[0].goes_on.clear()
     waiting = engine.score([ToScore(prompt, "yes") for prompt in PROMPTS], ScoringRule(), ComputeOptions(1))
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     Timer(0.5, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         next(waiting)
+    signal.signal(signal.SIGINT, usual)
     assert time.monotonic() - began < 5
     assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
     server[0].goes_on.set()
