@@ -53,7 +53,7 @@ CLAIMS = [  # file, what it says, the numbers counted in the data
     (MINI, "worth {} points [{}, {}], so", *(f"{100 * x:.0f}" for x in (SHARED_WORDS.value, SHARED_WORDS.low, SHARED_WORDS.high))),
     ("README.md", "one of {} tiny checkpoints that ship", len(family.shipped())),
     ("README.md", "load any of the {} checkpoints", str(len(family.checkpoints()))),
-    ("README.md", "the catalogue: {} checkpoints", str(len(family.checkpoints()))),
+    ("README.md", "| {} checkpoints, languages seen", str(len(family.checkpoints()))),
     ("docs/python.md", "authors' {},{} scores", *SCORES),
     ("CHANGELOG.md", "{},{} published zero-shot scores", *SCORES),
     ("CHANGELOG.md", "{} checkpoints (BLOOM and mT5 side", len(family.shipped())),
