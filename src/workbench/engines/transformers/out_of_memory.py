@@ -35,9 +35,10 @@ def ran_out(error: BaseException) -> bool:
 
 
 def parts(
-    order: Sequence[int], lengths: Sequence[int], rows: int, tokens: int = AT_ONCE
+    order: Sequence[int], lengths: Sequence[int], rows: int, tokens: int | None = None
 ) -> Iterator[list[int]]:
-    """Split prompts, longest first, into batches to process at once: up to `rows` and `tokens`, but at least one."""
+    """Split prompts, longest first, into batches of up to `rows` and `tokens` (`AT_ONCE` unless given), at least one each."""
+    tokens = tokens or AT_ONCE
     while order:
         size = max(1, min(rows, tokens // max(1, lengths[order[0]])))
         yield list(order[:size])

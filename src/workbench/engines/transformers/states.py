@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from workbench.engines.transformers.out_of_memory import AT_ONCE, in_halves, parts
+from workbench.engines.transformers.out_of_memory import in_halves, parts
 from workbench.engines.transformers.padding import padded, real
 from workbench.engines.transformers.precision import expect_finite
 from workbench.models.requests import StateOptions
@@ -29,7 +29,7 @@ def read_states(
     lengths = [len(ids) for ids in encoded]
 
     def read(order: list[int], rows: int) -> Iterator[dict[int, np.ndarray]]:
-        for batch in parts(order, lengths, rows, batch_tokens or AT_ONCE):
+        for batch in parts(order, lengths, rows, batch_tokens):
             states = _read_batch(model, [encoded[number] for number in batch], reading)
             expect_finite(model, "hidden states", finite=bool(np.isfinite(states).all()))
             yield dict(zip(batch, states, strict=True))
