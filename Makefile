@@ -28,7 +28,7 @@ test: $(VENV)/.clients
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 $(VENV)/.clients: $(READY)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[clients,quantized]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[clients,language-id,quantized]"
 	touch $@
 
 gguf-tests: $(VENV)/.gguf

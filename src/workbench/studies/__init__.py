@@ -4,7 +4,16 @@ from importlib import import_module
 from typing import Any
 
 _STUDIES = frozenset(
-    {"closing_mark", "evaluation", "probing", "published", "quantization", "sensitivity", "transfer"}
+    {
+        "answer_language",
+        "closing_mark",
+        "evaluation",
+        "probing",
+        "published",
+        "quantization",
+        "sensitivity",
+        "transfer",
+    }
 )
 
 
