@@ -35,6 +35,8 @@ _ROOM_OF = {
     "rank": "inference.ranking",
     "score": "inference.scoring",
     "hidden_states": "inference.states",
+    "token_states": "inference.token_states",
+    "Intervention": "models.interventions",
     "Item": "tasks",
     "record": "run_log",
 }

@@ -5,7 +5,6 @@ final norm, as in transformers. An encoder-decoder has two stacks, which are rea
 the decoder at its start token with the text in the encoder.
 """
 
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ import numpy as np
 
 from workbench.errors import BadInput
 from workbench.inference import cached
+from workbench.inference.arrays import from_npy, to_npy
 from workbench.inference.cached import RequestType
 from workbench.models import Model, expect_model
 from workbench.models.arguments import texts as read_texts
@@ -24,7 +24,6 @@ from workbench.store import arrays
 
 POOLINGS, STACKS = get_args(Pooling), get_args(Stack)
 _PRECISIONS = ("float32", "float16")
-_LARGEST = np.finfo(np.float16).max
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,8 @@ def hidden_states(
 ) -> States:
     """Return the states of each text at every layer, pooled over its tokens; no special tokens are added.
 
+    `token_states` returns those of single tokens.
+
     Args:
         stack: "encoder" or "decoder"; by default the stack that reads the text.
         pooling: "mean" over tokens, "weighted" by position (later tokens of a decoder have seen more context), or "last".
@@ -79,7 +80,8 @@ def hidden_states(
         raise BadInput(f"{model.name} is decoder-only and has no encoder; use stack='decoder'")
     if pooling not in POOLINGS or reading.stack not in STACKS:
         raise BadInput(
-            f"pooling={pooling!r}, stack={stack!r}; pooling is one of {', '.join(POOLINGS)}, stack one of {', '.join(STACKS)}"
+            f"pooling={pooling!r}, stack={stack!r}; pooling is one of {', '.join(POOLINGS)}, stack one of {', '.join(STACKS)}; "
+            "token_states returns the states of single tokens"
         )
     if precision not in _PRECISIONS:
         raise BadInput(f"precision={precision!r}; choose one of: {', '.join(_PRECISIONS)}")
@@ -92,26 +94,12 @@ def hidden_states(
         capability="states",
         settings={"side": reading.stack, "pooling": reading.pooling}  # keys of stored answers
         | ({} if precision == "float32" else {"precision": precision}),
-        expect=arrays.states,
-        encode=partial(_to_npy, precision=precision),
-        decode=_from_npy,
+        expect=arrays.pooled_states,
+        encode=partial(to_npy, precision=precision),
+        decode=from_npy,
         compute=lambda missing: model.engine.read_states(
             [m.text for m in missing], reading, batch_size, most
         ),
     )
     found = cached.answer(model, kind, asked, batch=batch_size, progress=progress)
     return States(np.stack(found.values), reading.stack, pooling)
-
-
-def _to_npy(array: np.ndarray, *, precision: str) -> bytes:
-    if precision == "float16" and np.abs(array).max() > _LARGEST:
-        raise BadInput(
-            f"a state is {np.abs(array).max():.0f}, more than float16 can hold; use precision='float32'"
-        )
-    buffer = io.BytesIO()
-    np.save(buffer, array.astype(precision), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _from_npy(raw: bytes) -> np.ndarray:
-    return np.load(io.BytesIO(raw), allow_pickle=False).astype(np.float32, copy=False)

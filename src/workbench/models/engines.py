@@ -16,14 +16,18 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from workbench.errors import BadInput, UnknownName
 from workbench.family import is_gguf, is_served, registered
 from workbench.models.identity import Identity
+from workbench.models.interventions import Intervention
 from workbench.models.requests import (
     ComputeOptions,
     Decoded,
     Decoding,
     IdsToGenerate,
     IdsToScore,
+    Part,
     ScoringRule,
+    Stack,
     StateOptions,
+    TextPositions,
     ToGenerate,
     TokenRank,
     TokenScores,
@@ -31,7 +35,7 @@ from workbench.models.requests import (
 )
 from workbench.store import Store
 
-Capability = Literal["generate", "score", "states"]
+Capability = Literal["generate", "score", "states", "intervene"]
 DEFAULT, OF_SERVERS, OF_FILES = "transformers", "openai", "gguf"
 
 
@@ -153,6 +157,19 @@ class Engine(Protocol):
         self, texts: Sequence[str], reading: StateOptions, batch_size: int, batch_tokens: int | None = None
     ) -> Iterator[tuple[list[int], list[Any]]]:
         """Yield batches of pooled hidden states, float32 arrays of shape (L+1, D)."""
+
+
+@runtime_checkable
+class OpenEngine(Protocol):
+    """Optional methods of an engine whose states can be read and changed inside the model; its specification has "intervene"."""
+
+    def read_token_states(
+        self, texts: Sequence[TextPositions], stack: Stack, part: Part, batch_size: int
+    ) -> Iterator[tuple[list[int], list[Any]]]:
+        """Yield batches of the states of tokens, float32 arrays of shape (layers, P, width)."""
+
+    def intervened(self, interventions: Sequence[Intervention]) -> Engine:
+        """Return an engine with the same weights and lock that makes these interventions whenever it computes."""
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from threading import RLock
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from workbench.errors import BadInput
 from workbench.family import Badge, badge_of, family_of
@@ -18,10 +18,12 @@ from workbench.models.engines import (
     Engine,
     EngineFactory,
     EngineSpec,
+    OpenEngine,
     engine_called,
     served,
 )
 from workbench.models.identity import Identity, expect_unchanged, randomized
+from workbench.models.interventions import Intervention, digest_of
 from workbench.models.memory import expect_room
 from workbench.models.tally import Audit, Tally
 from workbench.run_log import note
@@ -46,6 +48,7 @@ class Model:
             simulation's name (`workbench.models.simulated`).
         tally: numbers of answers taken from the store and computed through this handle.
         audits: by protocol, the results of the check in which `rank` scores some items again.
+        interventions: the changes to its states, made by `intervened`; `origin` is the handle without them, whose weights it uses.
     """
 
     name: str
@@ -59,6 +62,8 @@ class Model:
     quantization: str | None = None
     tally: Tally = field(default_factory=Tally)
     audits: dict[str, Audit] = field(default_factory=dict)
+    interventions: tuple[Intervention, ...] = ()
+    origin: "Model | None" = field(default=None, repr=False)
 
     @cached_property
     def identity(self) -> Identity:
@@ -88,7 +93,8 @@ class Model:
     def label(self) -> str:
         """The name in a run's manifest: with the revision, if given, the dtype, if not float32, and the quantization."""
         dtype = None if self.dtype == "float32" else self.dtype
-        return ", ".join(filter(None, [self.identity.name, self.revision, dtype, self.quantization]))
+        changed = f"intervention {digest_of(self.interventions)[:8]}" if self.interventions else None
+        return ", ".join(filter(None, [self.identity.name, self.revision, dtype, self.quantization, changed]))
 
     @property
     def precision(self) -> str:
@@ -103,10 +109,33 @@ class Model:
         with _READING:
             if "engine" in vars(self):  # another thread has just loaded it
                 return vars(self)["engine"]
+            if self.origin is not None:
+                return cast(OpenEngine, self.origin.engine).intervened(self.interventions)
             elsewhere = None if self.identity.source == "endpoint" else served(self)
             engine = elsewhere or self.fresh_engine()
             note(models={self.label: {"computed_in": _place(engine)}})
             return engine
+
+    def intervened(self, *interventions: Intervention) -> "Model":
+        """Return a handle for this model with changes to its states (`workbench.models.interventions`), which share its weights.
+
+        `generate`, `rank`, `score`, `hidden_states` and `token_states` work on it as on any model; its answers are stored under the
+        digest of the interventions, so that they are never taken for the model's own. They are made in turn; a handle that has some
+        already makes the new ones after them.
+
+        Raises:
+            BadInput: none are given, or its engine cannot make them. What does not fit the model is refused when it computes.
+        """
+        self.spec.key("intervene")
+        if not interventions or not all(isinstance(each, Intervention) for each in interventions):
+            raise BadInput("give at least one workbench.Intervention")
+        return replace(
+            self,
+            tally=Tally(),
+            audits={},
+            interventions=(*self.interventions, *interventions),
+            origin=self.origin or self,
+        )
 
     @property
     def where(self) -> str:
@@ -115,6 +144,8 @@ class Model:
 
     def renew(self) -> None:
         """Drop an engine whose service has ended; the next call finds another service, or loads the model in this process."""
+        if self.origin is not None:
+            self.origin.renew()
         engine = vars(self).get("engine")
         if engine is not None and not getattr(engine, "is_up", lambda: True)():
             del self.__dict__["engine"]
@@ -142,6 +173,10 @@ class Model:
             BadInput: too little memory is free; the message says what would fit. Or as `read_weights`.
             NotReachable: the weights are not here, and the hub cannot be reached.
         """
+        if self.origin is not None:
+            raise BadInput(
+                "a model with interventions is neither trained nor converted; use the model itself"
+            )
         self.__dict__.pop("engine", None)
         identity = self.identity
         if not identity.is_available:  # answers are stored, but the weights are not on this machine
@@ -186,6 +221,10 @@ class Model:
         handle refuses to compute, so that no answer of a modified model is stored. Each later call that computes checks this, at
         about 4 GB of weights per second on a CPU. A handle that used a service loads the model in this process now.
         """
+        if self.origin is not None:
+            raise BadInput(
+                "model.hf of a model with interventions has none of them; use that of the model itself"
+            )
         if self.where != "this process":
             self.__dict__["engine"] = self.fresh_engine()
         self.engine.hand_out()
@@ -207,7 +246,15 @@ class Model:
         Raises:
             BadInput: its engine lacks this capability.
         """
-        return {**self._weights(), **self.spec.key(capability)}
+        return {**self._weights(), **self.spec.key(capability), **self._changes()}
+
+    def _changes(self) -> dict[str, Any]:
+        if not self.interventions:
+            return {}
+        return {
+            "interventions": digest_of(self.interventions),
+            "intervening": self.spec.key("intervene")["algorithm"],
+        }
 
     def _weights(self) -> dict[str, str]:
         identity = self.identity
@@ -229,6 +276,7 @@ class Model:
             "commit": identity.commit,
             "dtype": identity.file_type or self.dtype,
             "quantization": self.quantization,
+            **({"interventions": digest_of(self.interventions)} if self.interventions else {}),
             **({"declared": True} if identity.source == "endpoint" else {}),
         }
 

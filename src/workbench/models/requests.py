@@ -5,6 +5,7 @@ from typing import Literal
 
 Pooling = Literal["mean", "weighted", "last"]
 Stack = Literal["encoder", "decoder"]
+Part = Literal["states", "neurons", "cross_attention"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,14 @@ class StateOptions:
 
     stack: Stack
     pooling: Pooling
+
+
+@dataclass(frozen=True)
+class TextPositions:
+    """A text that is read as a prompt, and the positions whose states are asked for (None: all); negative ones from its end."""
+
+    text: str
+    positions: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

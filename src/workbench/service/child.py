@@ -17,10 +17,19 @@ from workbench.engines.client import Wanted, wanted
 from workbench.engines.client.frames import pack, pack_answers, read
 from workbench.errors import ServiceFailed, WorkbenchError
 from workbench.models import Dtype, Model, Quantization, load
-from workbench.models.engines import DEFAULT, Engine
+from workbench.models.engines import DEFAULT, Engine, OpenEngine
 from workbench.models.free_memory import free_memory
+from workbench.models.interventions import Intervention
 from workbench.models.memory import OFFLOAD, forecast
-from workbench.models.requests import ComputeOptions, Decoding, ScoringRule, StateOptions, ToGenerate, ToScore
+from workbench.models.requests import (
+    ComputeOptions,
+    Decoding,
+    ScoringRule,
+    StateOptions,
+    TextPositions,
+    ToGenerate,
+    ToScore,
+)
 from workbench.service.completions import complete
 
 
@@ -112,6 +121,8 @@ def _reported(send: Callable[[bytes], None]) -> Iterator[dict[str, Any]]:
 
 def _frames(engine: Engine, order: dict[str, Any]) -> Iterator[bytes]:
     do = order["do"]
+    if made := order.get("interventions"):
+        engine = cast(OpenEngine, engine).intervened([Intervention.from_json(each) for each in made])
     if do == "complete":
         yield from (pack(choice) for choice in complete(engine, order["settings"]))
         return
@@ -126,6 +137,11 @@ def _batches(engine: Engine, do: str, requests: Any, settings: Any, how: Any) ->
     if do == "score":
         return engine.score(
             [ToScore(*r) for r in requests], ScoringRule(**settings), ComputeOptions(**how["options"])
+        )
+    if do == "token_states":
+        texts = [TextPositions(text, positions and tuple(positions)) for text, positions in requests]
+        return cast(OpenEngine, engine).read_token_states(
+            texts, settings["stack"], settings["part"], how["batch_size"]
         )
     return engine.read_states(requests, StateOptions(**settings), how["batch_size"], how["batch_tokens"])
 

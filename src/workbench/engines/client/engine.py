@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import asdict
 from threading import RLock
 from typing import Any
@@ -15,12 +16,16 @@ from workbench.engines.client.address import TOKEN
 from workbench.engines.client.frames import answers_in, frames_in
 from workbench.engines.client.wanted import Wanted
 from workbench.errors import BadInput, ServiceFailed, WorkbenchError
+from workbench.models.interventions import Intervention
 from workbench.models.requests import (
     ComputeOptions,
     Decoded,
     Decoding,
+    Part,
     ScoringRule,
+    Stack,
     StateOptions,
+    TextPositions,
     ToGenerate,
     TokenScores,
     ToScore,
@@ -84,6 +89,7 @@ class ServedEngine:
     def __init__(self, address: str, wanted: Wanted) -> None:
         self.address, self._wanted = address, asdict(wanted)
         self._client = client_of(address)
+        self._interventions: list[dict[str, Any]] = []
         self.lock = RLock()
         *_, (facts, _) = self._frames({"do": "open"})
         self.device_family: str = facts["device_family"]
@@ -123,10 +129,25 @@ class ServedEngine:
             "states", list(texts), asdict(reading), batch_size=batch_size, batch_tokens=batch_tokens
         )
 
+    def read_token_states(
+        self, texts: Sequence[TextPositions], stack: Stack, part: Part, batch_size: int
+    ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+        """Yield batches of the states of tokens."""
+        asked = [[each.text, each.positions] for each in texts]
+        yield from self._ask("token_states", asked, {"stack": stack, "part": part}, batch_size=batch_size)
+
+    def intervened(self, interventions: Sequence[Intervention]) -> "ServedEngine":
+        """Return a client of the same model that sends these interventions with every order."""
+        found = copy(self)
+        found._interventions = [each.as_json() for each in interventions]
+        return found
+
     def _ask(
         self, do: str, requests: list[Any], settings: dict[str, Any], **how: Any
     ) -> Iterator[tuple[list[int], list[Any]]]:
         order = {"do": do, "requests": requests, "settings": settings, **how}
+        if self._interventions:
+            order["interventions"] = self._interventions
         for about, raw in self._frames(order):
             if "positions" in about:
                 yield answers_in(do, about, raw)

@@ -5,6 +5,7 @@ exactly, and the float32 numbers of the engines are float64 here.
 """
 
 import json
+import math
 import struct
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 
 from workbench.models.requests import Decoded, TokenScores
 
+ARRAYS = ("states", "token_states")  # orders whose answers are arrays
 HEAD = struct.Struct("!?II")
 Frame = tuple[bool, dict[str, Any], bytes]
 
@@ -58,17 +60,21 @@ def frames_in(chunks: Iterator[bytes]) -> Iterator[Frame]:
 
 
 def pack_answers(do: str, positions: list[int], answers: Sequence[Any]) -> bytes:
-    """Return a frame with finished answers: generated texts, token scores, or states (float32, all of one shape)."""
-    if do == "states":
-        array = np.ascontiguousarray(np.stack(answers), dtype="<f4")
-        return pack({"positions": positions, "shape": array.shape}, array.tobytes())
+    """Return a frame with finished answers: generated texts, token scores, or states (float32)."""
+    if do in ARRAYS:
+        raw = b"".join(np.ascontiguousarray(answer, dtype="<f4").tobytes() for answer in answers)
+        return pack({"positions": positions, "shapes": [answer.shape for answer in answers]}, raw)
     return pack({"positions": positions, "answers": [[*vars(answer).values()] for answer in answers]})
 
 
 def answers_in(do: str, about: dict[str, Any], raw: bytes) -> tuple[list[int], list[Any]]:
     """Return the positions and answers in a frame."""
-    if do == "states":
-        return about["positions"], list(np.frombuffer(raw, "<f4").reshape(about["shape"]))
+    if do in ARRAYS:
+        ends = np.cumsum([math.prod(shape) for shape in about["shapes"]])
+        parts = np.split(np.frombuffer(raw, "<f4"), ends[:-1])
+        return about["positions"], [
+            part.reshape(shape) for part, shape in zip(parts, about["shapes"], strict=True)
+        ]
     if do == "generate":
         return about["positions"], [Decoded(*answer) for answer in about["answers"]]
     return about["positions"], [

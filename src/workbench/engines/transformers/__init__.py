@@ -35,6 +35,7 @@ SPEC = Spec(
         "generate": 1,  # covers `decoding`, `sampling` and the encoding of prompts
         "score": 1,  # covers `log_probabilities` and the encoding of prompts and texts
         "states": 1,  # covers `states` and the encoding of texts
+        "intervene": 1,  # covers `hooks`
     },
     options={"quantization": None},
     quantizations={  # the settings of `quantized.settings`

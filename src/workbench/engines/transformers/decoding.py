@@ -13,6 +13,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from workbench.engines.transformers import bloom, mt5
 from workbench.engines.transformers.continuous_batch import ContinuousBatch, Decoder, Prompt
+from workbench.engines.transformers.hooks import Edits
 from workbench.engines.transformers.loading import quiet
 from workbench.engines.transformers.out_of_memory import in_halves, parts
 from workbench.engines.transformers.padding import padded, real
@@ -34,12 +35,13 @@ _OF_BEAMS = {"early_stopping", "length_penalty"}
 
 @dataclass(frozen=True)
 class TextGenerator:
-    """A model that generates answers to prompts; `ends` are its end tokens, `pad` its padding token."""
+    """A model that generates answers to prompts; `ends` are its end tokens, `pad` its padding token, `edits` changes to its states."""
 
     model: Any
     ends: frozenset[int]
     pad: int
     is_encoder_decoder: bool
+    edits: Edits | None = None
 
     def generate(
         self, prompts: Sequence[Prompt], decoding: Decoding, rows: int
@@ -59,7 +61,7 @@ class TextGenerator:
 
     def _has_own_loop(self, decoding: Decoding) -> bool:
         others = self._from_the_checkpoint().keys() - _NO_SHAPING - _OF_BEAMS
-        plain = decoding.num_beams == 1 and decoding.repetition_penalty == 1.0
+        plain = decoding.num_beams == 1 and decoding.repetition_penalty == 1.0 and self.edits is None
         return (
             plain and not others and self.model.config.model_type in DECODERS and stays_in_place(self.model)
         )
@@ -87,19 +89,22 @@ class TextGenerator:
     ) -> Iterator[dict[int, list[int]]]:
         lengths = [len(prompt.ids) for prompt in prompts]
         for numbers in parts(order, lengths, rows):
-            answers = self._in_batch([prompts[number] for number in numbers], decoding)
+            longest = lengths[numbers[0]]  # a decoder continues at the right end, so pad on the left
+            shifts = [0 if self.is_encoder_decoder else longest - lengths[number] for number in numbers]
+            with self.edits.during(numbers, shifts) if self.edits else contextlib.nullcontext():
+                answers = self._in_batch([prompts[number] for number in numbers], shifts, decoding)
             yield dict(zip(numbers, answers, strict=True))
 
     @torch.inference_mode()
-    def _in_batch(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[list[int]]:
-        """Generate with transformers' `generate`, with prompts padded on the side that the model expects."""
+    def _in_batch(
+        self, prompts: Sequence[Prompt], shifts: Sequence[int], decoding: Decoding
+    ) -> list[list[int]]:
+        """Generate with transformers' `generate`; `shifts` says how much padding is before each prompt."""
         ids = [prompt.ids for prompt in prompts]
         device = self.model.device
         read, mask = padded(ids, device, self.pad), real(ids, device)
-        if not self.is_encoder_decoder:  # a decoder continues at the right end, so pad on the left
-            shifts = [read.shape[1] - len(each) for each in ids]
-            read = torch.stack([row.roll(shift) for row, shift in zip(read, shifts, strict=True)])
-            mask = torch.stack([row.roll(shift) for row, shift in zip(mask, shifts, strict=True)])
+        read = torch.stack([row.roll(shift) for row, shift in zip(read, shifts, strict=True)])
+        mask = torch.stack([row.roll(shift) for row, shift in zip(mask, shifts, strict=True)])
         processors = LogitsProcessorList([Finite(self.model), *warpers(decoding)])
         if decoding.do_sample:
             processors.append(RowNoise([noise_source(prompt.seed) for prompt in prompts]))

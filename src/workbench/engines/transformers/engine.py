@@ -7,6 +7,7 @@ This module converts requests to token ids and results to answers; the computati
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from copy import copy
 from importlib.metadata import version
 from threading import RLock
 
@@ -16,13 +17,15 @@ import torch
 from workbench.engines.transformers.decoding import Prompt, TextGenerator
 from workbench.engines.transformers.encoding import Encoded, Encoder, short
 from workbench.engines.transformers.handed_out import Snapshot, snapshot
+from workbench.engines.transformers.hooks import Edits
 from workbench.engines.transformers.loading import read_weights
 from workbench.engines.transformers.log_probabilities import TREES, Scorer, Strategy
 from workbench.engines.transformers.placement import stays_in_place
 from workbench.engines.transformers.precision import better_wide
-from workbench.engines.transformers.states import read_states
+from workbench.engines.transformers.states import read_states, read_token_states
 from workbench.errors import BadInput
 from workbench.models.identity import Identity
+from workbench.models.interventions import Intervention
 from workbench.models.memory import expect_batch
 from workbench.models.requests import (
     ComputeOptions,
@@ -30,8 +33,11 @@ from workbench.models.requests import (
     Decoding,
     IdsToGenerate,
     IdsToScore,
+    Part,
     ScoringRule,
+    Stack,
     StateOptions,
+    TextPositions,
     ToGenerate,
     TokenRank,
     TokenScores,
@@ -61,6 +67,8 @@ class TransformersEngine:
         self.identity = identity
         self.lock = RLock()
         self._handed_out: Snapshot | None = None
+        self._origin = self
+        self._interventions: Sequence[Intervention] = ()
         self.is_encoder_decoder = identity.is_encoder_decoder
         self.model, self.tokenizer = read_weights(identity, dtype, device, random_seed, quantization)
         self.device_family = self.model.device.type
@@ -91,17 +99,28 @@ class TransformersEngine:
 
     @property
     def _has_trees(self) -> bool:
-        return self.model.config.model_type in TREES and stays_in_place(self.model)
+        in_place = self.model.config.model_type in TREES and stays_in_place(self.model)
+        return in_place and not self._interventions
+
+    def intervened(self, interventions: Sequence[Intervention]) -> "TransformersEngine":
+        """Return an engine with the same weights and lock that makes these interventions in every forward pass."""
+        found = copy(self)
+        found._interventions = tuple(interventions)
+        return found
+
+    def _edits(self, prompts: Sequence[str], lengths: Sequence[int]) -> Edits | None:
+        if not self._interventions:
+            return None
+        return Edits(self.model, self._interventions, prompts, lengths)
 
     def hand_out(self) -> None:
         """Record the state of the model before outside code gets access to it."""
-        self._handed_out = self._handed_out or snapshot(self.model, self.tokenizer)
+        self._origin._handed_out = self._origin._handed_out or snapshot(self.model, self.tokenizer)
 
     def changed(self) -> str | None:
         """Return the name of the first part that has changed since `hand_out`; None if there is none."""
-        if self._handed_out is None:
-            return None
-        return self._handed_out.difference(self.model, self.tokenizer)
+        handed_out = self._origin._handed_out
+        return None if handed_out is None else handed_out.difference(self.model, self.tokenizer)
 
     def generate(
         self, requests: Sequence[ToGenerate], decoding: Decoding, batch_size: int
@@ -124,15 +143,23 @@ class TransformersEngine:
             IdsToGenerate(tuple(ids.tolist()), f"{decoding.seed}|{request.sample}|{request.prompt}")
             for request, ids in zip(requests, encoded, strict=True)
         ]
-        for positions, found in self.generate_ids(prompts, decoding, batch_size):
+        if self._interventions and decoding.num_beams > 1:
+            raise BadInput("interventions are made in greedy decoding and sampling; use num_beams=1")
+        edits = self._edits([request.prompt for request in requests], [len(ids) for ids in encoded])
+        for positions, found in self._generated(prompts, decoding, batch_size, edits):
             yield positions, [self.decode(ids) for ids in found]
 
     def generate_ids(
         self, requests: Sequence[IdsToGenerate], decoding: Decoding, batch_size: int
     ) -> Iterator[tuple[list[int], list[list[int]]]]:
         """Yield (positions, token ids) as rows finish, with the end token where there is one."""
+        return self._generated(requests, decoding, batch_size, None)
+
+    def _generated(
+        self, requests: Sequence[IdsToGenerate], decoding: Decoding, batch_size: int, edits: Edits | None
+    ) -> Iterator[tuple[list[int], list[list[int]]]]:
         prompts = [Prompt(list(request.ids), request.noise) for request in requests]
-        generator = TextGenerator(self.model, self._ends, self._pad, self.is_encoder_decoder)
+        generator = TextGenerator(self.model, self._ends, self._pad, self.is_encoder_decoder, edits)
         for finished in generator.generate(prompts, decoding, batch_size):
             yield list(finished), list(finished.values())
 
@@ -180,7 +207,8 @@ class TransformersEngine:
             strategy = "exact"
             torch.set_num_threads(1)
         try:
-            scorer = Scorer(self.model, self.is_encoder_decoder, strategy)
+            edits = self._edits([each.prompt for each in requests], [len(each.prompt) for each in encoded])
+            scorer = Scorer(self.model, self.is_encoder_decoder, strategy, edits=edits)
             for found in scorer.score(encoded, options.batch_tokens):
                 yield list(found), [self._scores(encoded[number], found[number]) for number in found]
         finally:
@@ -213,14 +241,33 @@ class TransformersEngine:
         """
         if batch_tokens:
             expect_batch(self.identity, self.device_family, batch_tokens)
-        encoded = self._encoder.ids(texts, special_tokens=False)
+        encoded = self._encoded(texts, special_tokens=False)
+        edits = self._edits(texts, [len(ids) for ids in encoded])
+        yield from read_states(self.model, encoded, reading, batch_size, batch_tokens, edits)
+
+    def read_token_states(
+        self, texts: Sequence[TextPositions], stack: Stack, part: Part, batch_size: int
+    ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+        """Yield (positions, states) batch by batch, each float32 of shape (layers, P, width); texts are read as prompts are.
+
+        Raises:
+            BadInput: as `read_states`; or a position beyond a text.
+        """
+        prompts = [each.text for each in texts]
+        encoded = self._encoded(prompts, special_tokens=True)
+        edits = self._edits(prompts, [len(ids) for ids in encoded])
+        where = [each.positions for each in texts]
+        yield from read_token_states(self.model, encoded, where, (stack, part), batch_size, edits)
+
+    def _encoded(self, texts: Sequence[str], *, special_tokens: bool) -> list[np.ndarray]:
+        encoded = self._encoder.ids(texts, special_tokens=special_tokens)
         for text, ids in zip(texts, encoded, strict=True):
             if not 0 < len(ids) <= self.identity.context_length:
                 raise BadInput(
                     f"the text {short(text)!r} has {len(ids)} tokens; "
                     f"{self.identity.name} takes 1 to {self.identity.context_length}"
                 )
-        yield from read_states(self.model, encoded, reading, batch_size, batch_tokens)
+        return encoded
 
 
 def _rank(numbers: Sequence[float], top: int) -> TokenRank:

@@ -7,6 +7,7 @@ on the batch's budget and not on the number of requests.
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import torch
 
 from workbench.engines.transformers import bloom, mt5
 from workbench.engines.transformers.encoding import Encoded
+from workbench.engines.transformers.hooks import Edits
 from workbench.engines.transformers.out_of_memory import NOT_EVEN_ONE, OUT_OF_MEMORY, halved, ran_out
 from workbench.engines.transformers.padding import padded, real
 from workbench.engines.transformers.precision import better_wide, expect_finite
@@ -37,13 +39,14 @@ class Scorer:
 
     `strategy`: "trees" share common prefixes; "rows" hold one sequence each, for other architectures than BLOOM and mT5; "exact"
     computes one row at a time. `top`: with rows, each number becomes a list: the log-probability, those of that many likeliest
-    tokens, and their ids.
+    tokens, and their ids. `edits`: changes to the states, which trees do not allow, since they reorder positions.
     """
 
     model: Any
     is_encoder_decoder: bool
     strategy: Strategy
     top: int = 0
+    edits: Edits | None = None
 
     def score(self, requests: Sequence[Encoded], budget: int | None) -> Iterator[dict[int, list[Any]]]:
         """Yield log-probabilities by request number, batch by batch, longest first.
@@ -98,6 +101,9 @@ class Scorer:
         if waiting:
             yield self._apply_head(waiting)
 
+    def _edited(self, numbers: Sequence[int]) -> AbstractContextManager[None]:
+        return self.edits.during(numbers) if self.edits else nullcontext()
+
     def _path(self, request: Encoded) -> Path:
         """Return the sequence of a request: prompt and text or, with an encoder, the start token and the text."""
         if self.is_encoder_decoder:
@@ -145,14 +151,17 @@ class Scorer:
         ids, mask = padded([row.tokens for row in rows], device), real([row.tokens for row in rows], device)
         keep = torch.zeros(ids.numel(), dtype=torch.bool, device=device)
         keep[torch.from_numpy(asked.places).to(device)] = True
-        if self.is_encoder_decoder:
-            sources = [row.source for row in rows]
-            read = {"input_ids": padded(sources, device), "attention_mask": real(sources, device)}
-            logits = self.model(**read, decoder_input_ids=ids).logits.flatten(0, 1)[keep]
-        elif self.model.config.model_type == "bloom":
-            logits = self.model(input_ids=ids, attention_mask=mask, logits_to_keep=keep.view_as(ids)).logits
-        else:
-            logits = self.model(input_ids=ids, attention_mask=mask).logits.flatten(0, 1)[keep]
+        with self._edited([number for row in rows for number, _ in row.reads]):
+            if self.is_encoder_decoder:
+                sources = [row.source for row in rows]
+                read = {"input_ids": padded(sources, device), "attention_mask": real(sources, device)}
+                logits = self.model(**read, decoder_input_ids=ids).logits.flatten(0, 1)[keep]
+            elif self.model.config.model_type == "bloom":
+                logits = self.model(
+                    input_ids=ids, attention_mask=mask, logits_to_keep=keep.view_as(ids)
+                ).logits
+            else:
+                logits = self.model(input_ids=ids, attention_mask=mask).logits.flatten(0, 1)[keep]
         logits = logits.reshape(len(asked.targets), -1).float()
         chosen = torch.from_numpy(asked.targets).to(logits.device).long()
         total = logits.logsumexp(1, keepdim=True)
