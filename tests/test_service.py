@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from workbench import Item, generate, hidden_states, load, rank, score
+from workbench import Intervention, Item, generate, hidden_states, load, rank, score, token_states
 from workbench.engines.client import wanted
 from workbench.engines.client.engine import ServedEngine
 from workbench.errors import BadInput, ServiceFailed
@@ -61,6 +61,13 @@ def test_answers_of_the_service_are_those_of_the_process_to_the_bit(
             [table["scores"].tolist() for table in tables], tables[0].attrs["audit"],
             hidden_states(handle, PROMPTS).array.tolist(),
         ))  # fmt: skip
+        states = token_states(handle, PROMPTS).arrays
+        push = Intervention(
+            "add", (1,), 3 * states[0][1, 0], stack="encoder" if handle.is_encoder_decoder else "decoder"
+        )
+        changed = handle.intervened(push)
+        found[-1] += ([each.tolist() for each in states], generate(changed, PROMPTS, max_new_tokens=9))
+        assert found[-1][-1] != found[-1][0]
         monkeypatch.setenv("WORKBENCH_SERVICE", "off")
     assert there.where.startswith("the service at")
     assert here.where == "this process"
