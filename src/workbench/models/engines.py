@@ -23,6 +23,7 @@ from workbench.models.requests import (
     Decoding,
     IdsToGenerate,
     IdsToScore,
+    Lens,
     Part,
     ScoringRule,
     Stack,
@@ -31,11 +32,12 @@ from workbench.models.requests import (
     ToGenerate,
     TokenRank,
     TokenScores,
+    ToLens,
     ToScore,
 )
 from workbench.store import Store
 
-Capability = Literal["generate", "score", "states", "intervene"]
+Capability = Literal["generate", "score", "states", "lens", "intervene"]
 DEFAULT, OF_SERVERS, OF_FILES = "transformers", "openai", "gguf"
 
 
@@ -161,7 +163,12 @@ class Engine(Protocol):
 
 @runtime_checkable
 class OpenEngine(Protocol):
-    """Optional methods of an engine whose states can be read and changed inside the model; its specification has "intervene"."""
+    """Optional methods of an engine that can be read and changed inside; its specification has "lens" and "intervene"."""
+
+    def read_lens(
+        self, requests: Sequence[ToLens], top: int, batch_size: int
+    ) -> Iterator[tuple[list[int], list[Lens]]]:
+        """Yield batches of what each layer says of the next token."""
 
     def read_token_states(
         self, texts: Sequence[TextPositions], stack: Stack, part: Part, batch_size: int

@@ -1,7 +1,7 @@
 """Requests to an engine and its answers, as plain records; does not import torch."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 Pooling = Literal["mean", "weighted", "last"]
 Stack = Literal["encoder", "decoder"]
@@ -102,6 +102,26 @@ class TextPositions:
 
     text: str
     positions: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ToLens:
+    """A prompt, the beginning of its answer exactly as written, and words that may come next."""
+
+    prompt: str
+    answer: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Lens:
+    """What each of L+1 layers says of the next token, in nats: log-probabilities of tokens, entropies, the likeliest tokens."""
+
+    logprobs: list[list[float]]
+    entropies: list[float]
+    top: list[list[list[Any]]]
+    tokens: list[str] = field(default_factory=list)
+    words: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

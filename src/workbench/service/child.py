@@ -28,6 +28,7 @@ from workbench.models.requests import (
     StateOptions,
     TextPositions,
     ToGenerate,
+    ToLens,
     ToScore,
 )
 from workbench.service.completions import complete
@@ -143,6 +144,9 @@ def _batches(engine: Engine, do: str, requests: Any, settings: Any, how: Any) ->
         return cast(OpenEngine, engine).read_token_states(
             texts, settings["stack"], settings["part"], how["batch_size"]
         )
+    if do == "lens":
+        places = [ToLens(prompt, answer, tuple(words)) for prompt, answer, words in requests]
+        return cast(OpenEngine, engine).read_lens(places, settings["top"], how["batch_size"])
     return engine.read_states(requests, StateOptions(**settings), how["batch_size"], how["batch_tokens"])
 
 

@@ -19,6 +19,7 @@ ANSWERS = {
     "generate": validation.generated,
     "score": validation.scores,
     "states": arrays.states,
+    "lens": validation.lens,
 }  # raise ValueError
 _KEYS = {  # contexts first: the check of an answer needs their kind
     "contexts": "digest",

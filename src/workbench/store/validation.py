@@ -11,7 +11,7 @@ from typing import Any
 
 from workbench.store.keys import canonical
 
-KINDS = ("generate", "score", "states")  # of answers; `checking` has the form of each
+KINDS = ("generate", "score", "states", "lens")  # of answers; `checking` has the form of each
 _ROUNDING = 1e-3  # nats by which rounding may raise the log-probability of a certain token above 0
 _NAMED = ("kind", "weights", "tokenizer", "dtype")
 
@@ -54,9 +54,35 @@ def scores(value: Any) -> dict[str, Any]:
     if not tokens or len(tokens) != len(logprobs) or not all(isinstance(token, str) for token in tokens):
         raise ValueError("it has no tokens, or not one log-probability for each")
     known = logprobs[1:] if logprobs[0] is None else logprobs
-    if not all(type(each) in (int, float) and -math.inf < each <= _ROUNDING for each in known):
+    if not all(map(_is_logprob, known)):
         raise ValueError("a log-probability is not a number of at most 0")
     return found
+
+
+def lens(value: Any) -> dict[str, Any]:
+    """Return what each layer says of the next token: one row per layer of log-probabilities, an entropy, and the likeliest tokens."""
+    kinds = ("logprobs", "entropies", "top", "tokens", "words")
+    found = _fields(value, dict.fromkeys(kinds, list))
+    layers, tokens = len(found["entropies"]), found["tokens"]
+    if not layers or len(found["logprobs"]) != layers or len(found["top"]) != layers:
+        raise ValueError(
+            "it has not one row of log-probabilities, entropy and likeliest tokens for each layer"
+        )
+    if not all(isinstance(token, str) for token in tokens) or not all(found["words"]):
+        raise ValueError("a token is not text, or a word has none")
+    if not all(type(one) is int and 0 <= one < len(tokens) for word in found["words"] for one in word):
+        raise ValueError("the tokens of a word are not among its tokens")
+    for row, entropy, top in zip(found["logprobs"], found["entropies"], found["top"], strict=True):
+        numbers = [*row, *(number for _, number in top), -entropy]
+        if len(row) != len(tokens) or not all(_is_logprob(number) for number in numbers):
+            raise ValueError(
+                "a log-probability is not a number of at most 0, or an entropy not one of at least 0"
+            )
+    return found
+
+
+def _is_logprob(number: Any) -> bool:
+    return type(number) in (int, float) and -math.inf < number <= _ROUNDING
 
 
 def _fields(value: Any, fields: dict[str, type]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ _STUDIES = frozenset(
         "answer_language",
         "closing_mark",
         "evaluation",
+        "interpretability",
         "probing",
         "published",
         "quantization",

@@ -21,6 +21,7 @@ from workbench.models.requests import (
     ComputeOptions,
     Decoded,
     Decoding,
+    Lens,
     Part,
     ScoringRule,
     Stack,
@@ -28,6 +29,7 @@ from workbench.models.requests import (
     TextPositions,
     ToGenerate,
     TokenScores,
+    ToLens,
     ToScore,
 )
 
@@ -141,6 +143,13 @@ class ServedEngine:
         found = copy(self)
         found._interventions = [each.as_json() for each in interventions]
         return found
+
+    def read_lens(
+        self, requests: Sequence[ToLens], top: int, batch_size: int
+    ) -> Iterator[tuple[list[int], list[Lens]]]:
+        """Yield batches of what each layer says of the next token."""
+        asked = [[each.prompt, each.answer, each.words] for each in requests]
+        yield from self._ask("lens", asked, {"top": top}, batch_size=batch_size)
 
     def _ask(
         self, do: str, requests: list[Any], settings: dict[str, Any], **how: Any

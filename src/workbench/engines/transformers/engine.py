@@ -18,6 +18,7 @@ from workbench.engines.transformers.decoding import Prompt, TextGenerator
 from workbench.engines.transformers.encoding import Encoded, Encoder, short
 from workbench.engines.transformers.handed_out import Snapshot, snapshot
 from workbench.engines.transformers.hooks import Edits
+from workbench.engines.transformers.lens import places_of, read_lens
 from workbench.engines.transformers.loading import read_weights
 from workbench.engines.transformers.log_probabilities import TREES, Scorer, Strategy
 from workbench.engines.transformers.placement import stays_in_place
@@ -33,6 +34,7 @@ from workbench.models.requests import (
     Decoding,
     IdsToGenerate,
     IdsToScore,
+    Lens,
     Part,
     ScoringRule,
     Stack,
@@ -41,6 +43,7 @@ from workbench.models.requests import (
     ToGenerate,
     TokenRank,
     TokenScores,
+    ToLens,
     ToScore,
 )  # fmt: skip
 from workbench.models.simulated import Simulated
@@ -268,6 +271,18 @@ class TransformersEngine:
                     f"{self.identity.name} takes 1 to {self.identity.context_length}"
                 )
         return encoded
+
+    def read_lens(
+        self, requests: Sequence[ToLens], top: int, batch_size: int
+    ) -> Iterator[tuple[list[int], list[Lens]]]:
+        """Yield (positions, readings) batch by batch, of the first tokens of all words, with and without a space before them.
+
+        Raises:
+            BadInput: as `lens.places_of` and `lens.read_lens`.
+        """
+        places = places_of(requests, self._encoder, self.tokenizer, self.identity)
+        edits = self._edits([each.prompt for each in requests], [len(each.prompt) for each in places])
+        yield from read_lens(self.model, self.tokenizer, places, top, batch_size, edits)
 
 
 def _rank(numbers: Sequence[float], top: int) -> TokenRank:

@@ -1,0 +1,1 @@
+"""What inside a model decides the language and the content of its answers: read by layer, patched, erased, steered, ablated."""
