@@ -14,7 +14,7 @@ import numpy as np
 
 from workbench.errors import BadInput
 from workbench.stats import Interval, bootstrap
-from workbench.studies.probing.probes import Examples
+from workbench.studies.probing.examples import Examples, centred
 
 STRENGTH = 0.1  # of the ridge, in units of the mean variance of a reduced state
 
@@ -58,7 +58,7 @@ def word_examples(examples: Examples, words: Sequence[Hashable], *, width: int =
             )
     names, kinds = sorted(label_of, key=repr), sorted(set(examples.labels), key=repr)
     return WordExamples(
-        _reduced(examples.states, np.asarray(examples.languages), width),
+        _reduced(examples.states, examples.languages, width),
         np.array([names.index(one) for one in words]),
         np.array([kinds.index(label_of[one]) for one in names]),
     )
@@ -140,13 +140,10 @@ def word_accuracy(fitted: Folds, labels: np.ndarray) -> np.ndarray:
     return right / asked
 
 
-def _reduced(states: np.ndarray, languages: np.ndarray, width: int) -> np.ndarray:
+def _reduced(states: np.ndarray, languages: Sequence[str], width: int) -> np.ndarray:
     """Centre states per language, and project those of each layer onto their `width` directions of largest variance."""
-    centred = states.astype(np.float64)
-    for language in set(languages):
-        centred[languages == language] -= centred[languages == language].mean(axis=0)
-    layers = []
-    for layer in range(centred.shape[1]):
-        _, _, directions = np.linalg.svd(centred[:, layer], full_matrices=False)
-        layers.append(centred[:, layer] @ directions[:width].T)
+    moved, layers = centred(states, languages), []
+    for layer in range(moved.shape[1]):
+        _, _, directions = np.linalg.svd(moved[:, layer], full_matrices=False)
+        layers.append(moved[:, layer] @ directions[:width].T)
     return np.stack(layers, axis=1)
