@@ -28,7 +28,7 @@ def family(folder: Path | None = None) -> Family:
         check_prompts=check_prompts,
         source="miniature",
         about=ABOUT,
-        attribute="object",
+        attribute="class",
         finetuned=("x-en", "x-fr", "x-id", "x-zh"),  # as `examples.FINETUNED`, which would import the prompts
     )
 

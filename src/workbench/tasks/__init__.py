@@ -8,7 +8,7 @@ has them.
 
 from workbench.tasks.benchmarks import Benchmark, Kind, benchmarks, contamination
 from workbench.tasks.data import Data
-from workbench.tasks.defaults import Fitting, attributes, expect_attribute, fitting
+from workbench.tasks.defaults import Fitting, attributes, expect_attribute, fitting, word_of
 from workbench.tasks.exposure import Exposure, exposure, seen_in_finetuning
 from workbench.tasks.items import Asked, Item, make_items, pair_items
 from workbench.tasks.local import english_of, offline_tasks, read_rows, read_sentences, task_templates, tasks
@@ -51,4 +51,5 @@ __all__ = [
     "sources",
     "task_templates",
     "tasks",
+    "word_of",
 ]

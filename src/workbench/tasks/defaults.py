@@ -25,7 +25,8 @@ _FIXED = ("id", "cluster", "language", "language_name", "text")
 
 @dataclass(frozen=True)
 class Fitting:
-    """What fits a source: tasks with choices, languages beside English (none: all there are), the attribute that probes read.
+    """What fits a source: tasks with choices, languages beside English (none: all there are), the attribute that probes read,
+    and the field with the word that a text is about.
 
     `about` is a sentence about its data for a reader of results. Empty where there is nothing that fits.
     """
@@ -35,6 +36,7 @@ class Fitting:
     tasks: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     attribute: str = ""
+    word: str = ""
 
 
 _NAMED = MappingProxyType(
@@ -53,6 +55,7 @@ _NAMED = MappingProxyType(
             ("parallel/topic", "parallel/polarity"),
             _LANGUAGES,
             "topic",
+            "noun",
         ),
         "published": Fitting("published", "The items are those of published data sets.", ("xcopa",)),
     }
@@ -83,6 +86,22 @@ def attributes(texts: Sequence[dict[str, Any]]) -> tuple[str, ...]:
         if len(values) == meanings and 2 <= len(kinds) <= meanings / 2:
             found.append(name)
     return tuple(found)
+
+
+def word_of(attribute: str, texts: Sequence[dict[str, Any]], source: str = "") -> str:
+    """Return the field with the word that a text is about, which a probe of the attribute should not have seen.
+
+    It is the one named for the source, else the field with the fewest values that determine the attribute (the object its class),
+    else "cluster": each meaning is its own word.
+    """
+    stated = [row for row in texts if row.get(attribute) is not None]
+    known = attributes(stated)
+    if (named := fitting(source).word) in known:
+        return named
+    values = {name: {(repr(row.get(name)), repr(row[attribute])) for row in stated} for name in known}
+    kinds = {name: len({value for value, _ in pairs}) for name, pairs in values.items()}
+    finer = [name for name in known if len(values[name]) == kinds[name] > kinds[attribute]]
+    return min(finer, key=kinds.__getitem__, default="cluster")
 
 
 def expect_attribute(name: str, texts: Sequence[dict[str, Any]], source: str) -> str:

@@ -23,7 +23,7 @@ from workbench.stats import bootstrap
 from workbench.studies.probing.examples import Examples, split_groups
 
 FRACTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)  # where blocks end
-STRENGTHS = (0.01, 0.1, 1.0)  # C of the logistic regressions
+STRENGTHS = (0.03, 1.0)  # C of the logistic regressions
 WIDTH = 64  # directions of largest variance that are kept of a layer
 
 
