@@ -15,7 +15,7 @@ from workbench.errors import BadInput
 from workbench.studies.probing.examples import Examples
 from workbench.studies.probing.retrieval import parallel_places
 
-PARTS = 20  # of the meanings, left out in turn for the interval
+PARTS = 10  # of the meanings, left out in turn for the interval
 LEAST = 4  # texts that the debiased estimator needs
 
 
@@ -38,7 +38,7 @@ def alignment(examples: Examples, *, pivot: str) -> pd.DataFrame:
     """Return the mean CKA with the pivot over the other languages, layer by layer.
 
     Returns:
-        One row per layer: layer, cka, low and high (95 %, by leaving out a twentieth of the meanings in turn), shuffled (the
+        One row per layer: layer, cka, low and high (95 %, by leaving out a tenth of the meanings in turn), shuffled (the
         same with the pivot's texts in another order, one draw).
 
     Raises:

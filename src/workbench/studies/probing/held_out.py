@@ -150,13 +150,15 @@ def held_out_words(
     return HeldOut(correct, labellings, groups, languages, train_on, dropped)
 
 
-def coded(labels: np.ndarray) -> np.ndarray:
-    """Return the targets of n labels (…, n), classes from 0: n / (size of its class) - 1 for a text's own class, else -1; (…, n, K).
+def coded(labels: np.ndarray, kinds: int) -> np.ndarray:
+    """Return the targets of n labels (…, n) of K kinds: n / (size of its class) - 1 for a text's own class, else -1; (…, n, K).
 
-    So a class weighs the same whatever its size, and the targets of each class have mean 0 and need no offset.
+    So a class weighs the same whatever its size, and the targets of each class have mean 0 and need no offset. Those of a
+    class without texts are 0.
     """
-    own = np.eye(int(labels.max()) + 1)[labels]
-    return own / np.maximum(own.mean(axis=-2, keepdims=True), 1e-9) - 1
+    own = np.eye(kinds)[labels]
+    share = own.mean(axis=-2, keepdims=True)
+    return own / np.maximum(share, 1e-9) - (share > 0)
 
 
 def _kept(examples: Examples, folds: int) -> tuple[Examples, tuple[Hashable, ...]]:
@@ -213,7 +215,7 @@ def _right(kernel: np.ndarray, labels: np.ndarray, fold: np.ndarray, trained: np
     for number in range(int(fold.max()) + 1):
         train, test = np.flatnonzero(of != number), np.flatnonzero(fold == number)
         system = kernel[trained][np.ix_(train, train)] + STRENGTH * np.eye(len(train))
-        targets = coded(own[:, train])  # (P+1, n, K)
+        targets = coded(own[:, train], int(labels.max()) + 1)  # (P+1, n, K)
         flat = targets.transpose(1, 0, 2).reshape(len(train), -1)
         dual = linalg.solve(system, flat, assume_a="pos")
         scores = (kernel[np.ix_(test, train)] @ dual).reshape(len(test), len(labels), -1)
