@@ -59,7 +59,9 @@ def leace(states: np.ndarray, labels: Sequence[Hashable]) -> Eraser:
     values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
     is_kept = values > values[-1] * _NEGLIGIBLE
     roots, vectors = np.sqrt(values[is_kept]), vectors[:, is_kept]
-    whitened = (vectors / roots).T @ (centred.T @ indicators) / len(centred)  # in the basis of the eigenvectors
+    whitened = (
+        (vectors / roots).T @ (centred.T @ indicators) / len(centred)
+    )  # in the basis of the eigenvectors
     left, sizes, _ = np.linalg.svd(whitened, full_matrices=False)
     left = left[:, sizes > max(sizes[0], np.finfo(float).tiny) * _NEGLIGIBLE]
     if not left.shape[1]:
@@ -90,7 +92,9 @@ def random_subspace(states: np.ndarray, rank: int, *, seed: int = 0) -> Eraser:
     return _drawn(np.asarray(states, dtype=np.float64), np.eye(np.shape(states)[1]), rank, seed)
 
 
-def matched_subspace(states: np.ndarray, labels: Sequence[Hashable], like: Eraser, *, seed: int = 0) -> Eraser:
+def matched_subspace(
+    states: np.ndarray, labels: Sequence[Hashable], like: Eraser, *, seed: int = 0
+) -> Eraser:
     """Return a random projector of the same rank as another eraser that removes the same norm from these states.
 
     A uniformly random subspace contains little of the variance, so that removing it is a smaller change. This one is drawn

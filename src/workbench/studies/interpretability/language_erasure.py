@@ -91,9 +91,9 @@ def beyond(table: pd.DataFrame, control: str = "random, equal rank and norm") ->
     against = table[table["eraser"] == control].set_index(keys)
     rest = table[~table["eraser"].isin([control, ASKING])]
     places = pd.MultiIndex.from_frame(rest[keys])
-    return rest.assign(
-        **{name: rest[name] - against[name].loc[places].to_numpy() for name in OUTCOMES}
-    ).drop(columns="question")
+    return rest.assign(**{name: rest[name] - against[name].loc[places].to_numpy() for name in OUTCOMES}).drop(
+        columns="question"
+    )
 
 
 def _lost(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:

@@ -176,9 +176,7 @@ class _Design:
 
     def _prompt(self, role: str, pair: Pair) -> Prompt:
         is_source = role in ("source", "unrelated")
-        languages, frame = (
-            (self.source, pair.source_frame) if is_source else (self.target, pair.target_frame)
-        )
+        languages, frame = (self.source, pair.source_frame) if is_source else (self.target, pair.target_frame)
         concept = {"unrelated": pair.other, "target": pair.target_concept}.get(role, pair.source_concept)
         prompt = self.concepts.prompt(frame, concept, *languages)
         begun = self.concepts.parts(frame, concept, languages[1])[0].rstrip()
@@ -226,7 +224,9 @@ class _Design:
         """Return the states (L+1, P, D) at a place of each prompt."""
         texts = [one.text for one in self.prompts[role]]
         positions = self.positions(role, place)
-        return token_states(self.model, texts, positions=positions, stack=self.stack(place), progress=False).arrays
+        return token_states(
+            self.model, texts, positions=positions, stack=self.stack(place), progress=False
+        ).arrays
 
     def arrays(
         self, states: Mapping[str, list[np.ndarray]], condition: str, layer: int
@@ -238,7 +238,9 @@ class _Design:
         ):
             change = source[layer] - target[layer]
             noise = draw.standard_normal(change.shape)
-            noise *= np.linalg.norm(change, axis=-1, keepdims=True) / np.linalg.norm(noise, axis=-1, keepdims=True)
+            noise *= np.linalg.norm(change, axis=-1, keepdims=True) / np.linalg.norm(
+                noise, axis=-1, keepdims=True
+            )
             yield {
                 "patched": source[layer],
                 "unrelated": unrelated[layer],

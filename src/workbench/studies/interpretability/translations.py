@@ -76,7 +76,9 @@ def questions(
     return made[:limit] if limit < len(ways) else made
 
 
-def asked(model: Model, concepts: Concepts, of: Sequence[Question], *, into: Sequence[str] = ()) -> pd.DataFrame:
+def asked(
+    model: Model, concepts: Concepts, of: Sequence[Question], *, into: Sequence[str] = ()
+) -> pd.DataFrame:
     """Ask the questions and score the closed set of answers: one row per question.
 
     Args:
@@ -93,7 +95,10 @@ def asked(model: Model, concepts: Concepts, of: Sequence[Question], *, into: Seq
     ]
     space = "" if model.is_encoder_decoder else " "
     grids = [
-        [[space + text for text in line] for line in concepts.candidates(one.frame, (one.concept, *one.others))]
+        [
+            [space + text for text in line]
+            for line in concepts.candidates(one.frame, (one.concept, *one.others))
+        ]
         for one in of
     ]
     scores = answer_scores(model, prompts, grids)
