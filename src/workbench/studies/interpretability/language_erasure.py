@@ -60,8 +60,8 @@ def erase_language(
     for layer in range(states.array.shape[1]) if layers is None else layers:
         for eraser in erasers(states.array[:, layer], states.languages, seed=seed):
             after = asked(model.intervened(intervention(eraser, layer, states.stack)), concepts, of)
-            where = {"layer": layer, "eraser": eraser.name, "removed": eraser.norm(states.array[:, layer])}
-            rows.append(_lost(before, after).assign(**where))
+            removed = eraser.norm(states.array[:, layer])
+            rows.append(_lost(before, after).assign(layer=layer, eraser=eraser.name, removed=removed))
         rows.append(asking.assign(layer=layer, eraser=ASKING, removed=0.0))
     table = pd.concat(rows, ignore_index=True)
     first = ["layer", "eraser", "removed", "cluster", "source", "target", *OUTCOMES]

@@ -131,8 +131,8 @@ def patch(
                 arrays = design.arrays(states, condition, layer)
                 patched = model.intervened(*design.interventions(place, layer, arrays))
                 after = design.scores(patched)
-                where = {"place": place, "layer": layer, "condition": condition}
-                rows.append(pd.DataFrame(_measured(design, before, after, clean)).assign(**where))
+                measured = pd.DataFrame(_measured(design, before, after, clean))
+                rows.append(measured.assign(place=place, layer=layer, condition=condition))
     columns = ["place", "layer", "condition", "pair", "cluster"]
     table = pd.concat(rows, ignore_index=True)
     return table[[*columns, *(name for name in table.columns if name not in columns)]]
@@ -211,8 +211,7 @@ class _Design:
         if place == "answer":
             return [(0 if self.model.is_encoder_decoder else -1,)] * len(self.pairs)
         of_pair = zip(*self._words.values(), strict=True)
-        most = None if self.model.is_encoder_decoder else 1
-        lengths = [min([len(each) for each in found] + ([most] if most else [])) for found in of_pair]
+        lengths = [min(map(len, found)) if self.model.is_encoder_decoder else 1 for found in of_pair]
         return [one[-length:] for one, length in zip(self._words[role], lengths, strict=True)]
 
     @cached_property
@@ -297,6 +296,5 @@ def _expect(
             f"source={source}, target={target}; both are pairs of languages out of {', '.join(concepts.languages)}, and answers "
             "are asked for in different ones"
         )
-    odd = [one for one in places if one not in PLACES]
-    if odd:
+    if odd := [one for one in places if one not in PLACES]:
         raise BadInput(f"no place {odd[0]!r}; choose from: {', '.join(PLACES)}")
