@@ -16,7 +16,7 @@ from workbench.cli import app
 from workbench.errors import BadInput, StoreFailed, UnknownName
 from workbench.models.engines import Capability
 from workbench.models.identity import Identity
-from workbench.models.requests import Decoded, TokenScores
+from workbench.models.requests import Decoded, Lens, TokenScores
 from workbench.store import Store, canonical
 from workbench.store.checking import ANSWERS, check_store
 from workbench.store.export import export_pack
@@ -369,5 +369,16 @@ def test_the_forms_are_those_of_the_engines_records():
     ):
         ANSWERS[kind](value)
         assert {field.name for field in fields(record)} == set(value)
+    reading = {
+        "logprobs": [[-1.0]],
+        "entropies": [0.5],
+        "top": [[["a", -1.0]]],
+        "tokens": ["a"],
+        "words": [[0]],
+    }
+    ANSWERS["lens"](reading)
+    assert {field.name for field in fields(Lens)} == set(reading)
     ANSWERS["states"](array())
-    assert set(ANSWERS) == set(KINDS) == set(get_args(Capability))
+    assert (
+        set(ANSWERS) == set(KINDS) == set(get_args(Capability)) - {"intervene"}
+    )  # changes answers, gives none
