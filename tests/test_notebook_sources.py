@@ -1,4 +1,4 @@
-"""Notebooks 01 to 03 and 07 on real data: random weights of the real classes of either side, on every source (`make soak`: all of them)."""
+"""Notebooks 01 to 03, 06 and 07 on real data: random weights of the real classes of either side, on every source (`make soak`: all of them)."""
 
 import json
 import re
@@ -28,14 +28,15 @@ IN_EVERY_TEST = [
     ("01", "lexicon", "mt5"),
     ("02", "folder", "bloom"),
     ("03", "xnli", "bloom"),
+    ("06", "lexicon", "bloom"),
     ("07", "lexicon", "bloom"),
 ]
 EVERY = [
     pytest.param(
         number, source, side, marks=[] if (number, source, side) in IN_EVERY_TEST else pytest.mark.soak
     )
-    for number in ("01", "02", "03", "07")
-    for source in SOURCES
+    for number in ("01", "02", "03", "06", "07")
+    for source in (SOURCES if number != "06" else ["lexicon"])
     for side in OTHER
 ]
 
@@ -137,6 +138,9 @@ def values_of(number, source, side, checkpoints, pets):
         )
     if number == "03":
         return {**values, "model": side, "limit": 30, "folds": 2}
+    if number == "06":
+        few = {"limit": 1, "lens_questions_per_pair": 8, "patch_pairs": 4, "layers": 2}
+        return {"device": "cpu", **few, "model": side, "base": "", "encoder_decoder": OTHER[side]}
     if number == "07":
         return {**values, "model": side, "bits": [4], "noise_seeds": 1}
     if number == "02":  # a twin of the other architecture's checkpoint stands for the base
