@@ -118,6 +118,8 @@ def _notebook(path: Path, parameters: str, body: str) -> Path:
     cells = [first, nbformat.v4.new_code_cell(body)]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"  # the same at every call, so that the same runs are asked for
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}  # papermill asks for it
+    kernel = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+    }  # papermill asks for both
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
     return path
