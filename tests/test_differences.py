@@ -158,6 +158,17 @@ def test_no_interval_from_finitely_many_answers_is_without_width(first, second, 
     assert found.high - found.low > 0.1
 
 
+@pytest.mark.parametrize("values", [[0.1] * 9, [0.0, 0.2, 0.1, 0.4, 0.1, 0.0, 0.3, 0.1, 0.2], [0.0] * 9])
+def test_the_unit_of_measured_numbers_does_not_matter(values):
+    """Differences of 1e-40 had an interval of ±.36: those without a bound counted as shares, wherever all clusters agreed."""
+    labels, ends = np.repeat([1, 2, 3], 3), []
+    for unit in (1.0, 1e-40, 1e6):
+        found = stats.paired_difference(np.zeros(9), np.array(values) * unit, labels, reach=None)
+        ends.append((found.low / unit, found.high / unit))
+    np.testing.assert_allclose(ends[1:], ends[:2], rtol=1e-6)
+    assert (ends[0][1] > ends[0][0]) == any(values)
+
+
 def test_without_clusters_and_differences_the_interval_is_wilsons_with_the_few_items_t():
     found = stats.paired_difference([0] * 400, [1] * 20 + [0] * 380, np.arange(400))
     wilson = stats.wilson(20, 400)

@@ -209,6 +209,15 @@ def test_where_nothing_is_the_interval_covers_nothing():
     assert 0.93 <= np.mean(covered) <= 0.97
 
 
+def test_a_layer_that_gives_nothing_to_any_word_has_no_wide_interval():
+    """The embeddings' output gives 1e-40 to every word; that is nothing, not [-.36, .36]."""
+    table = pd.DataFrame({role: [1e-40, 3e-41, 2e-41] * 4 for role in ROLES})
+    table = table.assign(model="m", layer=0, depth=0.0, cluster=np.repeat(np.arange(4), 3), pivot=4e-41)
+    assert lens_differences(table)[["low", "high"]].abs().to_numpy().max() < 1e-30
+    table.loc[3:, "pivot"] = 0.3  # the twin: where there is something, there is width
+    assert (lens_differences(table)["high"] > 0.3).all()
+
+
 def test_questions_of_a_world_put_the_word_where_the_answer_stands():
     concepts = read_concepts("miniature", ["x-en", "x-fr", "x-id", "x-sw"], limit=2)
     made = lens_questions(concepts, pivot="x-en", sources=["x-fr"], targets=["x-id", "x-sw"], limit=5)

@@ -53,7 +53,8 @@ def paired_difference(
     Args:
         clusters: N labels; outcomes of one question share one.
         reach: The largest possible difference between the outcomes of an item: 1 for right and wrong, or shares of right
-            answers. None for unbounded numbers: they get the t interval, unless all clusters agree.
+            answers. None for measured numbers such as nats: they get the t interval; if all clusters agree, Wilson's for changes
+            as large as the largest observed, so that the unit does not matter and no width is left where every difference is 0.
 
     Raises:
         BadInput: fewer than two clusters, arrays of different lengths, values that are not finite, or a difference
@@ -65,7 +66,7 @@ def paired_difference(
     quantile = float(distributions.t.ppf((1 + level) / 2, found.degrees))
     half = quantile * float(np.sqrt(found.variance))
     ends = [found.mean - half, found.mean + half]
-    widest = max(1.0, found.largest) if reach is None else reach
+    widest = found.largest if reach is None else reach
     if reach is not None or found.variance < _NONE * widest**2:
         ends += _score_ends(found, quantile, widest)
     low, high = (max(-widest, min(end, widest)) if reach else end for end in (min(ends), max(ends)))

@@ -118,4 +118,6 @@ def contrast(paired: pd.DataFrame, first: Iterable[str], second: Iterable[str]) 
         raise BadInput(
             "the two groups of languages do not answer the same meanings; rank parallel items in all of them"
         )
-    return stats.paired_difference(sides[1], sides[0], np.asarray(sides[0].index), reach=None)
+    gaps = sides[0] - sides[1]  # of counted answers: if all meanings agree, that is no certainty
+    reach = max(1.0, gaps.abs().max()) if np.ptp(gaps) < 1e-9 else None
+    return stats.paired_difference(sides[1], sides[0], np.asarray(sides[0].index), reach=reach)
