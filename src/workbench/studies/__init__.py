@@ -7,13 +7,17 @@ _STUDIES = frozenset(
     {
         "answer_language",
         "closing_mark",
+        "consistency",
         "evaluation",
         "interpretability",
+        "predictors",
         "probing",
         "published",
+        "published_transfer",
         "quantization",
         "sensitivity",
         "transfer",
+        "within_task",
     }
 )
 
