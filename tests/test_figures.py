@@ -101,6 +101,18 @@ def test_a_heatmap_writes_each_value_and_leaves_missing_cells_empty(table):
     assert [text.get_text() for text in grid.texts] == ["0.3", "0.5", "0.4", "0.6", "0.5", "·"]
 
 
+def test_panels_are_grids_of_the_same_rows_columns_and_colours(table):
+    both = pd.concat([table.assign(condition="a"), table.assign(condition="b", accuracy=table.accuracy / 2)])
+    cells = {"rows": "language", "columns": "template", "values": "accuracy"}
+    figure = heatmap(both, **cells, panel="condition", fmt=".2f")
+    first, second, _ = figure.axes  # and the colour bar
+    assert [first.get_title(loc="left"), second.get_title(loc="left")] == ["a", "b"]
+    assert first.images[0].get_clim() == second.images[0].get_clim() == (0.15, 0.7)
+    assert [text.get_text() for text in second.texts][:2] == ["0.15", "0.25"]
+    with pytest.raises(BadInput, match="several"):
+        heatmap(both, **cells)
+
+
 def test_two_values_for_one_cell_are_refused(table):
     with pytest.raises(BadInput, match="several"):
         heatmap(table, rows="language", columns="layer", values="accuracy")

@@ -14,6 +14,7 @@ from workbench import Intervention, Item, generate, hidden_states, load, rank, s
 from workbench.engines.client import wanted
 from workbench.engines.client.engine import ServedEngine
 from workbench.errors import BadInput, ServiceFailed
+from workbench.inference.activity import neuron_activity
 from workbench.service import private_service
 from workbench.store import Store
 
@@ -66,7 +67,12 @@ def test_answers_of_the_service_are_those_of_the_process_to_the_bit(
             "add", (1,), 3 * states[0][1, 0], stack="encoder" if handle.is_encoder_decoder else "decoder"
         )
         changed = handle.intervened(push)
-        found[-1] += ([each.tolist() for each in states], generate(changed, PROMPTS, max_new_tokens=9))
+        activity = [each.active.tolist() for each in neuron_activity(handle, [PROMPTS])]
+        found[-1] += (
+            [each.tolist() for each in states],
+            activity,
+            generate(changed, PROMPTS, max_new_tokens=9),
+        )
         assert found[-1][-1] != found[-1][0]
         monkeypatch.setenv("WORKBENCH_SERVICE", "off")
     assert there.where.startswith("the service at")

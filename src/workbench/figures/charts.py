@@ -81,49 +81,66 @@ def heatmap(
     rows: str,
     columns: str,
     values: str,
+    panel: str | None = None,
     title: str = "",
     fmt: str = ".2f",
     label: str = "",
     low: float | None = None,
     high: float | None = None,
     xlabel: str = "",
+    ylabel: str = "",
 ) -> Figure:
     """Draw a tidy table as a grid of coloured, numbered cells, rows and columns in the table's order.
 
-    Cells missing from the table stay empty. Colours run from `low` to `high`, by default the table's own range.
+    Cells missing from the table stay empty. Colours run from `low` to `high`, by default the table's own range. With `panel`, each
+    value of that column has a grid of its own, side by side, with the same rows, columns and colours.
 
     Raises:
         BadInput: a column is missing, the table is empty, or a cell has two values.
     """
-    _need(table, rows, columns, values)
-    if table.duplicated([rows, columns]).any():
+    _need(table, rows, columns, values, panel)
+    if table.duplicated([rows, columns, *([panel] if panel else [])]).any():
         raise BadInput(
             f"heatmap needs one value per {rows} and {columns}, but some have several; average them first"
         )
     down, across = _order(table[rows]), _order(table[columns])
-    grid = table.pivot(index=rows, columns=columns, values=values).reindex(index=down, columns=across)
-    cells = grid.to_numpy(dtype=float)
+    names = _order(table[panel]) if panel else [None]
+    ends = (table[values].min() if low is None else low, table[values].max() if high is None else high)
     with style():
-        figure, axes = _canvas(title, height=1.5 + 0.36 * len(down), width=max(5.6, 3.2 + 0.58 * len(across)))
-        image = axes.imshow(cells, cmap="cividis", vmin=low, vmax=high, aspect="auto")
-        for i, line in enumerate(cells):
-            for j, value in enumerate(line):
-                text, ink = (
-                    ("·", GREY) if math.isnan(value) else (format(value, fmt), _readable(image, value))
-                )
-                axes.text(j, i, text, ha="center", va="center", color=ink, fontsize=8.5)
-        _label_across(axes, across)
-        axes.set_yticks(range(len(down)), [wrap(str(name), 44) for name in down])
-        axes.set_xticks([place - 0.5 for place in range(1, len(across))], minor=True)
-        axes.set_yticks([place - 0.5 for place in range(1, len(down))], minor=True)
-        axes.grid(visible=False)
-        axes.grid(which="minor", color="white", linewidth=1.4)
-        axes.tick_params(which="both", length=0)
-        axes.spines[:].set_visible(False)
-        bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=max(8, 3 * len(down)), label=label or values)
+        width = max(5.6, 3.2 + 0.58 * len(across) * len(names))
+        figure, first = _canvas(title, height=1.5 + 0.36 * len(down), width=width, panels=len(names))
+        for name, axes in zip(names, figure.axes, strict=True):
+            part = table if panel is None else table[table[panel] == name]
+            grid = part.pivot(index=rows, columns=columns, values=values).reindex(index=down, columns=across)
+            image = _grid(axes, grid, ends, fmt)
+            axes.set_title("" if name is None else str(name), fontsize=9.5, loc="left")
+            axes.set_xlabel(xlabel)
+        first.set_yticks(range(len(down)), [wrap(str(name), 44) for name in down])
+        bar = figure.colorbar(
+            image, ax=figure.axes, pad=0.02, aspect=max(8, 3 * len(down)), label=label or values
+        )
         bar.outline.set_visible(False)
-        _finish(figure, axes, xlabel)
+        _finish(figure, first, xlabel, ylabel)
     return figure
+
+
+def _grid(axes: Axes, grid: pd.DataFrame, ends: tuple[float, float], fmt: str) -> Any:
+    """Draw numbered cells, and return the image; the rows' labels are left to the caller."""
+    cells = grid.to_numpy(dtype=float)
+    image = axes.imshow(cells, cmap="cividis", vmin=ends[0], vmax=ends[1], aspect="auto")
+    for i, line in enumerate(cells):
+        for j, value in enumerate(line):
+            text, ink = ("·", GREY) if math.isnan(value) else (format(value, fmt), _readable(image, value))
+            axes.text(j, i, text, ha="center", va="center", color=ink, fontsize=8.5)
+    _label_across(axes, [*grid.columns])
+    axes.set_yticks([])
+    axes.set_xticks([place - 0.5 for place in range(1, len(grid.columns))], minor=True)
+    axes.set_yticks([place - 0.5 for place in range(1, len(grid))], minor=True)
+    axes.grid(visible=False)
+    axes.grid(which="minor", color="white", linewidth=1.4)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    return image
 
 
 def curves(
@@ -196,11 +213,13 @@ def _curve_parts(
                 yield ", ".join(words) or None, part, number, kind
 
 
-def _canvas(title: str, *, height: float, width: float = 7.2) -> tuple[Figure, Axes]:
+def _canvas(title: str, *, height: float, width: float = 7.2, panels: int = 1) -> tuple[Figure, Axes]:
+    """Return an empty figure with axes side by side, and the first of them."""
     figure = Figure(figsize=(width, min(height, 14.0)), dpi=DPI, layout="constrained")
     if title:
         figure.suptitle(wrap(title, int(width * 9.5)), x=0.005, ha="left")
-    return figure, figure.add_subplot()
+    axes = [figure.add_subplot(1, panels, number + 1) for number in range(panels)]
+    return figure, axes[0]
 
 
 def _finish(figure: Figure, axes: Axes, xlabel: str, ylabel: str = "") -> None:

@@ -29,6 +29,7 @@ from workbench.models.requests import (
     Stack,
     StateOptions,
     TextPositions,
+    ToCount,
     ToGenerate,
     TokenRank,
     TokenScores,
@@ -174,6 +175,11 @@ class OpenEngine(Protocol):
         self, texts: Sequence[TextPositions], stack: Stack, part: Part, batch_size: int
     ) -> Iterator[tuple[list[int], list[Any]]]:
         """Yield batches of the states of tokens, float32 arrays of shape (layers, P, width)."""
+
+    def read_activity(
+        self, groups: Sequence[ToCount], batch_size: int
+    ) -> Iterator[tuple[list[int], list[Any]]]:
+        """Yield the activity of a stack's neurons over each group of texts, float32 arrays of shape (L, 3, n)."""
 
     def intervened(self, interventions: Sequence[Intervention]) -> Engine:
         """Return an engine with the same weights and lock that makes these interventions whenever it computes."""

@@ -68,6 +68,14 @@ class ToScore:
 
 
 @dataclass(frozen=True)
+class ToCount:
+    """Texts over whose tokens the activity of neurons is averaged, each after its prompt; without prompts, the texts alone."""
+
+    texts: tuple[str, ...]
+    prompts: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class TokenScores:
     """The tokens of a text and their log-probabilities in nats (None if nothing precedes the token)."""
 

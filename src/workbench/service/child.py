@@ -27,6 +27,7 @@ from workbench.models.requests import (
     ScoringRule,
     StateOptions,
     TextPositions,
+    ToCount,
     ToGenerate,
     ToLens,
     ToScore,
@@ -144,6 +145,9 @@ def _batches(engine: Engine, do: str, requests: Any, settings: Any, how: Any) ->
         return cast(OpenEngine, engine).read_token_states(
             texts, settings["stack"], settings["part"], how["batch_size"]
         )
+    if do == "activity":
+        groups = [ToCount(tuple(texts), prompts and tuple(prompts)) for texts, prompts in requests]
+        return cast(OpenEngine, engine).read_activity(groups, how["batch_size"])
     if do == "lens":
         places = [ToLens(prompt, answer, tuple(words)) for prompt, answer, words in requests]
         return cast(OpenEngine, engine).read_lens(places, settings["top"], how["batch_size"])

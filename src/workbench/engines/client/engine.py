@@ -27,6 +27,7 @@ from workbench.models.requests import (
     Stack,
     StateOptions,
     TextPositions,
+    ToCount,
     ToGenerate,
     TokenScores,
     ToLens,
@@ -137,6 +138,13 @@ class ServedEngine:
         """Yield batches of the states of tokens."""
         asked = [[each.text, each.positions] for each in texts]
         yield from self._ask("token_states", asked, {"stack": stack, "part": part}, batch_size=batch_size)
+
+    def read_activity(
+        self, groups: Sequence[ToCount], batch_size: int
+    ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+        """Yield the activity of neurons over each group of texts."""
+        asked = [[each.texts, each.prompts] for each in groups]
+        yield from self._ask("activity", asked, {}, batch_size=batch_size)
 
     def intervened(self, interventions: Sequence[Intervention]) -> "ServedEngine":
         """Return a client of the same model that sends these interventions with every order."""

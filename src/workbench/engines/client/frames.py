@@ -15,7 +15,7 @@ import numpy as np
 
 from workbench.models.requests import Decoded, Lens, TokenScores
 
-ARRAYS = ("states", "token_states")  # orders whose answers are arrays
+ARRAYS = ("states", "token_states", "activity")  # orders whose answers are arrays
 HEAD = struct.Struct("!?II")
 Frame = tuple[bool, dict[str, Any], bytes]
 

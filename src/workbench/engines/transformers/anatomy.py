@@ -54,6 +54,14 @@ def after_neurons(block: Any) -> Any:
     return block.mlp.dense_4h_to_h if hasattr(block, "mlp") else block.layer[-1].DenseReluDense.wo
 
 
+def before_neurons(block: Any) -> Any:
+    """Return the matrix before the GELU of a block's MLP; a neuron is active where its output (B, T, n) is above 0."""
+    if hasattr(block, "mlp"):
+        return block.mlp.dense_h_to_4h
+    dense = block.layer[-1].DenseReluDense
+    return dense.wi_0 if hasattr(dense, "wi_0") else dense.wi
+
+
 def cross_attention(block: Any) -> Any:
     """Return the attention of a decoder's block to the encoder; its output (B, T, D) is added to the states."""
     return block.layer[1].EncDecAttention

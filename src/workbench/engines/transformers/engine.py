@@ -14,6 +14,7 @@ from threading import RLock
 import numpy as np
 import torch
 
+from workbench.engines.transformers.activity import read_activity
 from workbench.engines.transformers.decoding import Prompt, TextGenerator
 from workbench.engines.transformers.encoding import Encoded, Encoder, short
 from workbench.engines.transformers.handed_out import Snapshot, snapshot
@@ -40,6 +41,7 @@ from workbench.models.requests import (
     Stack,
     StateOptions,
     TextPositions,
+    ToCount,
     ToGenerate,
     TokenRank,
     TokenScores,
@@ -261,6 +263,25 @@ class TransformersEngine:
         edits = self._edits(prompts, [len(ids) for ids in encoded])
         where = [each.positions for each in texts]
         yield from read_token_states(self.model, encoded, where, (stack, part), batch_size, edits)
+
+    def read_activity(
+        self, groups: Sequence[ToCount], batch_size: int
+    ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+        """Yield (positions, activity) group by group, each float32 of shape (L, 3, n): see `activity.read_activity`.
+
+        Raises:
+            BadInput: a text that does not fit into the context, or as `activity.read_activity`.
+        """
+        for number, group in enumerate(groups):
+            if group.prompts is None:
+                nothing = np.empty(0, np.int32)
+                alone = self._encoded(group.texts, special_tokens=True)
+                encoded = [Encoded(ids, nothing, truncated=False) for ids in alone]
+            else:
+                pairs = [ToScore(*pair) for pair in zip(group.prompts, group.texts, strict=True)]
+                encoded = self._encoder.encode(pairs, ScoringRule())
+            edits = self._edits(group.prompts or group.texts, [len(each.prompt) for each in encoded])
+            yield [number], [read_activity(self.model, encoded, batch_size, edits)]
 
     def _encoded(self, texts: Sequence[str], *, special_tokens: bool) -> list[np.ndarray]:
         encoded = self._encoder.ids(texts, special_tokens=special_tokens)

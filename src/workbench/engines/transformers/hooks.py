@@ -20,11 +20,15 @@ Change = Callable[[torch.Tensor], torch.Tensor | None]  # of states (B, T, D); N
 
 @contextmanager
 def captured(
-    model: Any, stack: Stack, part: Part | Literal["input"], keep: Callable[[torch.Tensor], torch.Tensor]
+    model: Any,
+    stack: Stack,
+    part: Part | Literal["input", "gates"],
+    keep: Callable[[torch.Tensor], torch.Tensor],
 ) -> Iterator[list[torch.Tensor]]:
     """Collect `keep(states)` at every layer during a forward pass inside the context, in order.
 
-    Of "states" L+1, layer 0 first; of its "input" layer 0 alone; of "neurons" and "cross_attention" L.
+    Of "states" L+1, layer 0 first; of its "input" layer 0 alone; of "neurons", their "gates" (what their GELU gets) and
+    "cross_attention" L.
     """
     found: list[torch.Tensor] = []
 
@@ -40,6 +44,8 @@ def captured(
                 _after(hooks, block, read)
             elif part == "neurons":
                 _before(hooks, anatomy.after_neurons(block), read)
+            elif part == "gates":
+                _after(hooks, anatomy.before_neurons(block), read)
             else:
                 _after(hooks, anatomy.cross_attention(block), read)
         yield found

@@ -14,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 
 from workbench.errors import BadInput
-from workbench.family import family_with_data
+from workbench.family import family_with_data, find_language
 from workbench.inference.scoring import score
 from workbench.models import Model
 from workbench.prompts import Template, render
@@ -91,16 +91,17 @@ def read_concepts(
     limit: int | None = None,
     seed: int = 0,
 ) -> Concepts:
-    """Return the concepts of a source: "lexicon" (names of countries and languages), or a family's words in its translations.
+    """Return the concepts of a source: "lexicon" (names of countries and languages), a family's words in its translations, or any other
+    parallel texts, such as "parallel", each whole text being a concept.
 
     Concepts are left out whose candidate answers coincide in two of the languages.
 
     Args:
         languages: Two or more; by default those of a family that its finetuning contains, or en, fr, de, zh, sw.
         template: The wording of the request, or the name of one of the family's; by default a family's first one, or for the
-            lexicon "English: Germany, French:" on two lines.
-        limit: Concepts of the lexicon at most, and sentences of a family.
-        seed: Of the draw of the lexicon's concepts.
+            others "English: Germany, French:" on two lines.
+        limit: Concepts at most, and sentences of a family.
+        seed: Of the draw of concepts outside families.
 
     Raises:
         BadInput: fewer than three concepts, or no sentence.
@@ -108,29 +109,27 @@ def read_concepts(
     """
     family = family_with_data(source)
     if family is None:
-        found = _of_lexicon(source, languages or _LANGUAGES, template, limit, seed)
+        found = _of_texts(source, languages or _LANGUAGES, template, limit, seed)
     else:
         found = _of_family(source, languages or (*family.finetuned,), template, limit)
     return _distinct(found)
 
 
-def _of_lexicon(
+def _of_texts(
     source: str, languages: Sequence[str], template: str | Template | None, limit: int | None, seed: int
 ) -> Concepts:
     rows = read_texts(source, languages=languages, shared=True).rows
     words: dict[str, dict[str, str]] = {}
     for row in rows:
-        if row.get("kind") in ("country", "language"):
+        if source != "lexicon" or row["kind"] in ("country", "language"):
             words.setdefault(row["id"], {})[row["language"]] = row["text"]
     drawn = random.Random(f"concepts {seed}").sample(sorted(words), len(words))
-    names = {
-        code: next(row["language_name"] for row in rows if row["language"] == code) for code in languages
-    }
+    names = {row["language"]: row.get("language_name") or find_language(row["language"]).name for row in rows}
     kept = {key: words[key] for key in drawn if len({*words[key].values()}) == len(languages)}
     return Concepts(
         dict(list(kept.items())[:limit]),
         {"word": dict.fromkeys(languages, _SLOT)},
-        names,
+        {code: names[code] for code in languages},
         template if isinstance(template, Template) else _ALONE,
         source,
     )
