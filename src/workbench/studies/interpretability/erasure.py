@@ -50,10 +50,11 @@ def leace(states: np.ndarray, labels: Sequence[Hashable]) -> Eraser:
         labels: The class of each state.
 
     Raises:
-        BadInput: as `class_means`; or states that do not depend on the label.
+        BadInput: as `class_means`; or states that do not depend on the label (`depends`).
 
     Source: Belrose et al. 2023 (arXiv:2306.03819), theorem 4.3.
     """
+    _expect_dependence(states, labels)
     centred, indicators = _centred(states, labels)
     center = np.asarray(states, dtype=np.float64).mean(axis=0)
     values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
@@ -63,9 +64,7 @@ def leace(states: np.ndarray, labels: Sequence[Hashable]) -> Eraser:
         (vectors / roots).T @ (centred.T @ indicators) / len(centred)
     )  # in the basis of the eigenvectors
     left, sizes, _ = np.linalg.svd(whitened, full_matrices=False)
-    left = left[:, sizes > max(sizes[0], np.finfo(float).tiny) * _NEGLIGIBLE]
-    if not left.shape[1]:
-        raise BadInput("the states have the same mean in every class; there is nothing to erase")
+    left = left[:, sizes > sizes[0] * _NEGLIGIBLE]
     return Eraser("LEACE", (vectors * roots @ left).T, (vectors / roots @ left).T, center)
 
 
@@ -76,15 +75,28 @@ def mean_subspace(states: np.ndarray, labels: Sequence[Hashable]) -> Eraser:
     covariances with other directions, which `leace` removes too.
 
     Raises:
-        BadInput: as `class_means`.
+        BadInput: as `leace`.
 
     Source: the affine language subspaces of Chang et al. 2022 (arXiv:2205.10964), of class means alone.
     """
+    _expect_dependence(states, labels)
     means = np.stack(list(class_means(states, labels).values()))
     center = means.mean(axis=0)
     _, sizes, directions = np.linalg.svd(means - center, full_matrices=False)
     basis = directions[sizes > sizes[0] * _NEGLIGIBLE]
     return Eraser("language means", basis, basis, center)
+
+
+def depends(states: np.ndarray, labels: Sequence[Hashable]) -> bool:
+    """Whether the classes' means differ by more than rounding, so that there is something to erase.
+
+    They do not where a layer has not yet read what tells the classes apart: the last token of a prompt, in the embeddings.
+
+    Raises:
+        BadInput: as `class_means`.
+    """
+    means = np.stack(list(class_means(states, labels).values()))
+    return bool(np.abs(means - means.mean(axis=0)).max() > _NEGLIGIBLE * np.abs(states).max())
 
 
 def random_subspace(states: np.ndarray, rank: int, *, seed: int = 0) -> Eraser:
@@ -157,6 +169,11 @@ def class_means(states: np.ndarray, labels: Sequence[Hashable]) -> dict[Hashable
     for place, label in enumerate(labels):
         places.setdefault(label, []).append(place)
     return {label: array[chosen].mean(axis=0) for label, chosen in places.items()}
+
+
+def _expect_dependence(states: np.ndarray, labels: Sequence[Hashable]) -> None:
+    if not depends(states, labels):
+        raise BadInput("the states have the same mean in every class; there is nothing to erase")
 
 
 def _drawn(states: np.ndarray, spread: np.ndarray, rank: int, seed: int) -> Eraser:

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from workbench.errors import BadInput
 from workbench.models import Model
 from workbench.models.interventions import Intervention
 from workbench.studies.interpretability.concepts import Concepts
-from workbench.studies.interpretability.erasure import Eraser, erasers
+from workbench.studies.interpretability.erasure import Eraser, depends, erasers
 from workbench.studies.interpretability.translations import (
     Question,
     Reading,
@@ -38,13 +39,17 @@ def erase_language(
 
     Args:
         reading: What the erasers are fitted on, as for `labelled_states`: the language of a text, or of the answer asked for.
-        layers: 0 is the embeddings' output; by default all.
+        layers: 0 is the embeddings' output; by default all. Those whose states do not depend on the language are left out: the place of
+            the answer, before a block has read for which language the prompt asks.
         of: By default those of `questions`.
 
     Returns:
         One row per question, layer and eraser: layer, eraser, removed (root mean square of the norm removed), the columns of
         `asked` under the intervention; loss (nats by which log P of the right answer falls), language_loss and concept_loss (the fall
         of P(language) and P(concept) in the closed set), and before_language, before_concept.
+
+    Raises:
+        BadInput: no layer is left; or as `asked` and `labelled_states`.
     """
     of = list(of) or questions(concepts, seed=seed)
     states = labelled_states(model, concepts, reading, seed=seed)
@@ -56,8 +61,14 @@ def erase_language(
         for code, one in zip(others, of, strict=True)
     ]
     asking = _lost(before, asked(model, concepts, of, into=others))
+    chosen = range(states.array.shape[1]) if layers is None else layers
+    depending = [layer for layer in chosen if depends(states.array[:, layer], states.languages)]
+    if not depending:
+        raise BadInput(
+            f"the states of the layers {list(chosen)} do not depend on the language; name later ones"
+        )
     rows = []
-    for layer in range(states.array.shape[1]) if layers is None else layers:
+    for layer in depending:
         for eraser in erasers(states.array[:, layer], states.languages, seed=seed):
             after = asked(model.intervened(intervention(eraser, layer, states.stack)), concepts, of)
             removed = eraser.norm(states.array[:, layer])
