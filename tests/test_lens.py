@@ -62,6 +62,8 @@ def test_every_layer_equals_hooks_by_hand_and_the_last_the_models_own_logits(mod
         ids = model.hf.tokenizer.convert_tokens_to_ids(list(found.tokens))
         np.testing.assert_allclose(found.logprobs, expected[:, ids], atol=1e-4)
         np.testing.assert_allclose(found.entropies, -(np.exp(expected) * expected).sum(1), atol=1e-3)
+        divergence = (np.exp(expected[-1]) * (expected[-1] - expected)).sum(1)
+        np.testing.assert_allclose(found.kl, divergence, atol=1e-3)
         best = [model.hf.tokenizer.convert_ids_to_tokens(int(row.argmax())) for row in expected]
         assert [layer[0][0] for layer in found.top] == best
         assert found.logprobs.std(axis=0).max() > 0.1  # layers differ
@@ -95,7 +97,9 @@ def test_what_is_stored_is_what_was_computed_and_needs_no_weights(model, monkeyp
     monkeypatch.setattr(type(model), "fresh_engine", lambda _: pytest.fail("read the weights again"))
     for one, other in zip(fresh, read(again), strict=True):
         np.testing.assert_array_equal(one.logprobs, other.logprobs)
-        assert replace(one, logprobs=0, entropies=0) == replace(other, logprobs=0, entropies=0)
+        np.testing.assert_array_equal(one.kl, other.kl)
+        rest = {"logprobs": 0, "entropies": 0, "kl": 0}
+        assert replace(one, **rest) == replace(other, **rest)
 
 
 def test_both_spellings_count_and_a_shared_token_counts_once(model):
@@ -120,18 +124,26 @@ def test_readings_travel_through_the_service_unchanged(model):
     assert answers_in("lens", about, raw) == (positions, answers)
 
 
-WHOLE = {"logprobs": [[-1.0]], "entropies": [0.5], "top": [[["a", -0.1]]], "tokens": ["a"], "words": [[0]]}
+WHOLE = {
+    "logprobs": [[-1.0]],
+    "entropies": [0.5],
+    "top": [[["a", -0.1]]],
+    "tokens": ["a"],
+    "words": [[0]],
+    "kl": [0.1],
+}
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
         {"logprobs": [[0.5]]}, {"logprobs": [[float("nan")]]}, {"logprobs": []}, {"entropies": [-1.0]}, {"words": [[1]]}, {"words": [[]]},
-        {"tokens": [1]}, {"logprobs": [[-1.0, -1.0]]},
+        {"tokens": [1]}, {"kl": [-1.0]}, {"kl": []}, {"logprobs": [[-1.0, -1.0]]},
     ],
 )  # fmt: skip
 def test_a_stored_reading_that_no_model_can_give_is_found(wrong):
     assert validation.lens(WHOLE) == WHOLE == vars(Lens(**WHOLE))
+    assert validation.lens(old := {name: each for name, each in WHOLE.items() if name != "kl"}) == old
     with pytest.raises(ValueError, match=r"it |a |the "):
         validation.lens({**WHOLE, **wrong})
 

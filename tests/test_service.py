@@ -15,6 +15,8 @@ from workbench.engines.client import wanted
 from workbench.engines.client.engine import ServedEngine
 from workbench.errors import BadInput, ServiceFailed
 from workbench.inference.activity import neuron_activity
+from workbench.inference.lens import lens
+from workbench.models.affine_lens import AffineLens
 from workbench.service import private_service
 from workbench.store import Store
 
@@ -68,9 +70,14 @@ def test_answers_of_the_service_are_those_of_the_process_to_the_bit(
         )
         changed = handle.intervened(push)
         activity = [each.active.tolist() for each in neuron_activity(handle, [PROMPTS])]
+        answered = token_states(handle, PROMPTS, answers=[" a"] * len(PROMPTS)).arrays
+        width = states[0].shape[-1]
+        affine = AffineLens([2 * np.eye(width)] * (len(states[0]) - 1), np.ones((len(states[0]) - 1, width)))
+        readings = lens(handle, PROMPTS, [["cat"]] * len(PROMPTS), affine=affine)
         found[-1] += (
-            [each.tolist() for each in states],
+            [each.tolist() for each in (*states, *answered)],
             activity,
+            [(one.logprobs.tolist(), one.kl.tolist()) for one in readings],
             generate(changed, PROMPTS, max_new_tokens=9),
         )
         assert found[-1][-1] != found[-1][0]

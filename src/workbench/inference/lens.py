@@ -14,6 +14,7 @@ from workbench.errors import BadInput
 from workbench.inference import cached
 from workbench.inference.cached import RequestType
 from workbench.models import Model, expect_model
+from workbench.models.affine_lens import AffineLens
 from workbench.models.arguments import texts as read_texts
 from workbench.models.arguments import whole
 from workbench.models.engines import OpenEngine
@@ -26,8 +27,8 @@ class LensReading:
     """What L+1 layers say of the next token after one prompt, in nats.
 
     `logprobs`, shape (L+1, T), are of `tokens`, the distinct first tokens of the words; `words` has for each word the places of its
-    first tokens, with and without a space before it (a token that is only a space is left out). `entropies` has shape (L+1,); `top` the likeliest tokens of each layer, with
-    their log-probabilities, best first.
+    first tokens, with and without a space before it (a token that is only a space is left out). `entropies` has shape (L+1,), and so has
+    `kl`, the divergence KL(last layer ‖ layer); `top` the likeliest tokens of each layer, with their log-probabilities, best first.
     """
 
     tokens: tuple[str, ...]
@@ -35,6 +36,7 @@ class LensReading:
     logprobs: np.ndarray
     entropies: np.ndarray
     top: tuple[tuple[tuple[str, float], ...], ...]
+    kl: np.ndarray
 
     def mass(self, words: Sequence[int]) -> np.ndarray:
         """Return the probability by layer, shape (L+1,), that the next token begins one of these words (by number)."""
@@ -48,6 +50,7 @@ def lens(
     words: Sequence[Sequence[str]],
     *,
     answers: Iterable[str] | None = None,
+    affine: AffineLens | None = None,
     top: int = 5,
     batch_size: int = 32,
     progress: bool = True,
@@ -58,6 +61,7 @@ def lens(
         words: For each prompt, words that may come next, of which the first tokens are looked up.
         answers: For each prompt the beginning of its answer, exactly as written (for BLOOM, begin it with a space where one belongs);
             by default nothing, so that the answer's first token is predicted.
+        affine: Maps of the states into the last layer's basis, applied before final norm and head (`affine_lens.fit` of the studies).
         top: Number of likeliest tokens to return for each layer.
 
     Raises:
@@ -65,7 +69,8 @@ def lens(
             context, or logits that are not finite.
         NotReachable, StoreFailed: as for `generate`.
 
-    Source: the logit lens, nostalgebraist 2020; as used for languages, Wendler et al. 2024 (arXiv:2402.10588).
+    Source: the logit lens, nostalgebraist 2020; as used for languages, Wendler et al. 2024 (arXiv:2402.10588); with affine maps,
+    Belrose et al. 2023 (arXiv:2303.08112).
     """
     expect_model(model)
     asked = read_texts("prompts", prompts, one="prompt")
@@ -80,11 +85,11 @@ def lens(
     top, batch_size = whole("top", top), whole("batch_size", batch_size)
     kind = RequestType(
         capability="lens",
-        settings={"top": top},
+        settings={"top": top} | ({} if affine is None else {"affine": affine.digest}),
         expect=validation.lens,
         encode=lambda found: {**vars(found)},
         decode=_decode,
-        compute=lambda missing: cast(OpenEngine, model.engine).read_lens(missing, top, batch_size),
+        compute=lambda missing: cast(OpenEngine, model.engine).read_lens(missing, top, batch_size, affine),
     )
     requests = [ToLens(*each) for each in zip(asked, begun, given, strict=True)]
     return cached.answer(model, kind, requests, batch=batch_size, progress=progress).values
@@ -98,4 +103,5 @@ def _decode(value: dict[str, list[Any]]) -> LensReading:
         np.array(found.logprobs, dtype=float),
         np.array(found.entropies, dtype=float),
         tuple(tuple((name, logprob) for name, logprob in layer) for layer in found.top),
+        np.array(found.kl, dtype=float),
     )

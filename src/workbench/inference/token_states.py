@@ -14,7 +14,7 @@ from workbench.models import Model, expect_model
 from workbench.models.arguments import shown, whole
 from workbench.models.arguments import texts as read_texts
 from workbench.models.engines import OpenEngine
-from workbench.models.requests import Part, Stack, TextPositions
+from workbench.models.requests import AnsweredPositions, Part, Stack, TextPositions
 from workbench.store import arrays
 
 PARTS = get_args(Part)
@@ -38,6 +38,7 @@ def token_states(
     texts: Iterable[str],
     *,
     positions: Sequence[Sequence[int]] | None = None,
+    answers: Iterable[str] | None = None,
     stack: Stack | None = None,
     of: Part = "states",
     batch_size: int = 32,
@@ -50,7 +51,10 @@ def token_states(
 
     Args:
         positions: for each text the tokens that are read, negative ones from its end; None: all.
-        stack: "encoder" or "decoder"; by default the one that reads the text. The decoder behind an encoder has its start token only.
+        answers: for each text the beginning of an answer, exactly as written, which the decoder reads after it; positions then count the
+            decoder's tokens.
+        stack: "encoder" or "decoder"; by default the one that reads the text, or the decoder with answers. The decoder behind an encoder
+            has its start token, and those of the answer.
         of: "states"; "neurons", the activations between the two matrices of a block's MLP; or "cross_attention", what a decoder's block
             adds from the encoder.
 
@@ -62,18 +66,19 @@ def token_states(
     expect_model(model)
     model.spec.key("intervene")
     reads: Stack = "encoder" if model.is_encoder_decoder else "decoder"
-    chosen: Stack = stack or reads
+    chosen: Stack = stack or ("decoder" if answers is not None else reads)
     parts = PARTS if model.is_encoder_decoder and chosen == "decoder" else PARTS[:2]
-    if chosen not in ("decoder", reads) or of not in parts:
+    if chosen not in ("decoder", reads) or of not in parts or (chosen == "encoder" and answers is not None):
         raise BadInput(
             f"stack={stack!r}, of={of!r}; {model.name} has the stack{'s encoder and' if reads == 'encoder' else ''} decoder, and "
-            f"of that stack one of {', '.join(parts)}"
+            f"of that stack one of {', '.join(parts)}; answers are read by the decoder"
         )
     given = read_texts("texts", texts, one="text")
     places = [None] * len(given) if positions is None else [_places(each) for each in positions]
-    if not given or len(places) != len(given):
+    begun = [""] * len(given) if answers is None else read_texts("answers", answers, one="answer", empty=True)
+    if not given or not len(places) == len(given) == len(begun):
         raise BadInput(
-            f"{len(given)} texts and positions for {len(places)}; give texts, and positions for each"
+            f"{len(given)} texts, positions for {len(places)} and {len(begun)} answers; give texts, and as many of the others"
         )
     batch_size = whole("batch_size", batch_size)
     kind = RequestType(
@@ -86,7 +91,10 @@ def token_states(
             missing, chosen, of, batch_size
         ),
     )
-    asked = [TextPositions(text, each) for text, each in zip(given, places, strict=True)]
+    asked = [
+        AnsweredPositions(text, each, answer) if answer else TextPositions(text, each)
+        for text, each, answer in zip(given, places, begun, strict=True)
+    ]
     found = cached.answer(model, kind, asked, batch=batch_size, progress=progress)
     return TokenStates(found.values, chosen, of)
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from workbench.errors import BadInput, UnknownName
 from workbench.family import is_gguf, is_served, registered
+from workbench.models.affine_lens import AffineLens
 from workbench.models.identity import Identity
 from workbench.models.interventions import Intervention
 from workbench.models.requests import (
@@ -167,9 +168,9 @@ class OpenEngine(Protocol):
     """Optional methods of an engine that can be read and changed inside; its specification has "lens" and "intervene"."""
 
     def read_lens(
-        self, requests: Sequence[ToLens], top: int, batch_size: int
+        self, requests: Sequence[ToLens], top: int, batch_size: int, affine: AffineLens | None = None
     ) -> Iterator[tuple[list[int], list[Lens]]]:
-        """Yield batches of what each layer says of the next token."""
+        """Yield batches of what each layer says of the next token, through an affine lens if one is given."""
 
     def read_token_states(
         self, texts: Sequence[TextPositions], stack: Stack, part: Part, batch_size: int

@@ -5,16 +5,15 @@ last block's output before the final norm. Positions count the tokens that a sta
 then the answer; an encoder reads the prompt and its end token; the decoder behind it reads its start token and then the answer.
 """
 
-from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from workbench.errors import BadInput
+from workbench.models.packed_arrays import kept, packed, unpacked
 from workbench.models.requests import Stack
 from workbench.store import canonical
 
@@ -72,7 +71,7 @@ class Intervention:
             object.__setattr__(self, "prompts", tuple(self.prompts))
         for name in _ARRAYS:
             if (given := getattr(self, name)) is not None:
-                object.__setattr__(self, name, _kept(name, given))
+                object.__setattr__(self, name, kept(name, given))
         self._expect_shapes()
 
     def _expect_shapes(self) -> None:
@@ -113,9 +112,7 @@ class Intervention:
 
     def as_json(self) -> dict[str, Any]:
         """Return its fields as JSON, for a key and for the service; `from_json` reads them."""
-        arrays = {
-            name: None if (array := getattr(self, name)) is None else _packed(array) for name in _ARRAYS
-        }
+        arrays = {name: None if (array := getattr(self, name)) is None else packed(array) for name in _ARRAYS}
         return {
             "kind": self.kind,
             "layers": list(self.layers),
@@ -129,7 +126,7 @@ class Intervention:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "Intervention":
         """Return the intervention that `as_json` described."""
-        arrays = {name: None if fields[name] is None else _unpacked(fields[name]) for name in _ARRAYS}
+        arrays = {name: None if fields[name] is None else unpacked(fields[name]) for name in _ARRAYS}
         return cls(**{**fields, **arrays})
 
 
@@ -168,27 +165,7 @@ def _whole(name: str, given: Any, least: int | None = 0) -> tuple[int, ...]:
     return found
 
 
-def _kept(name: str, given: ArrayLike) -> np.ndarray:
-    try:
-        array = np.array(given, dtype=np.float32, order="C")
-    except (TypeError, ValueError):
-        raise BadInput(f"{name} is not an array of numbers") from None
-    if not np.isfinite(array).all():
-        raise BadInput(f"{name} holds a number that is not finite")
-    array.flags.writeable = False
-    return array
-
-
 def _fits(shape: tuple[int, ...], wanted: Sequence[Any]) -> bool:
     return len(shape) == len(wanted) and all(
         have > 0 and need in (have, "D", "r") for have, need in zip(shape, wanted, strict=True)
     )
-
-
-def _packed(array: np.ndarray) -> list[Any]:
-    return [list(array.shape), b64encode(array.astype("<f4").tobytes()).decode()]
-
-
-def _unpacked(fields: Sequence[Any]) -> np.ndarray:
-    shape, text = fields
-    return np.frombuffer(b64decode(text), "<f4").reshape(shape)

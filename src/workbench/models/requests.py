@@ -113,6 +113,13 @@ class TextPositions:
 
 
 @dataclass(frozen=True)
+class AnsweredPositions(TextPositions):
+    """The same in the decoder, which goes on with the beginning of an answer, exactly as written; positions count the decoder's tokens."""
+
+    answer: str = ""
+
+
+@dataclass(frozen=True)
 class ToLens:
     """A prompt, the beginning of its answer exactly as written, and words that may come next."""
 
@@ -123,13 +130,17 @@ class ToLens:
 
 @dataclass(frozen=True)
 class Lens:
-    """What each of L+1 layers says of the next token, in nats: log-probabilities of tokens, entropies, the likeliest tokens."""
+    """What each of L+1 layers says of the next token, in nats: log-probabilities of tokens, entropies, the likeliest tokens.
+
+    `kl` is the divergence of each layer's distribution from the last layer's.
+    """
 
     logprobs: list[list[float]]
     entropies: list[float]
     top: list[list[list[Any]]]
     tokens: list[str] = field(default_factory=list)
     words: list[list[int]] = field(default_factory=list)
+    kl: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

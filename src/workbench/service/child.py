@@ -17,11 +17,13 @@ from workbench.engines.client import Wanted, wanted
 from workbench.engines.client.frames import pack, pack_answers, read
 from workbench.errors import ServiceFailed, WorkbenchError
 from workbench.models import Dtype, Model, Quantization, load
+from workbench.models.affine_lens import AffineLens
 from workbench.models.engines import DEFAULT, Engine, OpenEngine
 from workbench.models.free_memory import free_memory
 from workbench.models.interventions import Intervention
 from workbench.models.memory import OFFLOAD, forecast
 from workbench.models.requests import (
+    AnsweredPositions,
     ComputeOptions,
     Decoding,
     ScoringRule,
@@ -141,7 +143,10 @@ def _batches(engine: Engine, do: str, requests: Any, settings: Any, how: Any) ->
             [ToScore(*r) for r in requests], ScoringRule(**settings), ComputeOptions(**how["options"])
         )
     if do == "token_states":
-        texts = [TextPositions(text, positions and tuple(positions)) for text, positions in requests]
+        texts = [
+            (AnsweredPositions if answer else TextPositions)(text, positions and tuple(positions), *answer)
+            for text, positions, *answer in requests
+        ]
         return cast(OpenEngine, engine).read_token_states(
             texts, settings["stack"], settings["part"], how["batch_size"]
         )
@@ -150,7 +155,8 @@ def _batches(engine: Engine, do: str, requests: Any, settings: Any, how: Any) ->
         return cast(OpenEngine, engine).read_activity(groups, how["batch_size"])
     if do == "lens":
         places = [ToLens(prompt, answer, tuple(words)) for prompt, answer, words in requests]
-        return cast(OpenEngine, engine).read_lens(places, settings["top"], how["batch_size"])
+        affine = AffineLens.from_json(given) if (given := settings["affine"]) else None
+        return cast(OpenEngine, engine).read_lens(places, settings["top"], how["batch_size"], affine)
     return engine.read_states(requests, StateOptions(**settings), how["batch_size"], how["batch_tokens"])
 
 

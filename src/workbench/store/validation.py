@@ -61,17 +61,21 @@ def scores(value: Any) -> dict[str, Any]:
 
 def lens(value: Any) -> dict[str, Any]:
     """Return what each layer says of the next token: one row per layer of log-probabilities, an entropy, and the likeliest tokens."""
-    kinds = ("logprobs", "entropies", "top", "tokens", "words")
+    kinds = ["logprobs", "entropies", "top", "tokens", "words"]
+    if isinstance(value, dict) and "kl" in value:  # readings of algorithm 1 have none
+        kinds.append("kl")
     found = _fields(value, dict.fromkeys(kinds, list))
     layers, tokens = len(found["entropies"]), found["tokens"]
-    if not layers or len(found["logprobs"]) != layers or len(found["top"]) != layers:
+    if not layers or any(len(found[name]) != layers for name in {"logprobs", "top", "kl"} & {*kinds}):
         raise ValueError(
-            "it has not one row of log-probabilities, entropy and likeliest tokens for each layer"
+            "it has not one row of log-probabilities, entropy, divergence and likeliest tokens for each layer"
         )
     if not all(isinstance(token, str) for token in tokens) or not all(found["words"]):
         raise ValueError("a token is not text, or a word has none")
     if not all(type(one) is int and 0 <= one < len(tokens) for word in found["words"] for one in word):
         raise ValueError("the tokens of a word are not among its tokens")
+    if not all(_is_logprob(-number) for number in found.get("kl", [])):
+        raise ValueError("a divergence is not a number of at least 0")
     for row, entropy, top in zip(found["logprobs"], found["entropies"], found["top"], strict=True):
         numbers = [*row, *(number for _, number in top), -entropy]
         if len(row) != len(tokens) or not all(_is_logprob(number) for number in numbers):

@@ -16,6 +16,7 @@ from workbench.engines.client.address import TOKEN
 from workbench.engines.client.frames import answers_in, frames_in
 from workbench.engines.client.wanted import Wanted
 from workbench.errors import BadInput, ServiceFailed, WorkbenchError
+from workbench.models.affine_lens import AffineLens
 from workbench.models.interventions import Intervention
 from workbench.models.requests import (
     ComputeOptions,
@@ -136,7 +137,7 @@ class ServedEngine:
         self, texts: Sequence[TextPositions], stack: Stack, part: Part, batch_size: int
     ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
         """Yield batches of the states of tokens."""
-        asked = [[each.text, each.positions] for each in texts]
+        asked = [[*vars(each).values()] for each in texts]
         yield from self._ask("token_states", asked, {"stack": stack, "part": part}, batch_size=batch_size)
 
     def read_activity(
@@ -153,11 +154,12 @@ class ServedEngine:
         return found
 
     def read_lens(
-        self, requests: Sequence[ToLens], top: int, batch_size: int
+        self, requests: Sequence[ToLens], top: int, batch_size: int, affine: AffineLens | None = None
     ) -> Iterator[tuple[list[int], list[Lens]]]:
         """Yield batches of what each layer says of the next token."""
         asked = [[each.prompt, each.answer, each.words] for each in requests]
-        yield from self._ask("lens", asked, {"top": top}, batch_size=batch_size)
+        settings = {"top": top, "affine": affine and affine.as_json()}
+        yield from self._ask("lens", asked, settings, batch_size=batch_size)
 
     def _ask(
         self, do: str, requests: list[Any], settings: dict[str, Any], **how: Any

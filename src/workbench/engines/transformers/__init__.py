@@ -36,7 +36,7 @@ SPEC = Spec(
         "score": 1,  # covers `log_probabilities` and the encoding of prompts and texts
         "states": 1,  # covers `states` and the encoding of texts
         "intervene": 1,  # covers `hooks`
-        "lens": 1,  # covers `lens` and the encoding of prompts and words
+        "lens": 2,  # covers `lens` and the encoding of prompts and words
     },
     options={"quantization": None},
     quantizations={  # the settings of `quantized.settings`

@@ -162,3 +162,9 @@ class Encoder:
 def short(text: str) -> str:
     """Return a text for a message; one of more than 60 characters is cut to 57 and an ellipsis."""
     return text if len(text) <= 60 else text[:57] + "…"
+
+
+def expect_room(about: str, length: int, identity: Identity) -> None:
+    """Check that something has tokens, and not more than the context. Raises BadInput, which begins with `about`."""
+    if not 0 < length <= identity.context_length:
+        raise BadInput(f"{about} {length} tokens; {identity.name} takes 1 to {identity.context_length}")

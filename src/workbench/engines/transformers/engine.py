@@ -16,7 +16,7 @@ import torch
 
 from workbench.engines.transformers.activity import read_activity
 from workbench.engines.transformers.decoding import Prompt, TextGenerator
-from workbench.engines.transformers.encoding import Encoded, Encoder, short
+from workbench.engines.transformers.encoding import Encoded, Encoder, expect_room, short
 from workbench.engines.transformers.handed_out import Snapshot, snapshot
 from workbench.engines.transformers.hooks import Edits
 from workbench.engines.transformers.lens import places_of, read_lens
@@ -26,10 +26,12 @@ from workbench.engines.transformers.placement import stays_in_place
 from workbench.engines.transformers.precision import better_wide
 from workbench.engines.transformers.states import read_states, read_token_states
 from workbench.errors import BadInput
+from workbench.models.affine_lens import AffineLens
 from workbench.models.identity import Identity
 from workbench.models.interventions import Intervention
 from workbench.models.memory import expect_batch
 from workbench.models.requests import (
+    AnsweredPositions,
     ComputeOptions,
     Decoded,
     Decoding,
@@ -246,7 +248,7 @@ class TransformersEngine:
         """
         if batch_tokens:
             expect_batch(self.identity, self.device_family, batch_tokens)
-        encoded = self._encoded(texts, special_tokens=False)
+        encoded = self._encoded(texts)
         edits = self._edits(texts, [len(ids) for ids in encoded])
         yield from read_states(self.model, encoded, reading, batch_size, batch_tokens, edits)
 
@@ -261,8 +263,12 @@ class TransformersEngine:
         prompts = [each.text for each in texts]
         encoded = self._encoded(prompts, special_tokens=True)
         edits = self._edits(prompts, [len(ids) for ids in encoded])
+        begun = [each.answer if isinstance(each, AnsweredPositions) else "" for each in texts]
+        pairs = list(zip(encoded, self._encoder.ids(begun, special_tokens=False), strict=True))
+        for text, pair in zip(prompts, pairs, strict=True):
+            expect_room(f"the text {short(text)!r} and its answer have", sum(map(len, pair)), self.identity)
         where = [each.positions for each in texts]
-        yield from read_token_states(self.model, encoded, where, (stack, part), batch_size, edits)
+        yield from read_token_states(self.model, pairs, where, (stack, part), batch_size, edits)
 
     def read_activity(
         self, groups: Sequence[ToCount], batch_size: int
@@ -283,18 +289,14 @@ class TransformersEngine:
             edits = self._edits(group.prompts or group.texts, [len(each.prompt) for each in encoded])
             yield [number], [read_activity(self.model, encoded, batch_size, edits)]
 
-    def _encoded(self, texts: Sequence[str], *, special_tokens: bool) -> list[np.ndarray]:
+    def _encoded(self, texts: Sequence[str], *, special_tokens: bool = False) -> list[np.ndarray]:
         encoded = self._encoder.ids(texts, special_tokens=special_tokens)
         for text, ids in zip(texts, encoded, strict=True):
-            if not 0 < len(ids) <= self.identity.context_length:
-                raise BadInput(
-                    f"the text {short(text)!r} has {len(ids)} tokens; "
-                    f"{self.identity.name} takes 1 to {self.identity.context_length}"
-                )
+            expect_room(f"the text {short(text)!r} has", len(ids), self.identity)
         return encoded
 
     def read_lens(
-        self, requests: Sequence[ToLens], top: int, batch_size: int
+        self, requests: Sequence[ToLens], top: int, batch_size: int, affine: AffineLens | None = None
     ) -> Iterator[tuple[list[int], list[Lens]]]:
         """Yield (positions, readings) batch by batch, of the first tokens of all words, with and without a space before them.
 
@@ -303,7 +305,7 @@ class TransformersEngine:
         """
         places = places_of(requests, self._encoder, self.tokenizer, self.identity)
         edits = self._edits([each.prompt for each in requests], [len(each.prompt) for each in places])
-        yield from read_lens(self.model, self.tokenizer, places, top, batch_size, edits)
+        yield from read_lens(self.model, self.tokenizer, places, top, batch_size, edits, affine)
 
 
 def _rank(numbers: Sequence[float], top: int) -> TokenRank:

@@ -4,7 +4,7 @@ Source: nostalgebraist 2020; for the decoder behind an encoder, the same on its 
 embeddings, so its states are not scaled.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -14,12 +14,13 @@ import numpy as np
 import torch
 
 from workbench.engines.transformers import anatomy
-from workbench.engines.transformers.encoding import Encoder, short
+from workbench.engines.transformers.encoding import Encoder, expect_room, short
 from workbench.engines.transformers.hooks import Edits, captured, expect_known
 from workbench.engines.transformers.out_of_memory import in_halves, parts
-from workbench.engines.transformers.padding import padded, real
 from workbench.engines.transformers.precision import expect_finite
+from workbench.engines.transformers.states import read_pairs
 from workbench.errors import BadInput
+from workbench.models.affine_lens import AffineLens
 from workbench.models.identity import Identity
 from workbench.models.requests import Lens, ToLens
 
@@ -52,12 +53,8 @@ def places_of(
     answers = encoder.ids([each.answer for each in requests], special_tokens=False)
     places = []
     for request, prompt, answer in zip(requests, prompts, answers, strict=True):
-        length = len(prompt) + len(answer)
-        if not 0 < length <= identity.context_length:
-            raise BadInput(
-                f"the prompt {short(request.prompt)!r} and its answer have {length} tokens; "
-                f"{identity.name} takes 1 to {identity.context_length}"
-            )
+        about = f"the prompt {short(request.prompt)!r} and its answer have"
+        expect_room(about, len(prompt) + len(answer), identity)
         first = [first_tokens(word) for word in request.words]
         tokens = [*dict.fromkeys(token for each in first for token in each)]
         places.append(
@@ -73,25 +70,47 @@ def read_lens(
     top: int,
     batch_size: int,
     edits: Edits | None = None,
+    affine: AffineLens | None = None,
 ) -> Iterator[tuple[list[int], list[Lens]]]:
     """Yield (positions, readings) batch by batch.
 
     Raises:
-        BadInput: logits that are not finite, a single prompt that does not fit into memory, or another architecture than BLOOM and mT5.
+        BadInput: logits that are not finite, a single prompt that does not fit into memory, an affine lens of another depth or width, or
+            another architecture than BLOOM and mT5.
     """
     expect_known(model)
+    maps = _maps(model, affine)
     lengths = [len(each.prompt) + len(each.answer) for each in places]
 
-    def read(order: list[int], rows: int) -> Iterator[dict[int, Lens]]:
+    def in_batches(order: list[int], rows: int) -> Iterator[dict[int, Lens]]:
         for batch in parts(order, lengths, rows):
             chosen = [places[number] for number in batch]
             with edits.during(batch) if edits else nullcontext():
-                layers = _states(model, chosen)
+                layers = [read(states) for read, states in zip(maps, _states(model, chosen), strict=True)]
             yield dict(zip(batch, _readings(model, tokenizer, chosen, layers, top), strict=True))
 
     order = sorted(range(len(places)), key=lambda number: (-lengths[number], number))
-    for found in in_halves(order, batch_size, lengths, read):
+    for found in in_halves(order, batch_size, lengths, in_batches):
         yield list(found), list(found.values())
+
+
+def _maps(model: Any, affine: AffineLens | None) -> list[Callable[[torch.Tensor], torch.Tensor]]:
+    """Return what is applied to the states (B, D) of each of L+1 layers; nothing to the last layer's."""
+    depth, width = anatomy.depths(model)["decoder"], anatomy.width(model)
+    if affine is None:
+        return [lambda states: states] * (depth + 1)
+    if affine.offsets.shape != (depth, width):
+        raise BadInput(
+            f"the affine lens has {affine.offsets.shape[0]} maps of width {affine.offsets.shape[1]}; the model's decoder has {depth} layers "
+            f"before its last and states of width {width}: fit one for this model"
+        )
+
+    def mapped(layer: int, states: torch.Tensor) -> torch.Tensor:
+        matrix, offset = (torch.from_numpy(each[layer].copy()) for each in (affine.matrices, affine.offsets))
+        wide = states.float()
+        return (wide @ matrix.to(wide.device).T + offset.to(wide.device)).to(states.dtype)
+
+    return [*(partial(mapped, layer) for layer in range(depth)), lambda states: states]
 
 
 @torch.inference_mode()
@@ -99,11 +118,11 @@ def _readings(
     model: Any, tokenizer: Any, places: Sequence[Place], layers: Sequence[torch.Tensor], top: int
 ) -> list[Lens]:
     """Apply norm and head layer by layer, since the logits of all layers at once would not fit into memory."""
-    logprobs, entropies, likeliest = [], [], []
+    logprobs, entropies, likeliest, divergences = [], [], [], []
+    last = _logprobs(model, layers[-1])
     for states in layers:
-        logits = model.get_output_embeddings()(anatomy.final_norm(model, "decoder")(states)).float()
-        expect_finite(model, "logits", finite=bool(logits.isfinite().all()))
-        found = logits.log_softmax(1)
+        found = _logprobs(model, states)
+        divergences.append((last.exp() * (last - found)).sum(1).clamp(min=0).tolist())
         entropies.append((-found.exp() * found).sum(1).tolist())
         logprobs.append([found[row, list(each.tokens)].tolist() for row, each in enumerate(places)])
         best = found.topk(min(top, found.shape[1]), dim=1)
@@ -120,33 +139,26 @@ def _readings(
             [layer[row] for layer in likeliest],
             [str(name) for name in tokenizer.convert_ids_to_tokens(list(each.tokens))],
             each.words,
+            [layer[row] for layer in divergences],
         )
         for row, each in enumerate(places)
     ]
 
 
+def _logprobs(model: Any, states: torch.Tensor) -> torch.Tensor:
+    """Return what states (B, D) say of the next token, (B, V)."""
+    logits = model.get_output_embeddings()(anatomy.final_norm(model, "decoder")(states)).float()
+    expect_finite(model, "logits", finite=bool(logits.isfinite().all()))
+    return logits.log_softmax(1)
+
+
 @torch.inference_mode()
 def _states(model: Any, places: Sequence[Place]) -> list[torch.Tensor]:
     """Return the decoder's states (B, D) at the place of each row, before the final norm: of the embeddings, then of every block."""
-    device = model.device
-    if model.config.is_encoder_decoder:
-        start = np.array([model.config.decoder_start_token_id], dtype=np.int32)
-        rows = [np.concatenate([start, each.answer]) for each in places]
-        sources = [each.prompt for each in places]
-        run = partial(
-            model,
-            input_ids=padded(sources, device),
-            attention_mask=real(sources, device),
-            decoder_input_ids=padded(rows, device),
-        )
-    else:
-        rows = [np.concatenate([each.prompt, each.answer]) for each in places]
-        run = partial(model.base_model, input_ids=padded(rows, device), attention_mask=real(rows, device))
-    last = torch.tensor([len(row) - 1 for row in rows])
-
-    def pick(states: torch.Tensor) -> torch.Tensor:
-        return states[torch.arange(len(rows), device=states.device), last.to(states.device)]
-
-    with captured(model, "decoder", "states", pick) as layers:
-        run()
-    return layers
+    found: list[torch.Tensor] = []
+    with captured(model, "decoder", "states", lambda states: states) as layers:
+        lengths = read_pairs(model, [(each.prompt, each.answer) for each in places])
+    for states in layers:
+        rows = torch.arange(len(places), device=states.device)
+        found.append(states[rows, torch.tensor(lengths, device=states.device) - 1])
+    return found

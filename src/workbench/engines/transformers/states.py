@@ -47,7 +47,7 @@ def read_states(
 
 def read_token_states(
     model: Any,
-    encoded: Sequence[np.ndarray],
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
     positions: Sequence[tuple[int, ...] | None],
     what: tuple[Stack, Part],
     batch_size: int,
@@ -55,34 +55,56 @@ def read_token_states(
 ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
     """Yield (positions, states) batch by batch, each float32 of shape (layers, P, width): of every token, or of those chosen.
 
-    The last layer is before the final norm. The decoder of an encoder-decoder is read at its start token, its only one here.
+    The last layer is before the final norm.
+
+    Args:
+        pairs: the token ids of each text and of the answer that follows it, which may be empty. The decoder of an encoder-decoder reads
+            its start token and the answer.
 
     Raises:
         BadInput: states that are not finite, a position beyond a text, or a single text that does not fit into memory.
     """
     expect_known(model)
-    lengths = [len(ids) for ids in encoded]
+    lengths = [len(ids) + len(answer) for ids, answer in pairs]
     after_encoder = bool(model.config.is_encoder_decoder) and what[0] == "decoder"
-    places = [
-        _places(each, 1 if after_encoder else length) for each, length in zip(positions, lengths, strict=True)
-    ]
+    read_lengths = [1 + len(answer) if after_encoder else len(ids) + len(answer) for ids, answer in pairs]
+    places = [_places(each, length) for each, length in zip(positions, read_lengths, strict=True)]
 
     def read(order: list[int], rows: int) -> Iterator[dict[int, np.ndarray]]:
         for batch in parts(order, lengths, rows):
-            ids = [encoded[number] for number in batch]
             with (
                 edits.during(batch) if edits else nullcontext(),
                 captured(model, *what, _on_cpu) as layers,
                 torch.inference_mode(),
             ):
-                _forward(model, padded(ids, model.device), real(ids, model.device), what[0])
+                read_pairs(model, [pairs[number] for number in batch], what[0])
             stacked = torch.stack(layers, dim=1)
             expect_finite(model, "hidden states", finite=bool(stacked.isfinite().all()))
             yield {number: stacked[row][:, places[number]].numpy() for row, number in enumerate(batch)}
 
-    order = sorted(range(len(encoded)), key=lambda number: (-lengths[number], number))
+    order = sorted(range(len(pairs)), key=lambda number: (-lengths[number], number))
     for found in in_halves(order, batch_size, lengths, read):
         yield list(found), list(found.values())
+
+
+def read_pairs(
+    model: Any, pairs: Sequence[tuple[np.ndarray, np.ndarray]], stack: Stack = "decoder"
+) -> list[int]:
+    """Run the model over texts and the answers that follow them, as far as a stack; return how many tokens it reads of each."""
+    device = model.device
+    if not model.config.is_encoder_decoder or stack == "encoder":
+        rows = [np.concatenate(pair) for pair in pairs]
+        _forward(model, padded(rows, device), real(rows, device), stack)
+        return [len(row) for row in rows]
+    start = np.array([model.config.decoder_start_token_id], dtype=np.int32)
+    rows = [np.concatenate([start, answer]) for _, answer in pairs]
+    sources = [source for source, _ in pairs]
+    model(
+        input_ids=padded(sources, device),
+        attention_mask=real(sources, device),
+        decoder_input_ids=padded(rows, device),
+    )
+    return [len(row) for row in rows]
 
 
 def _on_cpu(states: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,8 @@
 At the place that predicts the word, every layer is read with the logit lens (`workbench.inference.lens`). A detour over a pivot
 language shows as P(pivot) above what each control gives: a placebo language that nobody asked for (frequency of foreign words), a
 wrong word of the pivot (frequency of the pivot), the model before finetuning, and its twin with random weights. A lens that reads
-middle layers in the last layer's basis can miss what they hold; it cannot show that something is not there.
+middle layers in the last layer's basis can miss what they hold, for which `affine_lens` is a second opinion; neither can show that
+something is not there.
 
 Source: Wendler et al. 2024 (arXiv:2402.10588).
 """
@@ -19,6 +20,7 @@ import pandas as pd
 from workbench.errors import BadInput
 from workbench.inference.lens import LensReading, lens
 from workbench.models import Model
+from workbench.models.affine_lens import AffineLens
 from workbench.stats import bootstrap, paired_difference
 from workbench.studies.interpretability.concepts import Concepts
 
@@ -94,14 +96,23 @@ def _question(
     return LensQuestion(concept, source, target, prompt, before.rstrip(), words)
 
 
-def lens_masses(model: Model, questions: Sequence[LensQuestion], *, progress: bool = True) -> pd.DataFrame:
+def lens_masses(
+    model: Model,
+    questions: Sequence[LensQuestion],
+    *,
+    affine: AffineLens | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
     """Return the probability that each layer gives to the word in each role.
 
     Questions are dropped in which two roles share a first token, which then tells nothing; `attrs["dropped"]` is their number.
 
+    Args:
+        affine: Read through these maps instead (`affine_lens.fit`).
+
     Returns:
         One row per question kept and layer: model, cluster (the concept), source_language, target_language, layer (0: embeddings),
-        depth (0 to 1), entropy (nats), and a column for each of `ROLES`.
+        depth (0 to 1), entropy and kl (from the last layer; nats), and a column for each of `ROLES`.
 
     Raises:
         BadInput: nothing is left; otherwise as `lens`.
@@ -109,7 +120,7 @@ def lens_masses(model: Model, questions: Sequence[LensQuestion], *, progress: bo
     space = "" if model.is_encoder_decoder else " "
     answers = [space + one.answer if one.answer else "" for one in questions]
     prompts, words = [one.prompt for one in questions], [one.words for one in questions]
-    found = lens(model, prompts, words, answers=answers, progress=progress)
+    found = lens(model, prompts, words, answers=answers, affine=affine, progress=progress)
     kept = [pair for pair in zip(questions, found, strict=True) if _are_distinct(pair[1])]
     if not kept:
         raise BadInput(
@@ -168,6 +179,6 @@ def _rows(name: str, question: LensQuestion, reading: LensReading) -> Iterator[d
     last = len(reading.entropies) - 1
     ways = {"source_language": question.source, "target_language": question.target}
     about = {"model": name, "cluster": question.cluster, **ways}
-    for layer, (row, entropy) in enumerate(zip(masses, reading.entropies, strict=True)):
-        place = {"layer": layer, "depth": layer / last, "entropy": float(entropy)}
+    for layer, (row, entropy, kl) in enumerate(zip(masses, reading.entropies, reading.kl, strict=True)):
+        place = {"layer": layer, "depth": layer / last, "entropy": float(entropy), "kl": float(kl)}
         yield {**about, **place, **dict(zip(ROLES, map(float, row), strict=True))}
