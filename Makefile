@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup pack run test gguf-tests check lab notebooks verify summary soak bench docs clean
+.PHONY: setup pack run test oracle-tests gguf-tests check lab notebooks verify summary soak bench docs clean
 
 setup: $(READY)
 
@@ -28,7 +28,14 @@ test: $(VENV)/.clients
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 $(VENV)/.clients: $(READY)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[clients,language-id,quantized]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[clients,language-id,oracles,quantized]"
+	touch $@
+
+oracle-tests: $(VENV)/.oracles
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_oracles.py
+
+$(VENV)/.oracles: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[all-oracles]"
 	touch $@
 
 gguf-tests: $(VENV)/.gguf

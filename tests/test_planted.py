@@ -8,10 +8,12 @@ from organism import CONCEPT, DEPTH, LANGUAGE, PIVOT
 from workbench import load, token_states
 from workbench.errors import BadInput
 from workbench.store import Store
+from workbench.studies.interpretability.averaging import mean_by
 from workbench.studies.interpretability.erasure import leace, mean_subspace
-from workbench.studies.interpretability.language_erasure import erase_language
+from workbench.studies.interpretability.language_erasure import beyond, erase_language
 from workbench.studies.interpretability.lens import (
     lens_by_layer,
+    lens_differences,
     lens_masses,
     lens_questions,
 )
@@ -107,3 +109,36 @@ def test_what_can_be_read_need_not_be_used(planted, concepts):
     means = found[found["eraser"] == "language means"]
     assert means["removed"].iloc[0] > 3
     assert means["loss"].mean() < 0.6
+
+
+def verdicts(model, concepts, seed):
+    """Whether each study's 95 % interval covers 0, of effects that random weights cannot have."""
+    patched = patch(
+        model, concepts, **WAYS, pairs=12, places=["concept"], layers=[1], conditions=["patched"], seed=seed
+    )
+    of = questions(concepts, limit=20, seed=seed)
+    erased = beyond(erase_language(model, concepts, layers=[2], of=of, seed=seed))
+    read = lens_masses(model, lens_questions(concepts, pivot=PIVOT, limit=4, seed=seed), progress=False)
+    rows = {
+        "patch, concept": effects(patched).iloc[0],
+        "patch, language": effects(patched, measure="language_shift").iloc[0],
+        "lens": lens_differences(read[read["layer"] == CONCEPT], ["placebo"]).iloc[0],
+    }
+    for name, part in erased.groupby("eraser"):
+        rows[f"erase, {name}"] = mean_by(part, ["layer"], "language_loss").iloc[0]
+    return {name: bool(row["low"] <= 0 <= row["high"]) for name, row in rows.items()}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("side", ["bloom", "mt5"])
+def test_in_200_models_with_random_weights_the_studies_find_nothing(side, tmp_path):
+    """A patch in 95 ± 3 % (two standard errors), an erasure in no fewer; the lens's probabilities are skewed, its t intervals too wide."""
+    folder = organism.build(side, tmp_path / "model")
+    found = []
+    for seed in range(200):
+        model = load(folder, device="cpu", random_seed=seed, store=Store(tmp_path / f"{seed}.sqlite"))
+        found.append(verdicts(model, organism.concepts(), seed))
+    covered = {name: np.mean([each[name] for each in found]) for name in found[0]}
+    print(covered)
+    assert all(0.92 <= covered[f"patch, {name}"] <= 0.98 for name in ("concept", "language"))
+    assert min(covered.values()) >= 0.92
