@@ -185,6 +185,8 @@ def test_ranking_and_pooled_states_see_it(model):
         ({"positions": "first"}, "positions"),
         ({"stack": "encoder"}, "encoder|tokens"),
         ({"kind": "ablate"}, "shape"),
+        ({"of": "cross_attention", "layers": (0,)}, "blocks from 1"),
+        ({"of": "neurons"}, "of='neurons'"),
         ({"kind": "ablate", "neurons": (10**6,), "array": [0.0]}, "neuron"),
         ({"kind": "patch", "array": np.zeros((1, 32)), "positions": (99,), "stack": "encoder"}, "encoder|tokens"),
     ],
@@ -220,6 +222,13 @@ def test_the_decoder_behind_an_encoder(checkpoints, tmp_path):
     added = token_states(model, PROMPTS, stack="decoder", of="cross_attention").arrays
     assert seen[0].shape[:2] == (3, 1)
     assert added[0].shape[:2] == (2, 1)
+    into = Intervention(
+        "patch", (2,), added[0][1], positions="last", prompts=(PROMPTS[1],), of="cross_attention"
+    )
+    read = token_states(model.intervened(into), PROMPTS, stack="decoder", of="cross_attention").arrays
+    np.testing.assert_allclose(read[1][1], added[0][1], atol=1e-6)
+    np.testing.assert_allclose(read[2], added[2], atol=1e-5)
+    assert Intervention.from_json(into.as_json()).digest == into.digest
     patch = Intervention("patch", (1,), seen[0][1], positions="last", prompts=(PROMPTS[1],))
     after = token_states(model.intervened(patch), PROMPTS, stack="decoder").arrays
     np.testing.assert_allclose(after[1][1], seen[0][1], atol=1e-6)

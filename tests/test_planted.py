@@ -71,6 +71,21 @@ def test_a_patch_finds_the_layers_that_write_the_concept_and_the_language(plante
     assert (moved["concept", "patched"].abs() < 0.01).all()
 
 
+def test_a_patch_of_cross_attention_finds_the_block_that_reads_each(planted, concepts):
+    """Each block adds what it alone reads: the second the concept, the third the language."""
+    if not planted.is_encoder_decoder:
+        with pytest.raises(BadInput, match=r"decoder-only|of that stack"):
+            patch(planted, concepts, **WAYS, pairs=2, places=["cross-attention"])
+        return
+    table = patch(planted, concepts, **WAYS, pairs=4, places=["cross-attention"], conditions=["patched"])
+    share = effects(table).set_index("layer")["share"].round(2)
+    moved = effects(table, measure="language_shift").set_index("layer")["language_shift"]
+    assert {*share.index} == {*range(1, DEPTH + 1)}
+    for layer in share.index:
+        assert share[layer] == (layer == CONCEPT)
+        assert (moved[layer] > 3) == (layer == LANGUAGE)
+
+
 def test_what_the_patch_carries_has_the_planted_direction(planted, concepts):
     way = organism.directions()
     prompts = [concepts.prompt("word", concept, "aa", "dd").text for concept in ("c1", "c2")]

@@ -39,6 +39,7 @@ class Intervention:
         prompts: the prompts to which it applies; None: all. With one intervention per prompt, many prompts are patched in one batch.
         readout, center: of "erase", (r, D) and (D,); by default the array's rows and 0.
         neurons: of "ablate", (n,): the units between the two matrices of the block's MLP.
+        of: "states"; or "cross_attention", what the blocks 1 to L of a decoder add from the encoder, before it is added.
     """
 
     kind: Kind
@@ -50,6 +51,7 @@ class Intervention:
     readout: np.ndarray | None = None
     center: np.ndarray | None = None
     neurons: tuple[int, ...] = ()
+    of: Literal["states", "cross_attention"] = "states"
 
     def __post_init__(self) -> None:
         """Check the fields against each other, and take copies of the arrays that nobody changes.
@@ -60,6 +62,13 @@ class Intervention:
         if self.kind not in KINDS or self.stack not in get_args(Stack):
             raise BadInput(
                 f"kind={self.kind!r}, stack={self.stack!r}; kind is one of {', '.join(KINDS)}, stack encoder or decoder"
+            )
+        is_state = self.of == "states" or (self.of == "cross_attention" and self.kind != "ablate")
+        if not is_state or (
+            self.of != "states" and (self.stack == "encoder" or 0 in np.atleast_1d(self.layers))
+        ):
+            raise BadInput(
+                f"of={self.of!r}; patch, add or erase 'states', or in a decoder's blocks from 1 on 'cross_attention'"
             )
         for name in ("layers", "neurons"):
             object.__setattr__(self, name, _whole(name, getattr(self, name)))
@@ -121,6 +130,7 @@ class Intervention:
             "prompts": None if self.prompts is None else list(self.prompts),
             "neurons": list(self.neurons),
             **arrays,
+            **({} if self.of == "states" else {"of": self.of}),
         }
 
     @classmethod
@@ -144,6 +154,8 @@ def expect_fitting(interventions: Sequence[Intervention], depths: Mapping[Stack,
     for each in interventions:
         if each.stack not in depths:
             raise BadInput(f"the model is decoder-only and has no {each.stack}; use stack='decoder'")
+        if each.of == "cross_attention" and "encoder" not in depths:
+            raise BadInput("the model is decoder-only and has no cross-attention; patch its states")
         if (last := max(each.layers)) > depths[each.stack]:
             raise BadInput(
                 f"layer {last} of the {each.stack}, which has the layers 0 to {depths[each.stack]}"

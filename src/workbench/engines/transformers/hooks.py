@@ -108,6 +108,8 @@ class Edits:
                     change = _Change(each, index, places)
                     if each.kind == "ablate":
                         _before(hooks, anatomy.after_neurons(blocks[layer - 1]), change)
+                    elif each.of == "cross_attention":
+                        _after(hooks, anatomy.cross_attention(blocks[layer - 1]), change)
                     else:
                         _hook(hooks, blocks, layer, change)
             yield

@@ -3,7 +3,7 @@
 The source prompt asks to translate concept c1 from language A to B, the target prompt c2 from C to D. States of the source
 at one place and layer replace those of the target, and the words of a closed set are scored: four concepts, in B and in D.
 Places: the tokens of the concept's word (in mT5 the encoder's), and the place that predicts the answer (BLOOM: the last token of the
-prompt, which includes the answer up to that word; mT5: the decoder's start). If c1 comes out in D, the place carries the concept
+prompt, which includes the answer up to that word; mT5: the decoder's start), and what mT5's decoder reads there from the encoder. If c1 comes out in D, the place carries the concept
 apart from the language; if in B, both.
 
 Source: Dumas et al. 2024 (arXiv:2411.08745). The choice of controls after Zhang & Nanda 2023 (arXiv:2309.16042): a patched state
@@ -34,8 +34,8 @@ from workbench.studies.interpretability.concepts import (
     token_places,
 )
 
-Place = Literal["concept", "answer"]
-PLACES: tuple[Place, ...] = ("concept", "answer")
+Place = Literal["concept", "answer", "cross-attention"]
+PLACES: tuple[Place, ...] = ("concept", "answer", "cross-attention")
 ROLES = ("source", "target", "unrelated")
 CONDITIONS = ("patched", "unrelated", "random", "other layer")
 MEASURES = ("concept_shift", "language_shift")
@@ -88,7 +88,7 @@ def patch(
     source: tuple[str, str],
     target: tuple[str, str],
     pairs: int | Sequence[Pair] = 12,
-    places: Sequence[Place] = PLACES,
+    places: Sequence[Place] = PLACES[:2],
     layers: Sequence[int] | None = None,
     conditions: Sequence[str] = CONDITIONS,
     seed: int = 0,
@@ -103,7 +103,7 @@ def patch(
         source: The languages A and B of the source prompts.
         target: C and D of the target prompts; D other than B.
         pairs: As `concept_pairs` returns them, or their number.
-        layers: 0 is the embeddings' output; by default all.
+        layers: 0 is the embeddings' output; by default all. Of "cross-attention" they are the blocks, from 1 on.
 
     Returns:
         One row per pair, place, layer and condition: place, layer, condition, pair, cluster; concept_shift (nats by which
@@ -112,7 +112,7 @@ def patch(
         the probability of each in the closed set; `before_…`: the same without a patch.
 
     Raises:
-        BadInput: B is D, or an unknown language or place; or as `token_places`.
+        BadInput: B is D, an unknown language or place, cross-attention in a decoder-only model; or as `token_places`.
     """
     chosen = list(concept_pairs(concepts, limit=pairs, seed=seed) if isinstance(pairs, int) else pairs)
     _expect(concepts, source, target, places)
@@ -126,9 +126,9 @@ def patch(
     for place in places:
         states = {name: design.states(name, place) for name in ROLES}
         count = len(next(iter(states["source"])))
-        for layer in range(count) if layers is None else layers:
+        for layer in range(_first(place), count) if layers is None else layers:
             for condition in conditions:
-                arrays = design.arrays(states, condition, layer)
+                arrays = design.arrays(states, condition, layer, _first(place))
                 patched = model.intervened(*design.interventions(place, layer, arrays))
                 after = design.scores(patched)
                 measured = pd.DataFrame(_measured(design, before, after, clean))
@@ -208,7 +208,7 @@ class _Design:
 
     def positions(self, role: str, place: Place) -> list[tuple[int, ...]]:
         """Return the places that are read or patched; of a word, as many of its last tokens as all prompts of the pair have."""
-        if place == "answer":
+        if place != "concept":
             return [(0 if self.model.is_encoder_decoder else -1,)] * len(self.pairs)
         of_pair = zip(*self._words.values(), strict=True)
         lengths = [min(map(len, found)) if self.model.is_encoder_decoder else 1 for found in of_pair]
@@ -220,15 +220,16 @@ class _Design:
         return {role: token_places(self.model, self.prompts[role]) for role in ROLES}
 
     def states(self, role: str, place: Place) -> list[np.ndarray]:
-        """Return the states (L+1, P, D) at a place of each prompt."""
+        """Return the states (L+1, P, D) at a place of each prompt; of cross-attention, which the embeddings have not, layer 0 is 0."""
         texts = [one.text for one in self.prompts[role]]
         positions = self.positions(role, place)
-        return token_states(
-            self.model, texts, positions=positions, stack=self.stack(place), progress=False
+        found = token_states(
+            self.model, texts, positions=positions, stack=self.stack(place), of=_part(place), progress=False
         ).arrays
+        return [np.pad(each, ((_first(place), 0), (0, 0), (0, 0))) for each in found]
 
     def arrays(
-        self, states: Mapping[str, list[np.ndarray]], condition: str, layer: int
+        self, states: Mapping[str, list[np.ndarray]], condition: str, layer: int, first: int
     ) -> Iterator[np.ndarray]:
         """Yield what replaces the target's states in each prompt, (P, D)."""
         draw = np.random.default_rng(self.seed)
@@ -244,7 +245,7 @@ class _Design:
                 "patched": source[layer],
                 "unrelated": unrelated[layer],
                 "random": (target[layer] + noise).astype(np.float32),
-                "other layer": source[0 if layer else -1],
+                "other layer": source[first if layer > first else -1],
             }[condition]
 
     def interventions(self, place: Place, layer: int, arrays: Iterator[np.ndarray]) -> list[Intervention]:
@@ -257,9 +258,19 @@ class _Design:
                 stack=self.stack(place),
                 positions=where,
                 prompts=(prompt.text,),
+                of=_part(place),
             )
             for prompt, where, array in zip(prompts, positions, arrays, strict=True)
         ]
+
+
+def _part(place: Place) -> Literal["states", "cross_attention"]:
+    return "cross_attention" if place == "cross-attention" else "states"
+
+
+def _first(place: Place) -> int:
+    """Return the first layer that a place has."""
+    return int(place == "cross-attention")
 
 
 def _measured(
