@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup pack run test oracle-tests gguf-tests check lab notebooks verify summary soak bench docs clean
+.PHONY: setup pack run test oracle-tests gguf-tests browser-tests check lab notebooks verify summary soak bench docs clean
 
 setup: $(READY)
 
@@ -59,6 +59,20 @@ $(VENV)/.gguf: $(READY) $(LLAMA)/lib/libllama.so
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[gguf]"
 	touch $@
 
+# pages and JupyterLab in the system's Chromium (apt-get install chromium npm fonts-noto-core); screenshots in build/screenshots
+browser-tests: $(VENV)/.browser build/axe/axe.min.js
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/test_browser*.py
+
+$(VENV)/.browser: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[browser]"
+	touch $@
+
+AXE := 4.14.1
+build/axe/axe.min.js:
+	mkdir -p $(@D)
+	cd $(@D) && npm pack --silent axe-core@$(AXE) && tar -xzf axe-core-$(AXE).tgz --strip-components 1 package/axe.min.js
+	touch $@
+
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak
 
@@ -90,8 +104,18 @@ $(VENV)/.docs: $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	touch $@
 
-lab: $(READY)
-	$(BIN)/jupyter lab notebooks
+# JupyterLab with settings of its own (no question about news, guides shown as pages): a user's are neither read nor changed
+LAB := $(CURDIR)/build/lab
+START := $(or $(wildcard notebooks/00_playground.ipynb),README.md)
+
+lab: $(READY) $(LAB)/settings
+	JUPYTERLAB_SETTINGS_DIR=$(LAB)/settings JUPYTERLAB_WORKSPACES_DIR=$(LAB)/workspaces $(BIN)/jupyter lab \
+		--ServerApp.root_dir=$(CURDIR) --LabApp.default_url=/lab/tree/$(START) $(ARGS)
+
+$(LAB)/settings:
+	mkdir -p $@/@jupyterlab/apputils-extension $@/@jupyterlab/docmanager-extension
+	echo '{"fetchNews": "false"}' > $@/@jupyterlab/apputils-extension/notification.jupyterlab-settings
+	echo '{"defaultViewers": {"markdown": "Markdown Preview"}}' > $@/@jupyterlab/docmanager-extension/plugin.jupyterlab-settings
 
 notebooks: $(READY)
 	$(BIN)/python -m workbench.runs notebooks/[0-9]*.ipynb

@@ -117,7 +117,7 @@ def inconsistencies(project, pins, environment, workflow):
         if version is None or version not in requirement.specifier:
             problems.append(f"{requirement}: pinned to {version}")
     python = re.search(r"- python=([\d.]+)", environment).group(1)
-    if python not in SpecifierSet(project["requires-python"]):
+    if f"{python}.99" not in SpecifierSet(project["requires-python"]):  # conda takes the newest patch
         problems.append(f"environment.yml has python {python}")
     if re.search(r'python-version: "([\d.]+)"', workflow).group(1) != python:
         problems.append("the workflow has another python")
@@ -158,16 +158,45 @@ def test_the_check_sees_what_does_not_fit(place, old, new, match):
     assert any(match in problem for problem in inconsistencies(*sources)), inconsistencies(*sources)
 
 
+ENVIRONMENTS = ("environment.yml", ".binder/environment.yml", ".devcontainer/devcontainer.json", "Dockerfile")
+PUBLIC = {"download.pytorch.org", "mcr.microsoft.com"}
+
+
+def disagreements(texts):
+    """Where files that describe an environment name another Python, no CPU wheels, no pins, or a host that is not public."""
+    found = [name for name, text in texts.items() if not re.search(r"python[=:]3\.11\b", text)]
+    found += [name for name, text in texts.items() if "download.pytorch.org/whl/cpu" not in text]
+    found += [
+        name
+        for name, text in texts.items()
+        if not re.search(r"constraint [./]*constraints\.txt|make setup", text)
+    ]
+    hosts = {
+        host
+        for text in texts.values()
+        for host in re.findall(r"\b((?:[a-z-]+\.)+(?:com|org|io|net))\b", text)
+    }
+    return found + sorted(hosts - PUBLIC - {"mybinder.org"})
+
+
+def test_conda_binder_and_containers_take_the_same_python_and_the_pins_from_public_hosts():
+    texts = {name: (ROOT / name).read_text() for name in ENVIRONMENTS}
+    assert disagreements(texts) == []
+    assert disagreements({**texts, "Dockerfile": "FROM registry.example.com/python:3.12"}) == [
+        "Dockerfile"
+    ] * 3 + ["registry.example.com"]
+
+
 def make_steps(text):
     """The targets of make that a script or workflow asks for."""
-    return set(re.findall(r"^\s*(?:- )?(?:run: )?make (?:--silent )?(\w+)", text, re.MULTILINE))
+    return set(re.findall(r"^\s*(?:- )?(?:run: )?make (?:--silent )?([\w-]+)", text, re.MULTILINE))
 
 
 def test_the_workflow_runs_what_ci_runs_and_make_knows_each_step():
     workflow = (ROOT / ".github/workflows/ci.yml").read_text()
     here = make_steps((ROOT / ".ci/run").read_text())
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert here == {"check", "docs", "test", "run", "verify"}
+    assert here == {"check", "docs", "test", "browser-tests", "run", "verify"}
     assert here <= make_steps(workflow) <= set(targets)
     assert make_steps(workflow.replace("- run: make docs", "")) < make_steps(workflow)
 

@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from workbench import runs
 from workbench.errors import BadInput
-from workbench.runs.child import write_report
+from workbench.runs.notebook_page import accessible, write_report
 from workbench.runs.results import write_table
 from workbench.runs.summary import summary
 from workbench.runs.sweep_page import write_sweep_page
@@ -177,3 +177,143 @@ def test_a_report_shows_tables_and_their_styles_and_nothing_that_acts(tmp_path, 
     assert '<a href="http://d"' in page
     assert "a &lt; b" in page
     assert len(harm(nbconvert.HTMLExporter(template_name="basic").from_notebook_node(notebook)[0])) > 10
+
+
+def elements(page, tag):
+    """The attributes of each element of a kind."""
+    found = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, name, attributes):
+            if name == tag:
+                found.append(dict(attributes))
+
+    Reader().feed(page)
+    return found
+
+
+def sweep_of(root, runs, **content):
+    """A sweep with its page; `runs` are parameters and metrics."""
+    listed = []
+    for number, (given, metrics) in enumerate(runs):
+        folder = run_folder(
+            root,
+            "mine",
+            f"run-{number}-{number:012x}",
+            parameters=given,
+            digests={given.get("model", "m"): "0a"},
+        )
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        listed.append(
+            {"run_id": folder.name, "folder": f"../../mine/{folder.name}", "given": given, "state": "done"}
+        )
+    sweep = root / "sweeps/sweep"
+    sweep.mkdir(parents=True)
+    file = {"notebook": "/some/where/mine.ipynb"}
+    text = {"name": "sweep", "file": file, "counts": {"done": len(listed)}, "runs": listed, **content}
+    (sweep / "sweep.json").write_text(json.dumps(text))
+    return sweep
+
+
+def test_a_reader_of_the_page_of_runs_meets_headings_models_and_nothing_twice(tmp_path):
+    run_folder(tmp_path, digests={"mini-bloomz": "0a", "mini-mt0": "0b"})
+    page = runs.write_index(tmp_path).read_text()
+    nav = page[page.index("<nav") : page.index("</nav>")]
+    assert "About mine" in nav
+    assert re.search(r'class="sub">mini-bloomz, mini-mt0 ·', page)
+    assert page.count("A figure of mine.") == 1
+    assert page.count('class="badge SYNTHETIC"') == 1, (
+        "what it means, above; a figure has its own in the picture"
+    )
+    assert elements(page, "img")[0]["alt"] == "SYNTHETIC: A figure of mine."
+
+
+WIDE = (
+    "<table><thead><tr><th></th><th>a</th></tr></thead><tbody><tr><th>1</th><td>2</td></tr></tbody></table>"
+)
+
+
+def report_of(outputs, monkeypatch, folder, models=(), **metadata):
+    monkeypatch.chdir(folder)
+    cells = [
+        new_code_cell(
+            "x = 1", outputs=[new_output("display_data", each) for each in outputs], execution_count=1
+        )
+    ]
+    nbformat.write(new_notebook(cells=cells, metadata=metadata), "notebook.ipynb")
+    write_report("mine", models)
+    return (folder / "report.html").read_text()
+
+
+def test_wide_tables_and_figures_of_a_report_scroll_by_keyboard_each_under_its_own_name(
+    tmp_path, monkeypatch
+):
+    page = report_of([{"text/html": WIDE}, {"text/html": WIDE}], monkeypatch, tmp_path, ["mini-mt0"])
+    regions = [each for each in elements(page, "div") if each.get("role") == "region"]
+    assert [each["aria-label"] for each in regions] == ["Table 1", "Table 2"]
+    assert {each["tabindex"] for each in regions} == {"0"}
+    assert not re.search(r"<th[^>]*>\s*</th>", page)
+    assert "mine · mini-mt0" in page
+    assert re.search(r'<input type="checkbox" id="show-code"><label for="show-code">Show code</label>', page)
+
+
+def test_a_table_within_an_attribute_is_none():
+    assert "region" not in accessible('<p title="<table><th></th>">a</p>')
+
+
+def test_a_report_shows_the_html_that_a_widget_put_beside_itself(tmp_path, monkeypatch):
+    """The twin: by itself nbconvert prefers the widget, of which nothing is left."""
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "a", "version_major": 2}}
+    outputs = [
+        {**view, "text/html": "<b>an answer</b>", "text/plain": "VBox()"},
+        {**view, "text/plain": "Slider()"},
+    ]
+    state = {"a": {"model_name": "VBoxModel", "model_module": "@jupyter-widgets/controls", "state": {}}}
+    widgets = {"application/vnd.jupyter.widget-state+json": {"version_major": 2, "state": state}}
+    page = report_of(outputs, monkeypatch, tmp_path, widgets=widgets)
+    assert "<b>an answer</b>" in page
+    assert "Slider()" in page
+    alone = nbconvert.HTMLExporter(template_name="basic").from_filename("notebook.ipynb")[0]
+    assert "an answer" not in alone
+
+
+def test_a_sweep_page_groups_runs_and_shows_whole_names_and_recorded_intervals(tmp_path):
+    long = "a-checkpoint-whose-name-is-longer-than-any-page-is-wide"
+    made = [
+        (
+            {"model": model, "language": language, "seed": seed},
+            {"score": value + seed, "same": 1, "published": 2},
+        )
+        for model, value in (("short", 1), (long, 2))
+        for language in ("en", "sw")
+        for seed in (0, 1)
+    ]
+    page = write_sweep_page(sweep_of(tmp_path, made)).read_text()
+    assert "<h1>About mine</h1>" in page
+    assert "by model, language, seed" in page
+    assert "/some/where" not in page[: page.index('id="facts"')]
+    groups = re.findall(r'class="group">([^<]*)<', page)
+    assert groups == ["short", long]
+    assert page.count('class="mean"') == 4, "a row for each model and language, over two seeds"
+    assert "1.5 (1 to 2)" in page
+    assert "Equal in all runs (2)" in page
+    assert len({len(name) for name in re.findall(r'class="id" href="[^"]*">([0-9a-f]+)<', page)}) == 1
+
+
+def test_an_interval_that_a_notebook_recorded_is_drawn_and_is_no_chart_of_its_own(tmp_path):
+    made = [
+        ({"seed": seed}, {"score": seed, "score_low": seed - 0.5, "score_high": seed + 1.0})
+        for seed in (0, 1)
+    ]
+    page = write_sweep_page(sweep_of(tmp_path, made)).read_text()
+    assert re.findall(r"<h3>(\w+)", page) == ["score"]
+    assert "0 [-0.5, 1]" in page
+    assert 'class="range" style="left:0.00%;right:calc(100% - 60.00%)"' in page
+
+
+def test_figures_that_models_share_are_shown_once(tmp_path):
+    made = [({"model": model}, {"score": value}) for value, model in enumerate("ab")]
+    sweep = sweep_of(tmp_path, made)
+    assert len(elements(write_sweep_page(sweep).read_text(), "img")) == 1
+    (tmp_path / "mine/run-1-000000000001/figures/a ?.png").write_bytes(PNG * 2)
+    assert len(elements(write_sweep_page(sweep).read_text(), "img")) == 2

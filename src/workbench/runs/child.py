@@ -15,13 +15,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from workbench.runs.kernels import WaitingKernel, manager_for
+from workbench.runs.notebook_page import prepare_report, write_report
 from workbench.runs.notebooks import read_notebook
 from workbench.runs.outcome import failure_in
 from workbench.runs.processes import adopt_orphans, end_below
@@ -115,38 +114,6 @@ def _drop_error_markers(path: Path) -> None:
     path.write_text(nbformat.writes(notebook), encoding="utf-8")
 
 
-@cache
-def _exporter() -> Any:
-    """Return the HTML exporter; its compiled templates are reused within a process and in processes forked from it."""
-    nbconvert = import_module("nbconvert")  # half a second, during which no kernel waits
-    found = nbconvert.HTMLExporter(template_name="basic", sanitize_html=True)
-    found.register_filter("clean_html", import_module("workbench.runs.sanitised").clean)
-    return found
-
-
-def prepare_report() -> None:
-    """Import and compile what the report needs, by rendering a notebook of two cells."""
-    v4 = nbformat.v4
-    outputs = [v4.new_output("display_data", {"text/html": "<table></table>"})]
-    cells = [v4.new_markdown_cell("a *text*"), v4.new_code_cell("x = 1", outputs=outputs)]
-    about = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
-    _exporter().from_notebook_node(v4.new_notebook(cells=cells, metadata=about))
-
-
-def write_report(title: str) -> None:
-    """Render `notebook.ipynb` as one self-contained page that makes no network requests."""
-    notebook = nbformat.read("notebook.ipynb", as_version=4)
-    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
-        for facts in (output.get("metadata", {}), *output.get("metadata", {}).values()):
-            for name in ("width", "height"):  # which nbconvert does not quote
-                if isinstance(facts, dict) and not isinstance(facts.get(name, 0), int):
-                    del facts[name]
-    body, _ = _exporter().from_notebook_node(notebook)
-    markup, pages = import_module("markupsafe"), import_module("workbench.runs.page")
-    whole = pages.render("report", title=title, notebook=markup.Markup(body))
-    Path("report.html").write_text(whole, encoding="utf-8")
-
-
 def _end_with_parent() -> None:
     os.read(0, 1)  # not sys.stdin: a thread that holds its lock makes interpreter shutdown fail
     end_below(os.getpid())
@@ -172,7 +139,7 @@ def carry_out(path: Path, *, forks: bool = False) -> None:
         if not forks:
             preparing.join()
         if Path("notebook.ipynb").exists():
-            write_report(orders["title"])
+            write_report(orders["title"], orders["models"])
     except OSError as error:
         if error.errno not in _DISK:
             raise

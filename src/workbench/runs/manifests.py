@@ -81,6 +81,7 @@ class FigureFacts(_Checked):
     badge: Literal["PUBLISHED", "MEASURED", "SYNTHETIC"]
     alt: str
     rows: int
+    width: int = 660  # in CSS pixels, at which its text has the size of other text
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from workbench.errors import BadInput
 from workbench.runs.manifests import Manifest
+from workbench.runs.notebooks import read_notebook
 
 
 def render(template: str, **values: Any) -> str:
@@ -51,3 +53,15 @@ def circumstances(manifest: Manifest) -> dict[str, str]:
 def shortened(digests: dict[str, str]) -> str:
     """Return names with the first 12 digits of their digests."""
     return ", ".join(f"{name} {digest[:12]}" for name, digest in digests.items())
+
+
+def heading_of(folder: Path) -> str:
+    """Return the notebook's first heading as text; empty if it has none or cannot be read."""
+    try:
+        cells = read_notebook(folder / "notebook.ipynb").cells
+    except BadInput:
+        return ""
+    lines = (
+        line for cell in cells if cell["cell_type"] == "markdown" for line in cell["source"].splitlines()
+    )
+    return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), "")

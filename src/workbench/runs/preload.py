@@ -3,7 +3,7 @@
 from jupyter_client.provisioning import KernelProvisionerFactory
 
 from workbench.family import families
-from workbench.runs.child import prepare_report
+from workbench.runs.notebook_page import prepare_report
 
 prepare_report()
 KernelProvisionerFactory.instance()  # reads the metadata of all installed packages

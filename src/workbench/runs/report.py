@@ -8,11 +8,10 @@ import mistune
 from markupsafe import Markup
 
 from workbench.atomic import make_folder, write_atomically
-from workbench.errors import BadInput
 from workbench.paths import expanded
 from workbench.runs.manifests import Figure, Kept, Manifest, figures_of, kept_in
-from workbench.runs.notebooks import read_notebook
-from workbench.runs.page import circumstances, render
+from workbench.runs.notebook_page import accessible
+from workbench.runs.page import circumstances, heading_of, render
 
 _BADGES = {
     "PUBLISHED": "recomputed from the authors' scores",
@@ -31,16 +30,20 @@ class _Shown:
     figures: list[Figure]
 
     @property
-    def words(self) -> str:
-        """The notebook's name with spaces."""
-        return self.manifest.notebook.replace("_", " ")
+    def heading(self) -> str:
+        """The notebook's first heading, or else its name with spaces."""
+        return self.title or self.manifest.notebook.replace("_", " ")
+
+    @property
+    def models(self) -> str:
+        """The models that the parameters name, in the parameters' order."""
+        return ", ".join(self.manifest.digests)
 
     @property
     def answer(self) -> Markup:
         """The notebook's computed answer as HTML; HTML inside it is escaped."""
-        return Markup(
-            mistune.create_markdown(escape=True, plugins=["table", "strikethrough"])(self.manifest.answer)
-        )
+        html = mistune.create_markdown(escape=True, plugins=["table", "strikethrough"])(self.manifest.answer)
+        return Markup(accessible(str(html), of=self.manifest.notebook))
 
     @property
     def facts(self) -> dict[str, str]:
@@ -81,7 +84,7 @@ def write_index(root: Path | str = Path("runs")) -> Path:
         if run.manifest and run.is_finished and (known is None or known[1].ended <= run.manifest.ended):
             newest[run.manifest.notebook] = (run.folder, run.manifest)
     shown = [
-        _Shown(_seen(root, folder), manifest, _title(folder), figures_of(folder))
+        _Shown(_seen(root, folder), manifest, heading_of(folder), figures_of(folder))
         for _, (folder, manifest) in sorted(newest.items())
     ]
     others = [run for run in runs if not run.is_finished and not _made_good(run.folder, newest)]
@@ -123,15 +126,3 @@ def _other(root: Path, run: Kept) -> _Other:
     error = run.manifest.error
     what = f"{error.type}: {error.message}"[:300] if error else ""
     return _Other(run.manifest.notebook, f"{run.manifest.status} ({run.manifest.exit_code})", what, files)
-
-
-def _title(folder: Path) -> str:
-    """Return the notebook's first heading as text; empty if it has none or cannot be read."""
-    try:
-        cells = read_notebook(folder / "notebook.ipynb").cells
-    except BadInput:
-        return ""
-    lines = (
-        line for cell in cells if cell["cell_type"] == "markdown" for line in cell["source"].splitlines()
-    )
-    return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), "")

@@ -267,6 +267,7 @@ def _write_orders(private: Path, planned: RunPlan) -> Path:
     orders = {
         "notebook": str(private / "notebook.ipynb"),
         "title": planned.notebook.stem,
+        "models": planned.models,
         "parameters": planned.given,
         "cwd": str(planned.notebook.parent),
         "result": str(private / "result.json"),

@@ -12,9 +12,8 @@ from typing import Any
 
 from workbench.atomic import read_json, write_atomically
 from workbench.runs.manifests import Figure, Manifest, figures_of, kept
-from workbench.runs.page import circumstances, render, shortened
-
-_ROW, _LEFT, _WIDE = 18, 230, 620  # row height, left margin and width of a chart, in pixels
+from workbench.runs.page import circumstances, heading_of, render, shortened
+from workbench.runs.sweep_charts import Chart, charts, short
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,12 @@ class _Done:
     @property
     def label(self) -> str:
         """The parameters that vary, in short form."""
-        return ", ".join(map(_short, self.varying.values())) or "default"
+        return ", ".join(map(short, self.varying.values())) or "default"
+
+    @property
+    def hash(self) -> str:
+        """The part of the run's id that is as long for every run."""
+        return self.manifest.run_id.rsplit("-", 1)[-1]
 
     @property
     def badge(self) -> str:
@@ -39,59 +43,26 @@ class _Done:
         return " ".join(sorted(own)) or "PUBLISHED"
 
 
-@dataclass(frozen=True)
-class _Dot:
-    """A run in a chart; x and y in pixels."""
-
-    label: str
-    value: float
-    x: float
-    y: int
-
-
-@dataclass(frozen=True)
-class _Chart:
-    """Dots on rows, one row per run."""
-
-    name: str
-    badge: str
-    by: str
-    low: float
-    high: float
-    dots: list[_Dot]
-    left: int = _LEFT
-    right: int = _WIDE - 30
-    wide: int = _WIDE
-
-    @property
-    def height(self) -> int:
-        """Height in pixels."""
-        return _ROW * len(self.dots) + 34
-
-    @property
-    def alt(self) -> str:
-        """The text alternative."""
-        return f"{self.name} of {len(self.dots)} runs, from {self.low:.4g} to {self.high:.4g}"
-
-
 def write_sweep_page(folder: Path) -> Path:
     """Write `index.html` beside a `sweep.json` and return its path."""
     content = read_json(folder / "sweep.json")
     listed, counts = content["runs"], content["counts"]
     runs = _finished(folder, listed)
-    columns, rows = _table(runs)
+    notebook = Path(content["file"]["notebook"]).stem
     page = render(
         "sweep",
-        title=f"workbench: sweep {content['name']}",
+        title=f"workbench: {notebook}, sweep {content['name']}",
         name=content["name"],
-        notebook=content["file"]["notebook"],
+        notebook=notebook,
+        heading=heading_of(folder / runs[0].here) if runs else "",
+        by=list(runs[0].varying) if runs else [],
+        models=sorted({name for run in runs for name in run.manifest.digests}),
         listed=listed,
         whole=counts.get("done", 0) + counts.get("there", 0),
         failed=counts.get("failed", 0),
         charts=_charts(runs),
-        columns=columns,
-        rows=rows,
-        examples=[run for run in _one_per_group(runs) if run.figures],
+        **_table(runs),
+        examples=_examples(runs),
         others=[_problem(folder, run) for run in listed if not _is_shown(run, runs)],
         facts=_facts(content, runs),
     )
@@ -123,54 +94,44 @@ def _problem(folder: Path, listed: dict[str, Any]) -> dict[str, Any]:
     return {**listed, "message": kept(folder / listed["folder"]).problem} if is_done else listed
 
 
-def _charts(runs: list[_Done]) -> list[_Chart]:
-    """Return a chart per metric and badge; metrics that are equal in all runs appear only in the table."""
-    charts = []
-    for badge in sorted({run.badge for run in runs}):
-        mine = [run for run in runs if run.badge == badge]
-        for name in _numeric(mine):
-            values = [(run.label, float(run.metrics[name])) for run in mine if name in run.metrics]
-            if len({value for _, value in values}) > 1:
-                charts.append(_chart(name, values, badge, ", ".join(mine[0].varying)))
-    return charts
+def _charts(runs: list[_Done]) -> list[Chart]:
+    """Return a chart per metric and badge; metrics that are equal in all runs appear only in a list."""
+    badges = sorted({run.badge for run in runs})
+    mine = {badge: [(run.varying, run.metrics) for run in runs if run.badge == badge] for badge in badges}
+    return [chart for badge in badges for chart in charts(mine[badge], badge)]
 
 
-def _chart(name: str, values: Sequence[tuple[str, float]], badge: str, by: str) -> _Chart:
-    low, high = min(value for _, value in values), max(value for _, value in values)
-    wide = _WIDE - _LEFT - 30
-    dots = [
-        _Dot(label, value, _LEFT + wide * (value - low) / (high - low), 12 + _ROW * number)
-        for number, (label, value) in enumerate(values)
-    ]
-    return _Chart(name, badge, by, low, high, dots)
-
-
-def _table(runs: list[_Done]) -> tuple[list[str], list[tuple[_Done, list[str]]]]:
-    """Return the column names, and each run with its cells."""
-    recorded = dict.fromkeys(name for run in runs for name in run.metrics)
-    differs = {name: len({str(run.metrics.get(name)) for run in runs}) > 1 for name in recorded}
-    names = sorted(recorded, key=differs.__getitem__, reverse=True)  # metrics that differ come first
+def _table(runs: list[_Done]) -> dict[str, Any]:
+    """Return the columns, each run with its cells, and the metrics that are equal in all runs."""
+    names = dict.fromkeys(name for run in runs for name in run.metrics)
+    differing = [name for name in names if len({str(run.metrics.get(name)) for run in runs}) > 1]
+    if len(runs) == 1:
+        differing = list(names)
     varying = list(runs[0].varying) if runs else []
     rows = [
         (
             run,
-            [
-                *(_short(run.varying[name]) for name in varying),
-                *(_short(run.metrics.get(name, "–")) for name in names),
-                f"{run.manifest.seconds:.1f}",
-            ],
+            [short(run.varying[name]) for name in varying],
+            [*(short(run.metrics.get(name, "–")) for name in differing), f"{run.manifest.seconds:.1f}"],
         )
         for run in runs
     ]
-    return ["run", *varying, *names, "seconds"], rows
+    equal = {name: short(runs[0].metrics[name]) for name in names if name not in differing}
+    return {"columns": ["run", *varying, *differing, "seconds"], "rows": rows, "equal": equal}
 
 
-def _one_per_group(runs: list[_Done]) -> list[_Done]:
-    """Return the first run of each set of models."""
+def _examples(runs: list[_Done]) -> list[tuple[_Done, list[Figure]]]:
+    """Return the first run of each set of models with its figures; those of published scores only once."""
     first: dict[str, _Done] = {}
     for run in runs:
         first.setdefault(json.dumps(sorted(run.manifest.digests)), run)
-    return list(first.values())
+    shown: set[tuple[str, str]] = set()
+    examples = []
+    for run in first.values():
+        new = [figure for figure in run.figures if (figure.name, figure.png) not in shown or figure.problem]
+        shown |= {(figure.name, figure.png) for figure in new}
+        examples.append((run, new))
+    return [example for example in examples if example[1]]
 
 
 def _facts(content: dict[str, Any], runs: list[_Done]) -> dict[str, str]:
@@ -182,20 +143,3 @@ def _facts(content: dict[str, Any], runs: list[_Done]) -> dict[str, str]:
         facts |= circumstances(runs[-1].manifest)
     peaks = [run.manifest.peak_memory_bytes for run in runs if run.manifest.peak_memory_bytes]
     return facts | {"peak memory of a run": f"{max(peaks) / 1e9:.2f} GB" if peaks else "–"}
-
-
-def _numeric(runs: list[_Done]) -> list[str]:
-    names = dict.fromkeys(name for run in runs for name in run.metrics)
-    return [
-        name for name in names if all(_is_number(run.metrics[name]) for run in runs if name in run.metrics)
-    ]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
