@@ -1,6 +1,7 @@
 """The code that the documentation shows runs, and gives what it says."""
 
 import re
+import runpy
 import warnings
 from pathlib import Path
 
@@ -56,3 +57,18 @@ def test_the_family_of_the_python_page_is_one():
     found = run_blocks(text[text.index("## A family of your own") :])["family"]()
     assert [one.name for one in found.checkpoints] == ["aya-101"]
     assert found.badge == "MEASURED"
+
+
+@pytest.mark.parametrize(
+    ("html", "fetches"),
+    [
+        ('<a href="https://x.org/a">a</a> <img src="a.png"> <link rel="next" href="https://x.org">', []),
+        ('<script async="" src="https://x.org/a.js"></script>', ["https://x.org/a.js"]),
+        ('<link href="//x.org/a.css" rel="stylesheet">', ["//x.org/a.css"]),
+        ("<style>p { background: url(http://x.org/a.png) }</style>", ["http://x.org/a.png"]),
+    ],
+)
+def test_the_site_is_refused_if_a_page_would_fetch_from_elsewhere(tmp_path, html, fetches):
+    configuration = runpy.run_path(str(DOCS / "conf.py"))
+    (tmp_path / "page.html").write_text(html)
+    assert configuration["outside_requests"](tmp_path) == [f"page.html: {one}" for one in fetches]

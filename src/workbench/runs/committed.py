@@ -48,7 +48,7 @@ def execute_committed(path: Path | str, *, root: Path | str | None = None) -> Pa
     )  # Markdown may have changed since the run; code has not
     numbers = count(1)
     for cell in content["cells"]:
-        cell["metadata"] = {"tags": tags(cell)} if tags(cell) else {}
+        cell["metadata"] = _kept_metadata(cell)
         if cell["cell_type"] == "code":
             cell["execution_count"], cell["outputs"] = next(numbers), next(outputs)
             for output in cell["outputs"]:
@@ -62,6 +62,13 @@ def execute_committed(path: Path | str, *, root: Path | str | None = None) -> Pa
     write_atomically(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     _show_first_figure(content["cells"], path.parent / "figures" / f"{path.stem}.png")
     return path
+
+
+def _kept_metadata(cell: dict[str, Any]) -> dict[str, Any]:
+    """Return a cell's tags, and whether JupyterLab hides its source, as far as they are set."""
+    hides = cell["metadata"].get("jupyter", {}).get("source_hidden")
+    kept = {"tags": tags(cell), "jupyter": {"source_hidden": True} if hides else {}}
+    return {name: value for name, value in kept.items() if value}
 
 
 def _show_first_figure(cells: list[dict[str, Any]], target: Path) -> None:
