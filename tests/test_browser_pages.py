@@ -125,7 +125,7 @@ def test_a_page_has_no_violation_and_is_no_wider_than_the_window(browser, pages,
 
 
 def test_the_axe_sees_what_is_wrong(browser, tmp_path):
-    bad = "<html><main><table><tr><th></th></tr></table><img src=x><p style='color:#999;background:#fff'>a</p></main></html>"
+    bad = "<html><main><table><tr><th></th></tr></table><img src=x><p style='color:#999;background:#fff'>a pale text</p></main></html>"
     (tmp_path / "bad.html").write_text(bad)
     found = {name for name, _ in violations(opened(browser, tmp_path / "bad.html"))}
     assert {"empty-table-header", "image-alt", "color-contrast", "html-has-lang"} <= found

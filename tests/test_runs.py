@@ -600,8 +600,10 @@ def test_everything_that_can_change_a_result_changes_the_run_id(tmp_path, monkey
 def test_a_committed_copy_is_clean_and_is_known_from_one_that_was_edited(tmp_path):
     noise = 'import os, sys\nprint("a", flush=True)\nprint("at", os.environ["WORKBENCH_RUN"])\nprint("warned", file=sys.stderr)\nprint(object())\nos.getcwd()'
     styled = "import pandas as pd\npd.DataFrame({'a': [1]}).style.hide(axis='index')"
-    path = runs.execute_committed(write(tmp_path, "mine", noise, styled))
+    hidden = new_code_cell(styled, metadata={"jupyter": {"source_hidden": True}, "collapsed": False})
+    path = runs.execute_committed(write(tmp_path, "mine", noise, hidden))
     assert runs.check_committed(path) == []
+    assert read_notebook(path).code[-1]["metadata"] == {"jupyter": {"source_hidden": True}}
     text = path.read_text()
     assert runs.execute_committed(path).read_text() == text, "chance is taken out"
     assert "papermill" not in text
