@@ -47,6 +47,13 @@ def test_the_code_of_the_evaluation_page_writes_what_it_says():
     assert all(path.exists() for path in found["files"])
 
 
+def test_the_code_of_the_audit_page_finds_what_it_says(monkeypatch):
+    monkeypatch.setenv("WORKBENCH_BATCH", "1")
+    cells = run_blocks((DOCS / "audit.md").read_text(encoding="utf-8"))["cells"].set_index("organism")
+    assert cells.loc["independent", "coverage"] > 0.9
+    assert 0.35 < cells.loc["clustered", "coverage"] < 0.65
+
+
 def test_the_check_sees_a_name_that_is_not_there():
     with pytest.raises(ImportError):
         run_blocks("```python\nfrom workbench.tasks import no_such_name\n```")

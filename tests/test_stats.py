@@ -131,6 +131,31 @@ def test_where_all_clusters_agree_on_a_share_the_interval_keeps_its_width():
     assert stats.bootstrap(halves, shared).low == stats.bootstrap(halves, shared).high  # the twin
 
 
+def test_outcomes_of_clusters_are_worth_as_many_as_vary_alone():
+    """Whole clusters are worth their number, outcomes that hardly hang together nearly their own."""
+    generator = np.random.default_rng(30)
+    whole = (generator.random(60) < 0.5).astype(float)
+    repeated = stats.clustered_wilson(np.repeat(whole, 5), np.repeat(np.arange(60), 5))
+    once = stats.wilson(int(whole.sum()), 60)
+    assert (repeated.low, repeated.high) == pytest.approx((once.low, once.high), abs=0.01)
+    alone = generator.permutation(np.repeat([0, 1], 150)).astype(float)
+    apart, single = stats.clustered_wilson(alone, np.repeat(np.arange(60), 5)), stats.wilson(150, 300)
+    assert apart.high - apart.low < 1.25 * (single.high - single.low)
+
+
+def test_shares_have_a_clustered_interval_and_other_numbers_none():
+    found = stats.clustered_wilson([0.2, 0.9, 0.4, 0.7], [1, 1, 2, 2])
+    assert 0 <= found.low < found.estimate < found.high <= 1
+    for labels in ([1, 1], [1, 2]):
+        assert (
+            stats.clustered_wilson([0.5, 0.5], labels).high - stats.clustered_wilson([0.5, 0.5], labels).low
+            > 0.6
+        )
+    for wrong in ([], [0.0, 1.5], [-0.1, 1.0]):
+        with pytest.raises(BadInput, match="between 0 and 1"):
+            stats.clustered_wilson(wrong, range(len(wrong)))
+
+
 def test_a_ratio_draws_clusters_with_both_of_its_parts():
     generator = np.random.default_rng(16)
     below = generator.random(60) + 0.5

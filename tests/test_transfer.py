@@ -49,8 +49,17 @@ def test_gains_are_differences_on_the_same_items(paired):
 
 def test_chance_correction_counts_in_units_of_what_was_to_be_gained(paired):
     table = transfer.gains(paired).set_index("language")
-    assert table.loc["x-fr", "corrected"] == pytest.approx(2 * table.loc["x-fr", "gain"])
+    base, finetuned = table.loc["x-fr", ["base", "finetuned"]]
+    assert table.loc["x-fr", "corrected"] == pytest.approx(2 * (finetuned - max(base, 0.5)))
     assert table.loc["x-fr", "above_chance"] == pytest.approx(2 * (table.loc["x-fr", "finetuned"] - 0.5))
+
+
+def test_a_base_below_chance_leaves_no_more_to_gain_than_there_is():
+    """From 0.2 to 1 with two choices is all that lies between chance and perfect, not 1.6 times that."""
+    paired = transfer.pair(answers(dict.fromkeys(LANGUAGES, 0.2)), answers(dict.fromkeys(LANGUAGES, 1.0)))
+    table = transfer.gains(paired)
+    assert table["corrected"].tolist() == [1.0] * len(LANGUAGES)
+    assert (table["gain"] / 0.5 > 1.3).all()  # what it was
 
 
 def test_order_of_rows_does_not_matter(paired):

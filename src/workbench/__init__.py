@@ -39,6 +39,7 @@ _ROOM_OF = {
     "Intervention": "models.interventions",
     "Item": "tasks",
     "record": "run_log",
+    "audit": "stats.audit",
 }
 
 __all__ = ["__version__", *_ROOM_OF]  # noqa: PLE0604

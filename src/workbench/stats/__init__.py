@@ -8,6 +8,7 @@ from workbench.stats.differences import equivalence, paired_difference
 from workbench.stats.intervals import Interval, bootstrap, bootstrap_ratio, mean_interval, wilson
 from workbench.stats.paired import PairedTest, holm, mcnemar, sign_flip
 from workbench.stats.seeds import multi_bootstrap
+from workbench.stats.shares import clustered_wilson
 from workbench.stats.spread import (
     Omnibus,
     SpreadNull,
@@ -26,6 +27,7 @@ __all__ = [
     "binomial_spread",
     "bootstrap",
     "bootstrap_ratio",
+    "clustered_wilson",
     "cochran_q",
     "equivalence",
     "holm",

@@ -102,7 +102,7 @@ def shared_cells(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def collapses(table: pd.DataFrame | None = None, drop: float = 15) -> pd.DataFrame:
-    """Return for each cell of `template_spreads` whether its median hides a template that does no better than chance.
+    """Return for each cell of `template_spreads` whether its median hides a template that cannot be told from guessing.
 
     Columns: those of `template_spreads`, median, chance, floor and reach (the ends of the 95 % interval of guessing, by
     the normal approximation: wide if there are few items), collapses (worst <= reach and median - worst >= `drop` points).

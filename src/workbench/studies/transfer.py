@@ -52,23 +52,23 @@ def gains(paired: pd.DataFrame, by: Sequence[str] = ("language",)) -> pd.DataFra
     """Return the mean gain of each group of `by`, with a 95 % interval over meanings.
 
     Columns: those of `by`, base, finetuned, gain, low, high (fractions; `stats.paired_difference`), corrected (the gain as a
-    fraction of the range from chance to perfect), above_chance (the finetuned accuracy above chance, likewise), n (prompts),
-    clusters.
+    fraction of the range from chance to perfect; an accuracy below chance counts as chance, so that it is 1 at most),
+    above_chance (the finetuned accuracy above chance, likewise), n (prompts), clusters.
     """
     rows = []
     for key, group in paired.groupby(list(by), sort=False):
         interval = stats.paired_difference(group["base"], group["finetuned"], group["cluster"].to_numpy())
-        room = 1 - group["chance"].mean()
+        base, finetuned, chance = (group[name].mean() for name in ("base", "finetuned", "chance"))
         rows.append(
             {
                 **dict(zip(by, key, strict=True)),
-                "base": group["base"].mean(),
-                "finetuned": group["finetuned"].mean(),
+                "base": base,
+                "finetuned": finetuned,
                 "gain": interval.estimate,
                 "low": interval.low,
                 "high": interval.high,
-                "corrected": interval.estimate / room,
-                "above_chance": (group["finetuned"].mean() - group["chance"].mean()) / room,
+                "corrected": (max(finetuned, chance) - max(base, chance)) / (1 - chance),
+                "above_chance": (finetuned - chance) / (1 - chance),
                 "n": len(group),
                 "clusters": group["cluster"].nunique(),
             }
