@@ -18,6 +18,7 @@ _ROOMS = frozenset(
         "inference",
         "models",
         "paths",
+        "playground",
         "prompts",
         "run_log",
         "runs",
@@ -32,6 +33,7 @@ _ROOMS = frozenset(
 _ROOM_OF = {
     "load": "models",
     "generate": "inference.generation",
+    "alternatives": "inference.alternatives",
     "rank": "inference.ranking",
     "score": "inference.scoring",
     "hidden_states": "inference.states",

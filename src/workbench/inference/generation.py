@@ -4,7 +4,7 @@
 needs a seed, since an answer sampled without one cannot be reproduced.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 
 from workbench.errors import BadInput
@@ -12,6 +12,7 @@ from workbench.inference import cached
 from workbench.inference.cached import RequestType
 from workbench.models import Model, expect_model
 from workbench.models.arguments import flag, number, texts, whole
+from workbench.models.engines import WatchedEngine
 from workbench.models.requests import Decoded, Decoding, ToGenerate
 from workbench.store import validation
 
@@ -48,6 +49,7 @@ def generate(
     samples: int = 1,
     batch_size: int = 32,
     progress: bool = True,
+    watch: Callable[[str, str], None] | None = None,
 ) -> list[Generation]:
     """Generate an answer to each prompt, by greedy decoding by default.
 
@@ -56,6 +58,10 @@ def generate(
     tokenizer's own: none for BLOOM, the end token after the prompt for mT5, for other decoders those before the prompt. From a
     checkpoint's generation_config.json only special token ids, constraints and penalties on tokens, and the length penalty and
     early stopping of beam search are used.
+
+    Args:
+        watch: Called after each token that is computed with a prompt and its answer so far (of several beams the best one's). What it
+            raises ends the call; a service then ends its work, too. Other engines than transformers compute without calling it.
 
     Returns:
         One record per prompt, in order; with `samples` n > 1, n consecutive records per prompt.
@@ -89,13 +95,29 @@ def generate(
         expect=validation.generated,
         encode=vars,
         decode=lambda value: Decoded(**value),
-        compute=lambda missing: model.engine.generate(missing, decoding, batch_size),
+        compute=lambda missing: _compute(model, missing, decoding, batch_size, watch),
     )
     found = cached.answer(model, kind, requests, batch=batch_size, progress=progress)
     return [
         Generation(request.prompt, answer.text, answer.token_count, answer.finished, request.sample, not new)
         for request, answer, new in zip(requests, found.values, found.is_new, strict=True)
     ]
+
+
+def _compute(
+    model: Model,
+    missing: list[ToGenerate],
+    decoding: Decoding,
+    batch_size: int,
+    watch: Callable[[str, str], None] | None,
+) -> Iterator[tuple[list[int], list[Decoded]]]:
+    if watch is None or not isinstance(model.engine, WatchedEngine):
+        return model.engine.generate(missing, decoding, batch_size)
+
+    def seen(position: int, text: str) -> None:
+        watch(missing[position].prompt, text)
+
+    return model.engine.generate_watched(missing, decoding, batch_size, seen)
 
 
 def _check(decoding: Decoding, samples: int) -> None:

@@ -6,7 +6,7 @@ the caller can commit each batch. Equal requests must give equal answers within 
 the batch.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -32,6 +32,7 @@ from workbench.models.requests import (
     TextPositions,
     ToCount,
     ToGenerate,
+    TokenAlternatives,
     TokenRank,
     TokenScores,
     ToLens,
@@ -39,7 +40,8 @@ from workbench.models.requests import (
 )
 from workbench.store import Store
 
-Capability = Literal["generate", "score", "states", "lens", "intervene"]
+Capability = Literal["generate", "score", "states", "lens", "intervene", "alternatives"]
+Watch = Callable[[int, str], None]  # gets the position of a request, and its answer so far
 DEFAULT, OF_SERVERS, OF_FILES = "transformers", "openai", "gguf"
 
 
@@ -184,6 +186,21 @@ class OpenEngine(Protocol):
 
     def intervened(self, interventions: Sequence[Intervention]) -> Engine:
         """Return an engine with the same weights and lock that makes these interventions whenever it computes."""
+
+
+@runtime_checkable
+class WatchedEngine(Protocol):
+    """Optional methods of an engine whose steps can be watched; its specification has "alternatives"."""
+
+    def generate_watched(
+        self, requests: Sequence[ToGenerate], decoding: Decoding, batch_size: int, watch: Watch
+    ) -> Iterator[tuple[list[int], list[Decoded]]]:
+        """As `Engine.generate`; after each token `watch` gets the answer so far, and an exception that it raises ends the call."""
+
+    def read_alternatives(
+        self, requests: Sequence[ToScore], top: int
+    ) -> Iterator[tuple[list[int], list[TokenAlternatives]]]:
+        """Yield batches of the steps of answers with the likeliest tokens in each place."""
 
 
 @runtime_checkable

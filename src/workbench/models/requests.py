@@ -144,6 +144,16 @@ class Lens:
 
 
 @dataclass(frozen=True)
+class TokenAlternatives:
+    """The steps of an answer, its end last: the text that each token adds, its log-probability in nats (None if nothing precedes
+    the token), and the likeliest tokens in its place as [text, log-probability], best first."""
+
+    texts: list[str]
+    logprobs: list[float | None]
+    top: list[list[list[Any]]]
+
+
+@dataclass(frozen=True)
 class IdsToGenerate:
     """The token ids of a prompt to be continued or answered, and the text that seeds its noise when sampling."""
 

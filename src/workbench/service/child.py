@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, BinaryIO, cast
@@ -18,7 +18,7 @@ from workbench.engines.client.frames import pack, pack_answers, read
 from workbench.errors import ServiceFailed, WorkbenchError
 from workbench.models import Dtype, Model, Quantization, load
 from workbench.models.affine_lens import AffineLens
-from workbench.models.engines import DEFAULT, Engine, OpenEngine
+from workbench.models.engines import DEFAULT, Engine, OpenEngine, WatchedEngine
 from workbench.models.free_memory import free_memory
 from workbench.models.interventions import Intervention
 from workbench.models.memory import OFFLOAD, forecast
@@ -60,7 +60,7 @@ class Child:
             return
         while True:
             order = self._waiting.get()
-            with _reported(self._send):
+            with _reported(self._send), suppress(_Stopped):
                 self._answer(model, engine, order)
 
     def _listen(self) -> None:
@@ -103,12 +103,20 @@ class Child:
         return model
 
     def _answer(self, model: Model, engine: Engine, order: dict[str, Any]) -> None:
-        for frame in _frames(engine, order):
-            model.expect_unchanged()
+        def send(frame: bytes) -> None:
             self._send(frame)
             if order["number"] in self._stopped:  # its client has disconnected
                 self._stopped.discard(order["number"])
-                return
+                raise _Stopped
+
+        order["watch"] = lambda position, text: send(pack({"so_far": [position, text]}))
+        for frame in _frames(engine, order):
+            model.expect_unchanged()
+            send(frame)
+
+
+class _Stopped(Exception):
+    """The client of an order has disconnected."""
 
 
 @contextmanager
@@ -137,7 +145,14 @@ def _frames(engine: Engine, order: dict[str, Any]) -> Iterator[bytes]:
 def _batches(engine: Engine, do: str, requests: Any, settings: Any, how: Any) -> Iterator[Any]:
     if do == "generate":
         asked = [ToGenerate(*request) for request in requests]
+        if how.get("watched"):
+            return cast(WatchedEngine, engine).generate_watched(
+                asked, Decoding(**settings), how["batch_size"], how["watch"]
+            )
         return engine.generate(asked, Decoding(**settings), how["batch_size"])
+    if do == "alternatives":
+        answers = [ToScore(*request) for request in requests]
+        return cast(WatchedEngine, engine).read_alternatives(answers, settings["top"])
     if do == "score":
         return engine.score(
             [ToScore(*r) for r in requests], ScoringRule(**settings), ComputeOptions(**how["options"])

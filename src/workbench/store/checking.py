@@ -20,6 +20,7 @@ ANSWERS = {
     "score": validation.scores,
     "states": arrays.states,
     "lens": validation.lens,
+    "alternatives": validation.alternatives,
 }  # raise ValueError
 _KEYS = {  # contexts first: the check of an answer needs their kind
     "contexts": "digest",

@@ -11,7 +11,7 @@ from typing import Any
 
 from workbench.store.keys import canonical
 
-KINDS = ("generate", "score", "states", "lens")  # of answers; `checking` has the form of each
+KINDS = ("generate", "score", "states", "lens", "alternatives")  # of answers; `checking` has the form of each
 _ROUNDING = 1e-3  # nats by which rounding may raise the log-probability of a certain token above 0
 _NAMED = ("kind", "weights", "tokenizer", "dtype")
 
@@ -56,6 +56,23 @@ def scores(value: Any) -> dict[str, Any]:
     known = logprobs[1:] if logprobs[0] is None else logprobs
     if not all(map(_is_logprob, known)):
         raise ValueError("a log-probability is not a number of at most 0")
+    return found
+
+
+def alternatives(value: Any) -> dict[str, Any]:
+    """Return the steps of an answer: a text, a log-probability, and the likeliest tokens for each; only the first may have none."""
+    found = _fields(value, {"texts": list, "logprobs": list, "top": list})
+    texts, logprobs, top = found["texts"], found["logprobs"], found["top"]
+    if not texts or not len(texts) == len(logprobs) == len(top):
+        raise ValueError("it has no steps, or not a text, a log-probability and likeliest tokens for each")
+    start = 1 if logprobs[0] is None else 0
+    pairs = [pair for step in top for pair in step]
+    if not all(isinstance(text, str) for text in [*texts, *(text for text, _ in pairs)]):
+        raise ValueError("the text of a token is not text")
+    if not all(map(_is_logprob, [*logprobs[start:], *(number for _, number in pairs)])):
+        raise ValueError("a log-probability is not a number of at most 0")
+    if not all(top[start:]):
+        raise ValueError("a step has no likeliest tokens")
     return found
 
 

@@ -17,6 +17,7 @@ from workbench.engines.client.frames import answers_in, frames_in
 from workbench.engines.client.wanted import Wanted
 from workbench.errors import BadInput, ServiceFailed, WorkbenchError
 from workbench.models.affine_lens import AffineLens
+from workbench.models.engines import Watch
 from workbench.models.interventions import Intervention
 from workbench.models.requests import (
     ComputeOptions,
@@ -30,6 +31,7 @@ from workbench.models.requests import (
     TextPositions,
     ToCount,
     ToGenerate,
+    TokenAlternatives,
     TokenScores,
     ToLens,
     ToScore,
@@ -118,6 +120,21 @@ class ServedEngine:
         asked = [[request.prompt, request.sample] for request in requests]
         yield from self._ask("generate", asked, asdict(decoding), batch_size=batch_size)
 
+    def generate_watched(
+        self, requests: Sequence[ToGenerate], decoding: Decoding, batch_size: int, watch: Watch
+    ) -> Iterator[tuple[list[int], list[Decoded]]]:
+        """As `generate`; `watch` gets the answers so far, and an exception that it raises ends the work in the service."""
+        asked = [[request.prompt, request.sample] for request in requests]
+        how = {"batch_size": batch_size, "watched": True}
+        yield from self._ask("generate", asked, asdict(decoding), watch=watch, **how)
+
+    def read_alternatives(
+        self, requests: Sequence[ToScore], top: int
+    ) -> Iterator[tuple[list[int], list[TokenAlternatives]]]:
+        """Yield batches of the steps of answers."""
+        asked = [[request.prompt, request.text] for request in requests]
+        yield from self._ask("alternatives", asked, {"top": top})
+
     def score(
         self, requests: Sequence[ToScore], rule: ScoringRule, options: ComputeOptions
     ) -> Iterator[tuple[list[int], list[TokenScores]]]:
@@ -162,12 +179,14 @@ class ServedEngine:
         yield from self._ask("lens", asked, settings, batch_size=batch_size)
 
     def _ask(
-        self, do: str, requests: list[Any], settings: dict[str, Any], **how: Any
+        self, do: str, requests: list[Any], settings: dict[str, Any], watch: Watch | None = None, **how: Any
     ) -> Iterator[tuple[list[int], list[Any]]]:
         order = {"do": do, "requests": requests, "settings": settings, **how}
         if self._interventions:
             order["interventions"] = self._interventions
         for about, raw in self._frames(order):
+            if watch and "so_far" in about:
+                watch(*about["so_far"])
             if "positions" in about:
                 yield answers_in(do, about, raw)
 

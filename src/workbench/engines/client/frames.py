@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from workbench.models.requests import Decoded, Lens, TokenScores
+from workbench.models.requests import Decoded, Lens, TokenAlternatives, TokenScores
 
 ARRAYS = ("states", "token_states", "activity")  # orders whose answers are arrays
 HEAD = struct.Struct("!?II")
@@ -75,6 +75,8 @@ def answers_in(do: str, about: dict[str, Any], raw: bytes) -> tuple[list[int], l
         return about["positions"], [
             part.reshape(shape) for part, shape in zip(parts, about["shapes"], strict=True)
         ]
+    if do == "alternatives":
+        return about["positions"], [TokenAlternatives(*answer) for answer in about["answers"]]
     if do == "lens":
         return about["positions"], [Lens(*answer) for answer in about["answers"]]
     if do == "generate":

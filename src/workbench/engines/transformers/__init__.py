@@ -37,6 +37,7 @@ SPEC = Spec(
         "states": 1,  # covers `states` and the encoding of texts
         "intervene": 1,  # covers `hooks`
         "lens": 2,  # covers `lens` and the encoding of prompts and words
+        "alternatives": 1,  # covers `alternatives`, `log_probabilities` and the encoding of prompts and answers
     },
     options={"quantization": None},
     quantizations={  # the settings of `quantized.settings`

@@ -15,6 +15,8 @@ from workbench.engines.transformers.out_of_memory import parts
 from workbench.engines.transformers.sampling import RowNoise, noise_source, warpers
 from workbench.models.requests import Decoding
 
+See = Callable[[int, list[int]], None]  # gets the number of a prompt, and its answer's token ids so far
+
 
 class Decoder(Protocol):
     """Active rows that grow token by token: those that have begun and were not dropped."""
@@ -47,11 +49,12 @@ class _Row:
 
 @dataclass(frozen=True)
 class ContinuousBatch:
-    """A decoder and its end tokens; `expect_finite` raises an error if it is given False."""
+    """A decoder and its end tokens; `expect_finite` raises an error if it is given False; `see` is called after each token."""
 
     decoder: Decoder
     ends: frozenset[int]
     expect_finite: Callable[[bool], None]
+    see: See | None = None
 
     @torch.inference_mode()
     def generate(
@@ -77,6 +80,8 @@ class ContinuousBatch:
             self._choose(running, self.decoder.step([row.last for row in running]), decoding)
             for place in reversed(range(len(running))):
                 row = running[place]
+                if self.see:
+                    self.see(row.number, row.tokens)
                 if row.last in self.ends or len(row.tokens) == decoding.max_new_tokens:
                     finished[row.number] = row.tokens
                     self.decoder.drop(place)

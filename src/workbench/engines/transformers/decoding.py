@@ -12,7 +12,7 @@ import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from workbench.engines.transformers import bloom, mt5
-from workbench.engines.transformers.continuous_batch import ContinuousBatch, Decoder, Prompt
+from workbench.engines.transformers.continuous_batch import ContinuousBatch, Decoder, Prompt, See
 from workbench.engines.transformers.hooks import Edits
 from workbench.engines.transformers.loading import quiet
 from workbench.engines.transformers.out_of_memory import in_halves, parts
@@ -35,13 +35,17 @@ _OF_BEAMS = {"early_stopping", "length_penalty"}
 
 @dataclass(frozen=True)
 class TextGenerator:
-    """A model that generates answers to prompts; `ends` are its end tokens, `pad` its padding token, `edits` changes to its states."""
+    """A model that generates answers to prompts; `ends` are its end tokens, `pad` its padding token, `edits` changes to its states.
+
+    `see` is called with a prompt's number and its answer so far, after each token; what it raises ends the generation.
+    """
 
     model: Any
     ends: frozenset[int]
     pad: int
     is_encoder_decoder: bool
     edits: Edits | None = None
+    see: See | None = None
 
     def generate(
         self, prompts: Sequence[Prompt], decoding: Decoding, rows: int
@@ -78,7 +82,7 @@ class TextGenerator:
         decoder = DECODERS[self.model.config.model_type](
             self.model, rows, len(prompts[order[0]].ids), decoding.max_new_tokens
         )
-        batch = ContinuousBatch(decoder, self.ends, self._expect_finite)
+        batch = ContinuousBatch(decoder, self.ends, self._expect_finite, self.see)
         return batch.generate(prompts, order, decoding, rows)
 
     def _expect_finite(self, finite: bool) -> None:
@@ -92,12 +96,12 @@ class TextGenerator:
             longest = lengths[numbers[0]]  # a decoder continues at the right end, so pad on the left
             shifts = [0 if self.is_encoder_decoder else longest - lengths[number] for number in numbers]
             with self.edits.during(numbers, shifts) if self.edits else contextlib.nullcontext():
-                answers = self._in_batch([prompts[number] for number in numbers], shifts, decoding)
+                answers = self._in_batch([prompts[number] for number in numbers], shifts, decoding, numbers)
             yield dict(zip(numbers, answers, strict=True))
 
     @torch.inference_mode()
     def _in_batch(
-        self, prompts: Sequence[Prompt], shifts: Sequence[int], decoding: Decoding
+        self, prompts: Sequence[Prompt], shifts: Sequence[int], decoding: Decoding, numbers: Sequence[int]
     ) -> list[list[int]]:
         """Generate with transformers' `generate`; `shifts` says how much padding is before each prompt."""
         ids = [prompt.ids for prompt in prompts]
@@ -108,6 +112,9 @@ class TextGenerator:
         processors = LogitsProcessorList([Finite(self.model), *warpers(decoding)])
         if decoding.do_sample:
             processors.append(RowNoise([noise_source(prompt.seed) for prompt in prompts]))
+        begin = 1 if self.is_encoder_decoder else read.shape[1]
+        if self.see:
+            processors.append(Seen(self.see, numbers, begin, decoding.num_beams))
         start_token = getattr(self.model.config, "decoder_start_token_id", None)
         settings = GenerationConfig(
             **{
@@ -126,8 +133,7 @@ class TextGenerator:
             output = self.model.generate(
                 input_ids=read, attention_mask=mask, generation_config=settings, logits_processor=processors
             )
-        start = 1 if self.is_encoder_decoder else read.shape[1]
-        return output[:, start:].tolist()
+        return output[:, begin:].tolist()
 
 
 class Finite(LogitsProcessor):
@@ -139,6 +145,19 @@ class Finite(LogitsProcessor):
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return the scores unchanged."""
         expect_finite(self.model, "logits", finite=bool(scores.amax(-1).isfinite().all()))
+        return scores
+
+
+class Seen(LogitsProcessor):
+    """Show the answers so far, of several beams the best one's, before each further token."""
+
+    def __init__(self, see: See, numbers: Sequence[int], begin: int, beams: int) -> None:
+        self.see, self.numbers, self.begin, self.beams = see, numbers, begin, beams
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return the scores unchanged."""
+        for number, row in zip(self.numbers, input_ids[:: self.beams, self.begin :].tolist(), strict=True):
+            self.see(number, row)
         return scores
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 
 from workbench.engines.transformers.activity import read_activity
+from workbench.engines.transformers.alternatives import read_alternatives
+from workbench.engines.transformers.continuous_batch import See
 from workbench.engines.transformers.decoding import Prompt, TextGenerator
 from workbench.engines.transformers.encoding import Encoded, Encoder, expect_room, short
 from workbench.engines.transformers.handed_out import Snapshot, snapshot
@@ -27,6 +29,7 @@ from workbench.engines.transformers.precision import better_wide
 from workbench.engines.transformers.states import read_states, read_token_states
 from workbench.errors import BadInput
 from workbench.models.affine_lens import AffineLens
+from workbench.models.engines import Watch
 from workbench.models.identity import Identity
 from workbench.models.interventions import Intervention
 from workbench.models.memory import expect_batch
@@ -45,6 +48,7 @@ from workbench.models.requests import (
     TextPositions,
     ToCount,
     ToGenerate,
+    TokenAlternatives,
     TokenRank,
     TokenScores,
     ToLens,
@@ -138,6 +142,12 @@ class TransformersEngine:
             BadInput: a prompt that does not fit into the context (for a decoder, together with its answer); otherwise
                 as `TextGenerator.generate`.
         """
+        return self.generate_watched(requests, decoding, batch_size, None)
+
+    def generate_watched(
+        self, requests: Sequence[ToGenerate], decoding: Decoding, batch_size: int, watch: Watch | None
+    ) -> Iterator[tuple[list[int], list[Decoded]]]:
+        """As `generate`; after each token `watch` gets a request's position and its text so far (of beams, the best one's)."""
         encoded = self._encoder.ids([request.prompt for request in requests], special_tokens=True)
         room = self.identity.context_length - (0 if self.is_encoder_decoder else decoding.max_new_tokens)
         for request, ids in zip(requests, encoded, strict=True):
@@ -153,7 +163,12 @@ class TransformersEngine:
         if self._interventions and decoding.num_beams > 1:
             raise BadInput("interventions are made in greedy decoding and sampling; use num_beams=1")
         edits = self._edits([request.prompt for request in requests], [len(ids) for ids in encoded])
-        for positions, found in self._generated(prompts, decoding, batch_size, edits):
+
+        def see(position: int, ids: list[int]) -> None:
+            if watch:
+                watch(position, self.decode(ids).text)
+
+        for positions, found in self._generated(prompts, decoding, batch_size, edits, see if watch else None):
             yield positions, [self.decode(ids) for ids in found]
 
     def generate_ids(
@@ -163,10 +178,11 @@ class TransformersEngine:
         return self._generated(requests, decoding, batch_size, None)
 
     def _generated(
-        self, requests: Sequence[IdsToGenerate], decoding: Decoding, batch_size: int, edits: Edits | None
-    ) -> Iterator[tuple[list[int], list[list[int]]]]:
+        self, requests: Sequence[IdsToGenerate], decoding: Decoding, batch_size: int, edits: Edits | None,
+        see: See | None = None,
+    ) -> Iterator[tuple[list[int], list[list[int]]]]:  # fmt: skip
         prompts = [Prompt(list(request.ids), request.noise) for request in requests]
-        generator = TextGenerator(self.model, self._ends, self._pad, self.is_encoder_decoder, edits)
+        generator = TextGenerator(self.model, self._ends, self._pad, self.is_encoder_decoder, edits, see)
         for finished in generator.generate(prompts, decoding, batch_size):
             yield list(finished), list(finished.values())
 
@@ -237,6 +253,19 @@ class TransformersEngine:
         scorer = Scorer(self.model, self.is_encoder_decoder, "rows", max(top, 1))
         for found in scorer.score(encoded, None):
             yield list(found), [[_rank(numbers, top) for numbers in rows] for rows in found.values()]
+
+    def read_alternatives(
+        self, requests: Sequence[ToScore], top: int
+    ) -> Iterator[tuple[list[int], list[TokenAlternatives]]]:
+        """Yield (positions, steps) batch by batch: of the answer's tokens, and of the end token after them.
+
+        Raises:
+            BadInput: as `Encoder.encode` and `Scorer.score`.
+        """
+        encoded = self._encoder.encode(requests, ScoringRule(score_end=True))
+        edits = self._edits([each.prompt for each in requests], [len(each.prompt) for each in encoded])
+        scorer = Scorer(self.model, self.is_encoder_decoder, "rows", min(top, self.token_count), edits=edits)
+        yield from read_alternatives(scorer, self.tokenizer, encoded)
 
     def read_states(
         self, texts: Sequence[str], reading: StateOptions, batch_size: int, batch_tokens: int | None = None

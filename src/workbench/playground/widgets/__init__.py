@@ -1,0 +1,1 @@
+"""The widgets of the playground: forms around the pages that the modules above make. Only this folder imports ipywidgets."""
