@@ -20,7 +20,7 @@ FLOORS = [
     {"engines", "fetching"},
     {"inference", "service", "training"},
     {"studies"},
-    {"figures", "runs"},
+    {"figures", "playground", "runs"},
     {"cli"},
 ]
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}

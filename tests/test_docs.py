@@ -54,6 +54,12 @@ def test_the_code_of_the_audit_page_finds_what_it_says(monkeypatch):
     assert 0.35 < cells.loc["clustered", "coverage"] < 0.65
 
 
+def test_the_code_of_the_playgrounds_page_runs_and_gives_pages():
+    found = run_blocks((DOCS / "playground.md").read_text(encoding="utf-8"))
+    assert [step.text for step in found["steps"]] == [" yes", "</s>"]
+    assert "yes" in found["panel"].html
+
+
 def test_the_check_sees_a_name_that_is_not_there():
     with pytest.raises(ImportError):
         run_blocks("```python\nfrom workbench.tasks import no_such_name\n```")

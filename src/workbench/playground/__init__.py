@@ -15,7 +15,7 @@ from workbench.models import Model
 from workbench.playground.answers import ask_models
 from workbench.playground.choices import PROTOCOLS, ranked
 from workbench.playground.claims import doctor_page
-from workbench.playground.examples import question, tasks_for
+from workbench.playground.examples import first_task, question
 from workbench.playground.history import History
 from workbench.playground.languages import across_page
 from workbench.playground.layers import layers_page
@@ -166,7 +166,7 @@ def across_languages(
     """
     names = list(models or default_models())
     labels = [one.label if isinstance(one, Model) else one for one in names]
-    task = task or tasks_for(labels)[0]
+    task = task or first_task(labels)
     if _widget(live):
         bar = Bar(names, "", Settings(max_new_tokens=12))
         return Alone(bar, parts.across_part(bar, task, number, tuple(languages)), "models", "settings")
@@ -195,4 +195,4 @@ def _widget(live: bool | None) -> bool:
 
 def _first_item(names: Sequence[str | Model]) -> Any:
     labels = [one.label if isinstance(one, Model) else one for one in names]
-    return question(tasks_for(labels)[0]).items[0]
+    return question(first_task(labels)).items[0]

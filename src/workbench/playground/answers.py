@@ -10,11 +10,23 @@ from workbench.inference.generation import generate
 from workbench.models import Model
 from workbench.models.arguments import text as expect_text
 from workbench.playground.opening import opened, warning_about
-from workbench.playground.page import Html, card, cards, meter, note, page, percent, tag, text_of
+from workbench.playground.page import (
+    Html,
+    Show,
+    card,
+    cards,
+    meter,
+    nats,
+    note,
+    page,
+    percent,
+    tag,
+    text_of,
+)
 from workbench.playground.settings import Settings
+from workbench.playground.static import is_live
 from workbench.playground.surprisal import coloured
 
-Show = Callable[[Html], None]  # gets what is known so far; an exception that it raises ends the work
 _SECONDS = 0.1  # between two pictures of a growing answer
 
 
@@ -70,8 +82,9 @@ def _answered(reply: Reply, settings: Settings, k: int, watch: Callable[[str, st
         if "alternatives" in reply.model.spec.algorithms
         else None
     )
-    done = {"text": one.text, "finished": one.finished, "from_store": one.from_store}
-    return replace(reply, steps=steps, is_done=True, **done)
+    return replace(
+        reply, text=one.text, is_done=True, finished=one.finished, from_store=one.from_store, steps=steps
+    )
 
 
 def answers_page(found: Sequence[Reply]) -> Html:
@@ -81,32 +94,25 @@ def answers_page(found: Sequence[Reply]) -> Html:
 
 def _card(reply: Reply) -> Html:
     warning = warning_about(reply.model, reply.prompt)
-    told = [note(warning, "warning")] if warning else []
     if not reply.is_done:
-        return card(
-            reply.model.label,
-            reply.model.badge,
-            tag("div", text_of(reply.text, "…"), class_="wb-answer"),
-            *told,
-        )
+        text = tag("div", text_of(reply.text, "…"), class_="wb-answer")
+        return card(reply.model, text, warning=warning)
     body = coloured(reply.steps) if reply.steps else tag("div", text_of(reply.text), class_="wb-answer")
     first = [] if reply.steps is None else [_first(reply.steps)]
-    return card(reply.model.label, reply.model.badge, body, *first, note(_about(reply)), *told)
+    return card(reply.model, body, *first, note(_about(reply)), warning=warning)
 
 
 def _first(steps: Alternatives) -> Html:
     """Return the likeliest first tokens as bars."""
     rows = [
-        tag("li", meter(exp(value), percent(exp(value)), repr(text)), " ", text_of(text))
+        tag("div", meter(exp(value), percent(exp(value)), repr(text)), " ", text_of(text))
         for text, value in steps.steps[0].top[:3]
     ]
-    return tag(
-        "div", tag("span", "Likeliest beginnings", class_="wb-faint"), tag("ul", *rows, class_="wb-first")
-    )
+    return tag("div", tag("span", "Likeliest beginnings", class_="wb-faint"), *rows)
 
 
 def _about(reply: Reply) -> str:
     end = "ended by itself" if reply.finished else "cut at the length that was set"
-    where = "from the store" if reply.from_store else f"computed in {reply.model.where}"
-    score = "" if reply.steps is None else f"; log P {reply.steps.logprob:.2f} nats"
-    return f"{end}{score}; {where}"
+    where = "; from the store" if reply.from_store else f"; computed in {reply.model.where}"
+    score = "" if reply.steps is None else f"; log P {nats(reply.steps.logprob)} nats"
+    return f"{end}{score}{where if is_live() else ''}"  # a saved page is the same, whatever the store holds

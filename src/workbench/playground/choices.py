@@ -8,16 +8,34 @@ import numpy as np
 from workbench.inference.ranking import rank
 from workbench.models import Model
 from workbench.playground.opening import opened, warning_about
-from workbench.playground.page import Html, card, cards, meter, note, page, percent, table, tag, text_of
+from workbench.playground.page import (
+    Html,
+    Show,
+    card,
+    cards,
+    meter,
+    nats,
+    note,
+    page,
+    percent,
+    table,
+    tag,
+    text_of,
+)
 from workbench.tasks import Item
 
 PROTOCOLS = ("xmtf", "per-token", "pmi", "lm-eval")
 
 
 def ranked(
-    models: Sequence[str | Model], prompt: str, choices: Sequence[str], *, protocol: str = "xmtf"
+    models: Sequence[str | Model],
+    prompt: str,
+    choices: Sequence[str],
+    *,
+    protocol: str = "xmtf",
+    show: Show | None = None,
 ) -> tuple[Html, list[dict[str, Any]]]:
-    """Return the choices with their scores by model, as HTML and as rows of `rank`.
+    """Return the choices with their scores by model, as HTML and as rows of `rank`; `show` gets the page after each model.
 
     Raises:
         WorkbenchError: as `rank` and `opened`.
@@ -29,6 +47,8 @@ def ranked(
         (row,) = rank(model, [item], protocol=protocol, progress=False).to_dict("records")
         rows.append({str(key): value for key, value in row.items()})
         found.append(_card(model, rows[-1], warning_about(model, prompt)))
+        if show:
+            show(page(cards(found), label="Choices"))
     return page(cards(found), label="Choices"), rows
 
 
@@ -40,7 +60,7 @@ def _card(model: Model, row: dict[str, Any], warning: str) -> Html:
         (
             tag("td", text_of(row["choices"][at]), class_="wb-best" if at == row["prediction"] else None),
             meter(float(shares[at]), percent(float(shares[at])), row["choices"][at]),
-            tag("td", f"{scores[at]:.2f}", class_="wb-number"),
+            tag("td", nats(float(scores[at])), class_="wb-number"),
             tag("td", str(row["tokens"][at]), class_="wb-number"),
         )
         for at in order
@@ -55,4 +75,4 @@ def _card(model: Model, row: dict[str, Any], warning: str) -> Html:
         rows,
         caption="Scores of the choices, best first",
     )
-    return card(model.label, model.badge, body, note(told), *([note(warning, "warning")] if warning else []))
+    return card(model, body, note(told), warning=warning)

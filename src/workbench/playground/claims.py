@@ -15,9 +15,8 @@ from workbench.inference.alternatives import alternatives
 from workbench.inference.generation import generate
 from workbench.models import Model
 from workbench.models.arguments import text as expect_text
-from workbench.playground.answers import Show
 from workbench.playground.opening import opened, warning_about
-from workbench.playground.page import Html, card, note, page, percent, table, tag, text_of
+from workbench.playground.page import Html, Show, card, nats, page, percent, table, tag, text_of
 from workbench.playground.settings import Settings
 from workbench.studies.closing_mark import strip_mark
 
@@ -134,7 +133,7 @@ def _card(model: Model, findings: Sequence[Finding]) -> Html:
     rows = [_row(finding, findings[0]) for finding in findings]
     warning = warning_about(model, findings[0].change.prompt) if findings else ""
     body = table(head, rows, caption=f"{len(findings)} prompts; greedy answers unless set otherwise")
-    return card(model.label, model.badge, body, *([note(warning, "warning")] if warning else []))
+    return card(model, body, warning=warning)
 
 
 def _row(finding: Finding, first: Finding) -> list[str]:
@@ -143,7 +142,7 @@ def _row(finding: Finding, first: Finding) -> list[str]:
     claim = tag("th", tag("em", name) if change.is_placebo else name, scope="row")
     same = finding.answer.strip() == first.answer.strip()
     answer = tag("td", text_of(finding.answer), class_=None if same else "wb-best")
-    moved = "" if finding is first else f"{finding.nats - first.nats:+.2f}"
+    moved = "" if finding is first else nats(finding.nats - first.nats, "+")
     numbers = (
         tag("td", moved, class_="wb-number"),
         tag("td", percent(finding.ends_at_once), class_="wb-number"),

@@ -27,6 +27,8 @@ CARD_PROMPTS = {
     ),
 }
 
+_FIRST = ("what", "lexicon/words")
+
 
 @dataclass(frozen=True)
 class Question:
@@ -43,6 +45,12 @@ def tasks_for(names: Sequence[str]) -> tuple[str, ...]:
     source = fitting_source(names)
     of = sources()
     return tuple(of.get(source, ())) if family_with_data(source) else (*of["lexicon"], *of["parallel"])
+
+
+def first_task(names: Sequence[str]) -> str:
+    """Return the task that a panel begins with: about single words, which exist in each language."""
+    tasks = tasks_for(names)
+    return next((name for name in _FIRST if name in tasks), tasks[0])
 
 
 def languages_for(task: str) -> tuple[str, ...]:

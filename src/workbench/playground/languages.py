@@ -7,16 +7,15 @@ from importlib.util import find_spec
 import numpy as np
 
 from workbench.errors import BadInput
-from workbench.family import family_of
 from workbench.inference.generation import generate
 from workbench.inference.ranking import rank
 from workbench.models import Model
-from workbench.playground.answers import Show
 from workbench.playground.examples import Question
 from workbench.playground.opening import opened
-from workbench.playground.page import Html, card, note, page, percent, table, tag, text_of
+from workbench.playground.page import Html, Show, card, note, page, percent, table, tag, text_of
 from workbench.playground.settings import Settings
 from workbench.studies.answer_language import answer_languages, known_texts
+from workbench.studies.answer_language.identifying import Identifier
 from workbench.tasks import Item, match_answer, read_texts, seen_in_finetuning
 
 _SCALE = 0.55  # opacity of a certain answer
@@ -71,7 +70,7 @@ def _known(asked: Question) -> dict[str, list[str]]:
 
 def _answered(model: Model, item: Item, known: dict[str, list[str]], settings: Settings) -> Answered:
     (one,) = generate(model, [item.prompt], progress=False, **settings.options)
-    lingua = "lingua" if find_spec("lingua") and not _is_artificial(known) else None
+    lingua: Identifier | None = "lingua" if find_spec("lingua") and not _is_artificial(known) else None
     (language,) = answer_languages([one.text], [*known], known=known, identifier=lingua)
     produced = language.language
     if produced == "undetermined":
@@ -106,7 +105,7 @@ def _card(model: Model, found: Sequence[Answered], asked: Question) -> Html:
     right = sum(one.is_right for one in found)
     head = (
         "language",
-        "in the finetuning",
+        "in the multilingual mixture",
         "answer",
         "right answer",
         "answered in",
@@ -115,7 +114,7 @@ def _card(model: Model, found: Sequence[Answered], asked: Question) -> Html:
     )
     body = table(head, rows, caption=f"{right} of {len(found)} answers are right as text")
     strip = _strip(found)
-    return card(model.label, model.badge, strip, body, note(_LEGEND))
+    return card(model, strip, body, note(_LEGEND))
 
 
 _LEGEND = "The colour is the probability of the right choice among the choices; where there are none, whether the text is right."
@@ -146,7 +145,7 @@ def _row(model: Model, one: Answered, target: str) -> list[str]:
     share = tag("td", _shown(one), class_="wb-number", style=_colour(one))
     return [
         name,
-        trained if family_of(model.name) else "?",
+        trained,
         text_of(one.answer),
         text_of(target),
         one.produced,

@@ -8,7 +8,7 @@ from workbench.inference.lens import LensReading, lens
 from workbench.models import Model
 from workbench.models.arguments import text as expect_text
 from workbench.playground.opening import opened, warning_about
-from workbench.playground.page import Html, card, note, page, percent, table, tag
+from workbench.playground.page import Html, Show, card, note, page, percent, table, tag
 from workbench.words import units
 
 _PRINTABLE = [
@@ -23,13 +23,19 @@ _TOP = 3
 
 
 def layers_page(
-    models: Sequence[str | Model], prompt: str, *, words: Sequence[str] = (), answer: str = ""
+    models: Sequence[str | Model],
+    prompt: str,
+    *,
+    words: Sequence[str] = (),
+    answer: str = "",
+    show: Show | None = None,
 ) -> tuple[Html, dict[str, LensReading]]:
     """Return the likeliest next tokens and the entropy at each layer, and the probability of words that may come next.
 
     Args:
         words: By default the first word of the model's own answer.
         answer: The beginning of an answer, after which is read.
+        show: Gets the page after each model.
 
     Raises:
         WorkbenchError: as `lens`, `generate` and `opened`.
@@ -41,6 +47,8 @@ def layers_page(
         (reading,) = lens(model, [prompt], [asked], answers=[answer], top=_TOP, progress=False)
         found[model.label] = reading
         cards.append(_card(model, prompt, asked, reading))
+        if show:
+            show(page(*cards, label="Layers"))
     return page(*cards, label="Layers"), found
 
 
@@ -65,16 +73,16 @@ def _card(model: Model, prompt: str, words: Sequence[str], reading: LensReading)
     head = ("layer", *(f"{place}. token" for place in range(1, len(reading.top[0]) + 1)), *(f"P({word})" for word in words), "entropy, nats")  # fmt: skip
     warning = warning_about(model, prompt)
     return card(
-        model.label, model.badge, table(head, rows, caption="What each layer says of the next token, the last layer first"),
+        model, table(head, rows, caption="What each layer says of the next token, the last layer first"),
         note("P(word): of its first token, with and without a space. Middle layers are read in the last layer's basis."),
-        *([note(warning, "warning")] if warning else []),
+        warning=warning,
     )  # fmt: skip
 
 
 def _token(name: str, value: float) -> Html:
     strength = 0.5 * exp(value)
     shown = tag("span", readable(name), class_="wb-text", dir="auto")
-    return tag("td", shown, " ", tag("span", percent(exp(value)), class_="wb-faint"), style=f"background:rgb(0 114 178 / {strength:.2f})")  # fmt: skip
+    return tag("td", shown, " ", tag("span", percent(exp(value)), class_="wb-number"), style=f"background:rgb(0 114 178 / {strength:.2f})")  # fmt: skip
 
 
 def readable(name: str) -> str:

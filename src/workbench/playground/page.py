@@ -4,11 +4,11 @@ Everything is plain HTML with a style sheet: no scripts, no requests. Colours ar
 there are none. Where styles are removed (a notebook on GitHub), tables and text remain.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from workbench.family import Badge
+from workbench.models import Model
 
 _STYLES = Path(__file__).with_name("panel.css")
 
@@ -17,6 +17,9 @@ class Html(str):
     """Text that is HTML already."""
 
     __slots__ = ()
+
+
+Show = Callable[[Html], None]  # gets what is known so far; an exception that it raises ends the work
 
 
 def tag(name: str, *inside: str, **attributes: str | None) -> Html:
@@ -37,19 +40,18 @@ def joined(parts: Iterable[str]) -> Html:
 def page(*parts: str, label: str) -> Html:
     """Return a whole piece to be shown: a region with its style sheet."""
     styles = Html(f"<style>{_STYLES.read_text(encoding='utf-8')}</style>")
-    return tag("section", styles, *parts, class_="wb", aria_label=label)
+    return tag("div", styles, *parts, class_="wb", role="region", aria_label=label)
 
 
-def card(title: str, badge: Badge, *inside: str) -> Html:
-    """Return the card of a model, with its badge."""
-    head = tag(
-        "div",
-        tag("strong", title),
-        " ",
-        tag("span", badge, class_=f"wb-badge wb-{badge.lower()}"),
-        class_="wb-head",
+def card(model: Model, *inside: str, warning: str = "") -> Html:
+    """Return a model's card with its badge; a folder is called by its last part, and a warning stands at the end."""
+    name = Path(model.name).name if Path(model.name).is_dir() else model.label
+    stamp = tag("span", model.badge, class_=f"wb-badge wb-{model.badge.lower()}")
+    head = tag("div", tag("strong", name), " ", stamp, class_="wb-head")
+    told = [note(warning, "warning")] if warning else []
+    return tag(
+        "div", head, *inside, *told, class_="wb-card", role="group", aria_label=f"{name}, {model.badge}"
     )
-    return tag("article", head, *inside, class_="wb-card", aria_label=f"{title}, {badge}")
 
 
 def cards(found: Sequence[str]) -> Html:
@@ -97,3 +99,9 @@ def meter(share: float, text: str, label: str) -> Html:
 def percent(share: float) -> str:
     """Return a probability for a reader."""
     return f"{share:.1%}".replace("%", " %") if share >= 0.0005 else "< 0.1 %"
+
+
+def nats(value: float, sign: str = "") -> str:
+    """Return a log-probability for a reader; `sign` "+" also writes that of positive ones."""
+    text = f"{value:{sign}.2f}"
+    return text[1:] if text == "-0.00" else text

@@ -10,17 +10,23 @@ from IPython.display import display
 
 from workbench.playground.page import Html
 
-_BREAKS = {"tr", "p", "div", "article", "caption", "li", "section"}
+_BREAKS = {"tr", "p", "div", "caption", "li"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Static:
     """A part as HTML, displayed without a widget."""
 
     html: Html
 
+    def __repr__(self) -> str:
+        return plain(self.html)
+
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return {"text/html": self.html, "text/plain": plain(self.html)}
+        saved = self.html.replace(
+            " data-tip=", " title="
+        )  # reports and GitHub keep no styles that could show it
+        return {"text/html": saved, "text/plain": plain(self.html)}
 
 
 def show_static(part: Any) -> None:

@@ -12,6 +12,7 @@ from workbench.models.arguments import text as expect_text
 from workbench.playground.opening import opened, warning_about
 from workbench.playground.page import (
     Html,
+    Show,
     card,
     cards,
     joined,
@@ -31,15 +32,21 @@ _LEGEND = (
 )
 
 
-def surprisal(models: Sequence[str | Model], text: str, *, prompt: str = "", k: int = 5) -> Html:
-    """Return a text coloured by its surprisal under each model, after a prompt or alone.
+def surprisal(
+    models: Sequence[str | Model], text: str, *, prompt: str = "", k: int = 5, show: Show | None = None
+) -> Html:
+    """Return a text coloured by its surprisal under each model, after a prompt or alone; `show` gets the page after each model.
 
     Raises:
         WorkbenchError: as `alternatives` and `opened`.
     """
     expect_text("the text", text)
-    found = [_card(model, alternatives(model, prompt, text, k)) for model in opened(models)]
-    return page(cards(found), tag("p", _LEGEND, class_="wb-note"), label="Surprisal")
+    found, legend = [], tag("p", _LEGEND, class_="wb-note")
+    for model in opened(models):
+        found.append(_card(model, alternatives(model, prompt, text, k)))
+        if show:
+            show(page(cards(found), legend, label="Surprisal"))
+    return page(cards(found), legend, label="Surprisal")
 
 
 def _card(model: Model, found: Alternatives) -> Html:
@@ -50,20 +57,22 @@ def _card(model: Model, found: Alternatives) -> Html:
     told = ["scored in the decoder without a prompt, for which it was not trained"] if alone else []
     warning = warning_about(model, found.prompt + found.answer)
     return card(
-        model.label,
-        model.badge,
+        model,
         coloured(found),
         note("; ".join([about, *told])),
-        *([note(warning, "warning")] if warning else []),
+        warning=warning,
     )
 
 
 def coloured(found: Alternatives) -> Html:
     """Return an answer whose characters are coloured by surprisal, each with its alternatives."""
-    return tag("div", *map(_token, found.characters), class_="wb-tokens", dir="auto")
+    groups = found.characters
+    tokens = [_token(steps, is_end=place == len(groups)) for place, steps in enumerate(groups, start=1)]
+    nothing = [] if found.answer.strip() else [text_of("")]
+    return tag("div", *nothing, *tokens, class_="wb-tokens", dir="auto")
 
 
-def _token(steps: tuple[Step, ...]) -> Html:
+def _token(steps: tuple[Step, ...], *, is_end: bool) -> Html:
     """Return the tokens that make a whole character, or mostly one token with several."""
     text = steps[-1].text
     known = [step.logprob for step in steps if step.logprob is not None]
@@ -76,7 +85,7 @@ def _token(steps: tuple[Step, ...]) -> Html:
     lines += [line for step in steps for line in _alternatives(step)]
     strength = min(max(nats, 0.0) / _DARKEST, 1.0) * 0.5
     return tag(
-        "span", text.replace("\n", "↵\n"), class_="wb-token", tabindex="0", role="note", data_tip="\n".join(lines),
+        "span", text.replace("\n", "↵\n"), class_="wb-token wb-end" if is_end else "wb-token", tabindex="0", role="note", data_tip="\n".join(lines),
         aria_label="; ".join(lines), style=f"background:rgb(213 94 0 / {strength:.2f})",
     )  # fmt: skip
 
@@ -122,6 +131,4 @@ def _fertility(model: Model, texts: dict[str, str]) -> Html:
         for code, count in counts.items()
     ]
     head = ("language", "the same sentence", "tokens", f"against {first}")
-    return card(
-        model.label, model.badge, joined([table(head, rows, caption="Tokens of one sentence by language")])
-    )
+    return card(model, joined([table(head, rows, caption="Tokens of one sentence by language")]))

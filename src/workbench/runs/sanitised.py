@@ -19,7 +19,7 @@ _TAGS = bleach.ALLOWED_TAGS | {
     "tfoot", "th", "thead", "tr", "u",
 }  # fmt: skip
 _ATTRIBUTES = {
-    "alt", "align", "border", "class", "colspan", "dir", "height", "id", "lang", "rowspan", "scope", "start", "style", "title",
+    "alt", "align", "aria-label", "border", "class", "colspan", "dir", "height", "id", "lang", "role", "rowspan", "scope", "start", "style", "title",
     "width",
 }  # fmt: skip
 _SIDES = ("", "-top", "-right", "-bottom", "-left")
@@ -58,6 +58,8 @@ def _is_harmless(tag: str, name: str, value: str) -> bool:
         return tag == "a" and _LINK.match(value.strip()) is not None
     if name == "src":
         return tag == "img" and value.strip().startswith("data:image/")
+    if name == "tabindex":
+        return value.strip() == "0"  # reachable, in the order of the page
     return name in _ATTRIBUTES
 
 

@@ -19,9 +19,12 @@ class Bar:
         self.on_enter: Callable[[], None] = lambda: None
         self.on_example: Callable[[tuple[str, ...]], None] = lambda _: None
         self.models = Models(models)
-        self.prompt = Prompt(prompt, lambda: self.on_enter(), label)
+        self.prompt = Prompt(prompt, self._enter, label)
         self.examples = Examples(self.models, self._fill)
         self.settings = Setting(settings)
+
+    def _enter(self) -> None:
+        self.on_enter()
 
     def _fill(self, prompt: str, choices: tuple[str, ...]) -> None:
         self.prompt.widget.value = prompt

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from threading import Event, Thread
 
 from workbench.errors import WorkbenchError
-from workbench.playground.page import Html, error, page, tag
+from workbench.playground.page import Html, Show, error, page, tag
 
-Work = Callable[[Callable[[Html], None]], Html]  # gets what shows progress, and returns the whole page
+Work = Callable[[Show], Html]  # gets what shows progress, and returns the whole page
+
+
+_FAULT = "this is a fault of the workbench itself, which its log describes (View, Show Log Console); please report it"
 
 
 class Stopped(Exception):
@@ -16,7 +19,7 @@ class Stopped(Exception):
 class Job:
     """One piece of work at a time: `show` gets its pages, `busy` whether it runs."""
 
-    def __init__(self, show: Callable[[Html], None], busy: Callable[[bool], None]) -> None:
+    def __init__(self, show: Show, busy: Callable[[bool], None]) -> None:
         self._show, self._busy = show, busy
         self._stop = Event()
         self._thread: Thread | None = None
@@ -46,18 +49,17 @@ class Job:
             self._thread.join(seconds)
 
     def _run(self, work: Work) -> None:
+        last: Html = error(_FAULT)
         try:
-            self._show(work(self._progress))
+            last = work(self._progress)
         except Stopped:
-            self._show(
-                Html(
-                    self._last
-                    + page(tag("p", "Stopped.", class_="wb-warning", role="status"), label="Stopped")
-                )
+            last = Html(
+                self._last + page(tag("p", "Stopped.", class_="wb-warning", role="status"), label="Stopped")
             )
         except WorkbenchError as problem:
-            self._show(error(str(problem)))
+            last = error(str(problem))
         finally:
+            self._show(last)
             self._busy(False)
 
     def _progress(self, html: Html) -> None:

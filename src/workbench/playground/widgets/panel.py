@@ -11,12 +11,12 @@ from workbench.playground.page import Html
 from workbench.playground.settings import Settings
 from workbench.playground.widgets import parts
 from workbench.playground.widgets.bar import Bar
-from workbench.playground.widgets.part import Part
+from workbench.playground.widgets.part import Part, Shown
 
 _BAR = ("models", "examples", "prompt", "settings")
 
 
-class Alone(widgets.VBox):  # type: ignore[misc]
+class Alone(Shown):
     """One part below the fields that it needs; it begins at once if there is a prompt."""
 
     def __init__(self, bar: Bar, part: Part, *kinds: str) -> None:
@@ -32,7 +32,7 @@ class Alone(widgets.VBox):  # type: ignore[misc]
         return self.part.html
 
 
-class Panel(widgets.VBox):  # type: ignore[misc]
+class Panel(Shown):
     """All parts, in tabs under one bar; the first is asked at once, which also reads the weights.
 
     Attributes:
@@ -50,7 +50,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
             "Ask": parts.ask_part(self.bar, self.history),
             "Rank": rank,
             "Tokens": parts.tokens_part(self.bar),
-            "Prompt doctor": parts.doctor_part(self.bar),
+            "Doctor": parts.doctor_part(self.bar),
             "Languages": parts.across_part(self.bar),
             "Layers": parts.layers_part(self.bar),
             "History": parts.page_part("the history", self.history.page, "Show history"),
@@ -59,10 +59,11 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         self.tabs = widgets.Tab(
             list(self.parts.values()), titles=tuple(self.parts), layout=widgets.Layout(overflow="visible")
         )
-        self.bar.on_enter = lambda: self.current.run()
+        self.bar.on_enter = self._run_current
         self.bar.on_example = lambda found: self._choices(rank, found)
         self.tabs.observe(self._opened, "selected_index")
         super().__init__([self.bar.widget(*_BAR), self.tabs], layout=widgets.Layout(overflow="visible"))
+        self.add_class("wb-panel")
         self.parts["Ask"].run()
 
     @property
@@ -74,6 +75,9 @@ class Panel(widgets.VBox):  # type: ignore[misc]
     def html(self) -> Html:
         """The open part's page as it is now."""
         return self.current.html
+
+    def _run_current(self) -> None:
+        self.current.run()
 
     def _code(self) -> Html:
         return code_page(self.bar.models.names, self.bar.prompt.value, self.bar.settings.value)

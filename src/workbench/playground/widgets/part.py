@@ -8,14 +8,15 @@ import ipywidgets as widgets
 from workbench.playground.page import Html, page, tag
 from workbench.playground.widgets.jobs import Job, Work
 
-WIDE = {"width": "100%"}
 _LABEL = {"description_width": "84px"}
 _SHORT = {"description_width": "initial"}
 
 
 def field(kind: Callable[..., Any], label: str, tip: str = "", *, wide: bool = False, **how: Any) -> Any:
     """Return a form field with a label, which screen readers read, too."""
-    layout = widgets.Layout(**WIDE) if wide else widgets.Layout(width="auto", min_width="150px")
+    is_number = kind in (widgets.BoundedIntText, widgets.BoundedFloatText, widgets.IntText)
+    narrow = widgets.Layout(width="auto", max_width="150px" if is_number else "360px")
+    layout = widgets.Layout(width="auto") if wide else narrow
     style = _LABEL if wide else _SHORT
     return kind(description=label, tooltip=tip or label, layout=layout, style=style, **how)
 
@@ -26,17 +27,31 @@ def row(*children: Any) -> widgets.Box:
     return widgets.Box(children, layout=layout)
 
 
-class Part(widgets.VBox):  # type: ignore[misc]
+class Shown(widgets.VBox):
+    """Widgets that say, where no widget can be shown, how to see them."""
+
+    def _repr_mimebundle_(self, **how: Any) -> dict[str, Any]:
+        told = tag("p", "A form of the playground: run this cell in JupyterLab; show_static keeps its page.")
+        return {
+            **super()._repr_mimebundle_(**how),
+            "text/html": told,
+            "text/plain": "a form of the playground",
+        }
+
+
+class Part(Shown):
     """Fields, buttons and a page that is made in a thread.
 
     Attributes:
         html: The page as it is now.
         run_button, stop_button: What starts and stops the work.
         job: The work.
+        fields: Those of its fields that are its own, by name.
     """
 
     def __init__(self, label: str, fields: Sequence[Any], work: Callable[[], Work], *, verb: str) -> None:
         self._work = work
+        self.fields: dict[str, Any] = {}
         self.run_button = widgets.Button(description=verb, button_style="primary", tooltip=f"{verb}: {label}")
         self.stop_button = widgets.Button(description="Stop", disabled=True, tooltip=f"Stop: {label}")
         self._state = widgets.HTML("")

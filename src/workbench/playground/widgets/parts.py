@@ -8,17 +8,16 @@ import ipywidgets as widgets
 from workbench.playground.answers import ask_models
 from workbench.playground.choices import PROTOCOLS, ranked
 from workbench.playground.claims import doctor_page
-from workbench.playground.examples import question, tasks_for, templates_for
+from workbench.playground.examples import first_task, question, tasks_for, templates_for
 from workbench.playground.history import History
 from workbench.playground.languages import across_page
 from workbench.playground.layers import layers_page
-from workbench.playground.page import Html
+from workbench.playground.page import Html, Show
 from workbench.playground.surprisal import fertility, surprisal
 from workbench.playground.widgets.bar import Bar
 from workbench.playground.widgets.jobs import Work
 from workbench.playground.widgets.part import Part, field, row
 
-Show = Callable[[Html], None]
 _SEPARATOR = "|"
 
 
@@ -49,7 +48,7 @@ def rank_part(bar: Bar, choices: tuple[str, ...] = (), protocol: str = PROTOCOLS
     def work() -> Work:
         models, prompt, name = bar.models.value, bar.prompt.value, rule.value
         texts = [text.strip() for text in given.value.split(_SEPARATOR) if text.strip()]
-        return lambda _: ranked(models, prompt, texts, protocol=name)[0]
+        return lambda show: ranked(models, prompt, texts, protocol=name, show=show)[0]
 
     part = Part("the choices", [given, row(rule)], work, verb="Rank")
     part.fields = {"choices": given, "protocol": rule}
@@ -66,7 +65,7 @@ def tokens_part(bar: Bar, text: str = "") -> Part:
         models, prompt, scored, more = bar.models.value, bar.prompt.value, own.value, parallel.value
 
         def colour(show: Show) -> Html:
-            html = surprisal(models, scored or prompt, prompt=prompt if scored else "")
+            html = surprisal(models, scored or prompt, prompt=prompt if scored else "", show=show)
             show(html)
             return Html(html + fertility(models)) if more else html
 
@@ -93,7 +92,7 @@ def doctor_part(bar: Bar, language: str = "English") -> Part:
 def across_part(bar: Bar, task: str = "", number: int = 0, languages: tuple[str, ...] = ()) -> Part:
     """Return the part that asks one question in many languages."""
     tasks = tasks_for(bar.models.names)
-    chosen = field(widgets.Dropdown, "Task", options=tasks, value=task if task in tasks else tasks[-2])
+    chosen = field(widgets.Dropdown, "Task", options=tasks, value=task or first_task(bar.models.names))
     wording = field(widgets.Dropdown, "Wording", options=templates_for(chosen.value))
     item = field(widgets.BoundedIntText, "Item", value=number, min=0, max=999)
     tip = "Codes, separated by commas; empty: those that fit"
@@ -125,7 +124,7 @@ def layers_part(bar: Bar, words: tuple[str, ...] = ()) -> Part:
     def work() -> Work:
         models, prompt = bar.models.value, bar.prompt.value
         asked = [word.strip() for word in given.value.split(",") if word.strip()]
-        return lambda _: layers_page(models, prompt, words=asked)[0]
+        return lambda show: layers_page(models, prompt, words=asked, show=show)[0]
 
     part = Part("the layers", [given], work, verb="Read layers")
     part.fields = {"words": given}
