@@ -3,6 +3,7 @@
 # make bench  speed and memory beside lm-evaluation-harness, transformers and papermill (25 minutes, 8 GB; QUICK=1: 5 minutes)
 # make docs   the documentation site: build/docs/index.html
 # make pack   an answer pack: PRESET=laptop MODELS="bloomz-1b1 mt0-base" OUT=FOLDER NOTE="…"
+# make coursework   coursework/release: what students get, and what instructors keep
 # Each sets up .venv by itself when it is missing or stale.
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup pack run test oracle-tests gguf-tests browser-tests check lab notebooks verify summary soak bench docs clean
+.PHONY: setup pack coursework coursework-tests run test oracle-tests gguf-tests browser-tests check lab notebooks verify summary soak bench docs clean
 
 setup: $(READY)
 
@@ -96,6 +97,16 @@ summary: $(READY)
 
 pack: $(READY)
 	$(BIN)/workbench pack $(or $(PRESET),laptop) $(addprefix --model ,$(MODELS)) $(if $(OUT),--out $(OUT)) --note "$(NOTE)"
+
+coursework: $(READY)
+	$(BIN)/python -m workbench.grading coursework
+
+coursework-tests: $(VENV)/.coursework
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_coursework_nbgrader.py
+
+$(VENV)/.coursework: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[coursework]"
+	touch $@
 
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs

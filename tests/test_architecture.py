@@ -21,6 +21,7 @@ FLOORS = [
     {"inference", "service", "training"},
     {"studies"},
     {"figures", "playground", "runs"},
+    {"grading"},
     {"cli"},
 ]
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
@@ -32,6 +33,7 @@ BROAD = {
     "engines/transformers/convert.py",  # what a hostile pickle makes torch raise
     "engines/transformers/loading.py",  # what a damaged file makes tokenizers and safetensors raise
     "cli/boundary.py",  # the last resort
+    "grading/worker.py",  # whatever a student's function raises
 }
 
 

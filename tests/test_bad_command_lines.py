@@ -73,6 +73,9 @@ COMMANDS = {
     "mini train": (["mini-bloom"], {0: NAMES, "--folder": PLACES, "--seed": INTEGERS}),
     "mini check": ([], {"--meanings": [*INTEGERS, "0", "13", "60"], "--save": PLACES[1:], "--folder": FILES}),
     "mini mixture": (["p3", "--out", "new"], {0: NAMES, "--out": PLACES, "--count": [*INTEGERS, "0"], "--seed": INTEGERS}),
+    "grade": (["missing.ipynb"], {
+        0: FILES, "--course": NAMES + FILES, "--seconds": [*INTEGERS, "0"], "--moodle": PLACES, "--canvas": PLACES, "--feedback": PLACES,
+    }),
     "convert": (["mini-bloom", "--to", "safetensors", "--output", "new"], {0: NAMES + FILES, "--to": NAMES, "--output": PLACES, "--type": NAMES}),
     "models": ([], {0: NAMES + FILES, "--jsn": NAMES}),
     "serve": ([], {

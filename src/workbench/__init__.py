@@ -15,6 +15,7 @@ _ROOMS = frozenset(
         "errors",
         "family",
         "figures",
+        "grading",
         "inference",
         "models",
         "paths",

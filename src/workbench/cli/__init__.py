@@ -14,7 +14,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 import workbench
-from workbench.cli import accept, convert, fetch, models, pack, run, serve, store, sweep, verify
+from workbench.cli import accept, convert, fetch, grade, models, pack, run, serve, store, sweep, verify
 from workbench.cli.boundary import exit_code_of
 from workbench.cli.evaluate import evaluate
 from workbench.cli.options import Device, Dtype, Json, Languages, Quantization, Revision, names_in, positive
@@ -39,6 +39,7 @@ app.command("serve")(serve.serve)
 app.command("sweep")(sweep.sweep)
 app.command("verify")(verify.verify)
 app.command("accept")(accept.accept)
+app.command("grade")(grade.grade)
 
 ModelName = Annotated[
     str,
