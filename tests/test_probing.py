@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
+from threadpoolctl import threadpool_info
+from tqdm import tqdm
 
 from workbench.errors import BadInput
 from workbench.studies.probing import (
@@ -399,3 +401,24 @@ def test_scores_with_gaps_or_twice_over_are_refused():
     with pytest.raises(BadInput, match="repeat a meaning, language and layer"):
         best_layers(two, "reader")
     assert len(best_layers(two, "reader", "weights")) == 2
+
+
+def test_probes_show_their_progress_layer_by_layer_and_leave_other_threads_alone(monkeypatch, capsys):
+    """On shared cores threads that wait for each other made notebook 03 spin for minutes."""
+    monkeypatch.setattr(
+        "workbench.inference.cached.tqdm", lambda **how: tqdm(**{**how, "disable": how["disable"] is True})
+    )
+    monkeypatch.delenv("WORKBENCH_BATCH", raising=False)
+    texts = [(word, language) for word in range(8) for language in ("a", "b")]
+    words, languages = map(list, zip(*texts, strict=True))
+    states = np.random.default_rng(0).standard_normal((len(texts), 3, 4), dtype=np.float32)
+    examples = Examples(states, [word % 2 for word in words], languages, words, words)
+    before = [each["num_threads"] for each in threadpool_info()]
+    held_out_words(examples, train_on="a", folds=2, repeats=1, permutations=1)
+    code_lengths(examples, orderings=1)
+    shown = capsys.readouterr().err
+    assert "probes of held-out words" in shown
+    assert "code lengths" in shown
+    assert [each["num_threads"] for each in threadpool_info()] == before
+    code_lengths(examples, orderings=1, progress=False)
+    assert capsys.readouterr().err == ""

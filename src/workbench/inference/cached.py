@@ -161,7 +161,7 @@ def _computed(
     """Yield batches of (request, answer in the store's form) after each is committed."""
     texts, done = list(missing), 0
     label = f"{kind.capability} {Path(model.name).name}"
-    with model.computing() as engine, _bar(len(texts), label, progress) as bar:
+    with model.computing() as engine, progress_bar(len(texts), label, progress) as bar:
         try:
             for start in range(0, len(texts), _PER_ENGINE_CALL):
                 part = texts[start : start + _PER_ENGINE_CALL]
@@ -228,10 +228,10 @@ def _expect_engine(model: Model, kind: RequestType, missing: Sequence[Any], tota
         ) from error
 
 
-def _bar(total: int, text: str, progress: bool) -> Any:
-    """Return a progress bar: a widget in a notebook, a line in a terminal, none in a batch run or for a single answer."""
+def progress_bar(total: int, text: str, progress: bool, unit: str = "answer") -> Any:
+    """Return a progress bar: a widget in a notebook, a line in a terminal, none in a batch run or for a single unit."""
     if not progress or os.environ.get("WORKBENCH_BATCH") or total < 2:
         return tqdm(disable=True)
     if "ipykernel" in sys.modules:
-        return tqdm_widget(total=total, desc=text, leave=False, unit="answer")
-    return tqdm(total=total, desc=text, leave=False, unit="answer", disable=None)  # None: only on a terminal
+        return tqdm_widget(total=total, desc=text, leave=False, unit=unit)
+    return tqdm(total=total, desc=text, leave=False, unit=unit, disable=None)  # None: only on a terminal

@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from workbench.errors import BadInput
+from workbench.inference.cached import progress_bar
 from workbench.stats import bootstrap
 from workbench.studies.probing.examples import Examples, split_groups
 
@@ -29,7 +30,12 @@ WIDTH = 64  # directions of largest variance that are kept of a layer
 
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def code_lengths(
-    examples: Examples, *, orderings: int = 3, width: int = WIDTH, seed: int = 0
+    examples: Examples,
+    *,
+    orderings: int = 3,
+    width: int = WIDTH,
+    seed: int = 0,
+    progress: bool = True,
 ) -> pd.DataFrame:
     """Return the bits that each text's label costs, layer by layer.
 
@@ -38,6 +44,7 @@ def code_lengths(
     Args:
         orderings: Random orders of the groups, over which bits are averaged.
         width: States are reduced to so many directions of largest variance, without labels.
+        progress: Show a bar over layers.
 
     Returns:
         One row per text and layer: layer, language, meaning, bits (mean over orderings), spread (standard deviation over
@@ -54,18 +61,22 @@ def code_lengths(
     labels, names = pd.factorize(np.array([repr(label) for label in examples.labels]))
     generator = np.random.default_rng(seed)
     orders = [_order(groups, generator) for _ in range(orderings)]
-    tables = []
-    for layer in range(examples.states.shape[1]):
-        kept = min(width, *examples.states[:, layer].shape)
-        features = PCA(kept, svd_solver="full").fit_transform(examples.states[:, layer].astype(np.float64))
-        bits = np.stack([online_bits(features, labels, *order) for order in orders])
-        columns = {"layer": layer, "language": examples.languages, "meaning": examples.meanings}
-        columns |= {
-            "bits": bits.mean(axis=0),
-            "spread": bits.mean(axis=1).std(),
-            "uniform": np.log2(len(names)),
-        }
-        tables.append(pd.DataFrame(columns))
+    tables, height = [], examples.states.shape[1]
+    with progress_bar(height, "code lengths", progress, unit="layer") as bar:
+        for layer in range(height):
+            kept = min(width, *examples.states[:, layer].shape)
+            features = PCA(kept, svd_solver="full").fit_transform(
+                examples.states[:, layer].astype(np.float64)
+            )
+            bits = np.stack([online_bits(features, labels, *order) for order in orders])
+            columns = {"layer": layer, "language": examples.languages, "meaning": examples.meanings}
+            columns |= {
+                "bits": bits.mean(axis=0),
+                "spread": bits.mean(axis=1).std(),
+                "uniform": np.log2(len(names)),
+            }
+            tables.append(pd.DataFrame(columns))
+            bar.update()
     return pd.concat(tables, ignore_index=True)
 
 

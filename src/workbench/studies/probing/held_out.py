@@ -17,6 +17,7 @@ from sklearn.model_selection import GroupKFold
 from threadpoolctl import threadpool_limits
 
 from workbench.errors import BadInput
+from workbench.inference.cached import progress_bar
 from workbench.stats import bootstrap_ratio
 from workbench.stats.intervals import UPPER
 from workbench.studies.probing.examples import Examples, centred, split_groups
@@ -112,6 +113,7 @@ def held_out_words(
     permutations: int = 99,
     centre: bool = True,
     seed: int = 0,
+    progress: bool = True,
 ) -> HeldOut:
     """Fit probes on texts in one language, and test them in every language on words (and meanings) that were left out.
 
@@ -123,6 +125,7 @@ def held_out_words(
         repeats: Splits, over which scores are averaged: with few words, a single split decides much.
         permutations: Shuffled labellings; the smallest p-value is 1 / (permutations + 1).
         centre: Subtract each language's mean; else that of the training language, from all.
+        progress: Show a bar over layers.
 
     Raises:
         BadInput: no text in `train_on`, fewer than two folds, a meaning with two labels, or fewer than two labels left.
@@ -141,11 +144,15 @@ def held_out_words(
     cells = csr_array(
         (np.ones(len(place)), (place, np.arange(len(place)))), (len(languages) * len(labels), len(place))
     )
-    layers = []
-    for layer in range(kept.states.shape[1]):
-        kernel = _kernel(kept.states[:, layer], kept.languages, trained, centre)
-        right = np.mean([_right(kernel, labellings[:, unit], fold[unit], trained) for fold in splits], axis=0)
-        layers.append((cells @ right) / np.maximum(cells.sum(axis=1), 1)[:, None])
+    layers, height = [], kept.states.shape[1]
+    with progress_bar(height, "probes of held-out words", progress, unit="layer") as bar:
+        for layer in range(height):
+            kernel = _kernel(kept.states[:, layer], kept.languages, trained, centre)
+            right = np.mean(
+                [_right(kernel, labellings[:, unit], fold[unit], trained) for fold in splits], axis=0
+            )
+            layers.append((cells @ right) / np.maximum(cells.sum(axis=1), 1)[:, None])
+            bar.update()
     correct = np.stack(layers).reshape(-1, len(languages), len(labels), len(labellings)).transpose(3, 0, 1, 2)
     return HeldOut(correct, labellings, groups, languages, train_on, dropped)
 
