@@ -94,6 +94,9 @@ def intervention(eraser: Eraser, layer: int, stack: str) -> Intervention:
 def beyond(table: pd.DataFrame, control: str = "random, equal rank and norm") -> pd.DataFrame:
     """Return the outcomes of the erasers minus those of a control on the same question and layer; without the control's rows.
 
+    The control is one draw of a subspace, and intervals over questions hold for this draw: in 200 mT5 with random weights those of
+    language_loss and concept_loss cover 0 in 95 % and more, those of loss in 80 to 86 %. Compare a loss over several values of `seed`.
+
     Raises:
         KeyError: the table has no such control.
     """
