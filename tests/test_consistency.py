@@ -66,12 +66,12 @@ def test_a_model_with_one_answer_agrees_with_itself_and_is_not_consistent():
     """Both languages prefer the first choice in nine of ten items, each for reasons of its own."""
     generator = np.random.default_rng(0)
     scores = {
-        code: np.stack([generator.random(2000) < 0.9, np.full(2000, 0.5)], axis=1) for code in ("en", "fr")
+        code: np.stack([generator.random(800) < 0.9, np.full(800, 0.5)], axis=1) for code in ("en", "fr")
     }
     found = consistency(ranked(scores)).iloc[0]
     assert found["agreement"] > 0.8
-    assert abs(found["kappa"]) < 0.06
-    assert abs(found["rankc_beyond"]) < 0.06
+    assert abs(found["kappa"]) < 0.1
+    assert abs(found["rankc_beyond"]) < 0.1
     same = consistency(ranked({"en": scores["en"], "fr": scores["en"]})).iloc[0]
     assert (same["kappa"], same["rankc_beyond"]) == pytest.approx((1, 1))
 
@@ -79,11 +79,11 @@ def test_a_model_with_one_answer_agrees_with_itself_and_is_not_consistent():
 def test_being_right_in_both_languages_is_not_yet_erring_alike():
     generator = np.random.default_rng(1)
     scores = {
-        code: np.stack([generator.random(3000) < 0.8, np.full(3000, 0.5)], axis=1) for code in ("en", "fr")
+        code: np.stack([generator.random(800) < 0.8, np.full(800, 0.5)], axis=1) for code in ("en", "fr")
     }
     found = consistency(ranked(scores)).iloc[0]
-    assert found["both_right"] == pytest.approx(0.64, abs=0.03)
-    assert abs(found["right_kappa"]) < 0.06
+    assert found["both_right"] == pytest.approx(0.64, abs=0.04)
+    assert abs(found["right_kappa"]) < 0.1
 
 
 def test_the_interval_covers_a_planted_kappa():
