@@ -4,6 +4,7 @@ An item is one question. The same question asked in several languages or wording
 cluster; intervals are valid only if clusters, not outcomes, are resampled.
 """
 
+from workbench.stats.agreement import Agreement, krippendorff_alpha
 from workbench.stats.differences import equivalence, paired_difference
 from workbench.stats.intervals import Interval, bootstrap, bootstrap_ratio, mean_interval, wilson
 from workbench.stats.paired import PairedTest, holm, mcnemar, sign_flip
@@ -17,13 +18,16 @@ from workbench.stats.spread import (
     cochran_q,
     permutation_spread,
 )
+from workbench.stats.variance import VarianceComponents, variance_components
 
 __all__ = [
+    "Agreement",
     "Interval",
     "Omnibus",
     "PairedTest",
     "SpreadNull",
     "SpreadTest",
+    "VarianceComponents",
     "binomial_spread",
     "bootstrap",
     "bootstrap_ratio",
@@ -31,11 +35,13 @@ __all__ = [
     "cochran_q",
     "equivalence",
     "holm",
+    "krippendorff_alpha",
     "mcnemar",
     "mean_interval",
     "multi_bootstrap",
     "paired_difference",
     "permutation_spread",
     "sign_flip",
+    "variance_components",
     "wilson",
 ]

@@ -6,18 +6,24 @@ from typing import Any
 _STUDIES = frozenset(
     {
         "answer_language",
+        "calibration",
         "closing_mark",
         "consistency",
         "evaluation",
+        "first_token",
         "interpretability",
         "predictors",
         "probing",
         "published",
         "published_transfer",
         "quantization",
+        "scorers",
         "sensitivity",
         "transfer",
         "within_task",
+        "wording_choice",
+        "wording_features",
+        "wording_variance",
     }
 )
 

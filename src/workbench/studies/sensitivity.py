@@ -12,6 +12,8 @@ import pandas as pd
 from workbench import stats
 from workbench.errors import BadInput
 
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
 
 def accuracies(ranked: pd.DataFrame, by: Sequence[str] = ("template", "language")) -> pd.DataFrame:
     """Return accuracy with a 95 % interval for each group of `by`.
@@ -63,11 +65,7 @@ def outcome_matrix(ranked: pd.DataFrame, value: str = "correct") -> pd.DataFrame
             )
     number = ranked.groupby(["template", "cluster"], sort=False).cumcount()
     matrix = ranked.assign(number=number).pivot(index=["cluster", "number"], columns="template", values=value)
-    if matrix.isna().to_numpy().any() or matrix.shape[1] < 2:
-        raise BadInput(
-            f"{matrix.shape[1]} templates on {len(matrix)} items leave gaps; ask every template on every item"
-        )
-    return matrix
+    return _expect_complete(matrix)
 
 
 def spreads(ranked: pd.DataFrame, *, permutations: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -101,12 +99,44 @@ def spreads(ranked: pd.DataFrame, *, permutations: int = 2000, seed: int = 0) ->
     return pd.DataFrame(rows)
 
 
+def wording_quantiles(
+    ranked: pd.DataFrame, quantiles: Sequence[float] = QUANTILES, *, permutations: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Return quantiles of accuracy over wordings, for each task over all its languages, beside those of wordings that do not differ.
+
+    The null permutes wordings within each meaning, so quantiles of many wordings differ by chance too.
+
+    Returns:
+        One row per task and quantile (0 is the worst wording, 1 the best): task, quantile, accuracy, null_mean, null_low, null_high
+        (95 % of permutations), wordings, meanings.
+    """
+    rows = []
+    for task, group in ranked.groupby("task", sort=False):
+        means = group.assign(correct=group["correct"].astype(float))
+        table = means.pivot_table(index="cluster", columns="template", values="correct", sort=False)
+        cells = _expect_complete(table).to_numpy()
+        generator = np.random.default_rng(seed)
+        shuffled = np.stack(
+            [
+                np.quantile(generator.permuted(cells, axis=1).mean(axis=0), quantiles)
+                for _ in range(permutations)
+            ]
+        )
+        null = zip(shuffled.mean(axis=0), *np.quantile(shuffled, [0.025, 0.975], axis=0), strict=True)
+        found = np.quantile(cells.mean(axis=0), quantiles)
+        for quantile, accuracy, ends in zip(quantiles, found, null, strict=True):
+            rows.append((task, quantile, accuracy, *ends, cells.shape[1], cells.shape[0]))
+    columns = ["task", "quantile", "accuracy", "null_mean", "null_low", "null_high", "wordings", "meanings"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def agreement(ranked: pd.DataFrame) -> pd.DataFrame:
     """Return, for each task and language, how often wordings change the answer to the same item.
 
-    Choices are compared by index, so templates must list them in the same order. Columns: task, language, n,
-    flip_rate (share of items for which not all templates give the same choice), pss (mean over items and pairs of
-    templates of the difference in correctness; 0: always the same, 0.5: a coin), always_right, always_wrong.
+    Choices are compared by index, so templates must list them in the same order. Columns: task, language, n, alpha (Krippendorff's,
+    of the chosen index: agreement corrected for chance) with alpha_low and alpha_high, flip_rate (share of items for which not all
+    templates give the same choice), pss (mean over items and pairs of templates of the difference in correctness; 0: always the
+    same, 0.5: a coin), always_right, always_wrong.
 
     Source: PSS after Zhuo et al. 2024 (arXiv:2410.12405).
     """
@@ -115,11 +145,15 @@ def agreement(ranked: pd.DataFrame) -> pd.DataFrame:
         chosen = outcome_matrix(group, "prediction")
         right = outcome_matrix(group).astype(float).sum(axis=1)
         k = chosen.shape[1]
+        alpha = stats.krippendorff_alpha(chosen.to_numpy(dtype=int)).alpha
         rows.append(
             {
                 "task": task,
                 "language": language,
                 "n": len(chosen),
+                "alpha": alpha.estimate,
+                "alpha_low": alpha.low,
+                "alpha_high": alpha.high,
                 "flip_rate": float((chosen.nunique(axis=1) > 1).mean()),
                 "pss": float((right * (k - right)).mean() / (k * (k - 1) / 2)),
                 "always_right": float((right == k).mean()),
@@ -127,6 +161,46 @@ def agreement(ranked: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def least_stable(ranked: pd.DataFrame, count: int = 5) -> pd.DataFrame:
+    """Return the items on whose answer wordings disagree most.
+
+    Returns:
+        At most `count` rows: task, language, cluster, disagreement (share of pairs of wordings that choose differently), right (share
+        of wordings), prompt (in one of its wordings).
+    """
+    found = []
+    for (task, language), group in ranked.groupby(["task", "language"], sort=False):
+        chosen = outcome_matrix(group, "prediction")
+        apart = stats.krippendorff_alpha(chosen.to_numpy(dtype=int), draws=2).disagreement
+        right = outcome_matrix(group).astype(float).mean(axis=1).to_numpy()
+        prompts = group.drop_duplicates("cluster").set_index("cluster")["prompt"]
+        clusters = chosen.index.get_level_values("cluster")
+        about = {"task": task, "language": language, "cluster": clusters, "disagreement": apart}
+        found.append(pd.DataFrame({**about, "right": right, "prompt": prompts.loc[clusters].to_numpy()}))
+    table = pd.concat(found).sort_values("disagreement", ascending=False, kind="stable")
+    return table.head(count).reset_index(drop=True)
+
+
+def label_bias(ranked: pd.DataFrame) -> pd.DataFrame:
+    """Return how far predictions prefer a place among the choices over what is right, for each task and wording.
+
+    Returns:
+        One row per task and template: first (share of predictions of the first choice), gold (share of items whose first choice is
+        right), bias (first - gold; 0: none).
+    """
+    table = ranked.assign(first=ranked["prediction"] == 0, gold=ranked["gold"] == 0)
+    means = table.groupby(["task", "template"], sort=False)[["first", "gold"]].mean().reset_index()
+    return means.assign(bias=means["first"] - means["gold"])
+
+
+def _expect_complete(matrix: pd.DataFrame) -> pd.DataFrame:
+    if matrix.isna().to_numpy().any() or matrix.shape[1] < 2:
+        raise BadInput(
+            f"{matrix.shape[1]} templates on {len(matrix)} items leave gaps; ask every template on every item"
+        )
+    return matrix
 
 
 def _by_cluster(matrix: pd.DataFrame) -> np.ndarray:
