@@ -10,7 +10,12 @@ project = "workbench"
 author = "The workbench authors"
 version = release = workbench.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["notebooks/figures", "notebooks/README.md", "notebooks/.ipynb_checkpoints"]
+exclude_patterns = [
+    "coverage-map.md",
+    "notebooks/figures",
+    "notebooks/README.md",
+    "notebooks/.ipynb_checkpoints",
+]
 html_theme = "furo"
 html_title = "workbench"
 nb_execution_mode = (
