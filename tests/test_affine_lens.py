@@ -160,3 +160,17 @@ def test_on_sentences_not_seen_it_is_closer_to_the_output_than_the_logit_lens(na
     assert (mapped <= plain + 1e-6).all()
     assert (mapped[1:-1] < 0.7 * plain[1:-1]).all()
     assert (wrong[:-1] > mapped[:-1]).all()
+
+
+def test_what_is_fitted_on_is_not_what_is_asked_about():
+    codes = ["en", "fr", "de", "sw"]
+    every, few = read_concepts("lexicon", codes), read_concepts("lexicon", codes, limit=12)
+    rest = every.without(few)
+    assert few.words.keys() <= every.words.keys()
+    assert not rest.words.keys() & few.words.keys()
+    assert len(rest.words) + len(few.words) == len(every.words)
+    world = ["x-en", "x-fr", "x-id", "x-zh"]
+    every, few = read_concepts("miniature", world), read_concepts("miniature", world, limit=6)
+    rest = every.without(few)
+    assert rest.words == every.words
+    assert rest.frames.keys() == every.frames.keys() - few.frames.keys()

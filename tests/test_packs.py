@@ -372,6 +372,7 @@ def test_the_forms_are_those_of_the_engines_records():
     reading = {
         "logprobs": [[-1.0]],
         "entropies": [0.5],
+        "kl": [0.0],
         "top": [[["a", -1.0]]],
         "tokens": ["a"],
         "words": [[0]],

@@ -8,7 +8,7 @@ P(concept) and P(language) are sums over its other dimension.
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -81,6 +81,13 @@ class Concepts:
     ) -> list[list[str]]:
         """Return the answers with each concept (rows), in each language (columns; by default all)."""
         return [[self.text(frame, one, code) for code in languages or self.languages] for one in concepts]
+
+    def without(self, asked: "Concepts") -> "Concepts":
+        """Return the sentences that `asked` does not hold or, where all are the same, the concepts: to fit on what is not asked about."""
+        frames = {key: one for key, one in self.frames.items() if key not in asked.frames}
+        if frames:
+            return replace(self, frames=frames)
+        return replace(self, words={key: one for key, one in self.words.items() if key not in asked.words})
 
 
 def read_concepts(
