@@ -12,8 +12,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _INSIDE = r'(?:[^<>"]|"[^"]*")*'  # of a tag, so that a tag within an attribute is no tag
 _TAGS = re.compile(rf"<th\b({_INSIDE})>(?:\s|&nbsp;)*</th>|<(/?[a-z][a-z0-9]*)\b({_INSIDE})>", re.IGNORECASE)
@@ -29,9 +27,13 @@ def _exporter() -> Any:
     return found
 
 
+def _nbformat() -> Any:
+    return import_module("nbformat")  # not above: `workbench.runs.child` imports it first, without a grammar that takes seconds
+
+
 def prepare_report() -> None:
     """Import and compile what the report needs, by rendering a notebook of two cells."""
-    v4 = nbformat.v4
+    v4 = _nbformat().v4
     outputs = [v4.new_output("display_data", {"text/html": "<table></table>"})]
     cells = [v4.new_markdown_cell("a *text*"), v4.new_code_cell("x = 1", outputs=outputs)]
     about = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
@@ -40,7 +42,7 @@ def prepare_report() -> None:
 
 def write_report(title: str, models: Sequence[str] = ()) -> None:
     """Render `notebook.ipynb` as `report.html`, one self-contained page that makes no network requests."""
-    notebook = nbformat.read("notebook.ipynb", as_version=4)
+    notebook = _nbformat().read("notebook.ipynb", as_version=4)
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         output.get("data", {}).pop(_WIDGET, None)
         for facts in (output.get("metadata", {}), *output.get("metadata", {}).values()):
