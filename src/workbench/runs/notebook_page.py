@@ -28,7 +28,8 @@ def _exporter() -> Any:
 
 
 def _nbformat() -> Any:
-    return import_module("nbformat")  # not above: `workbench.runs.child` imports it first, without a grammar that takes seconds
+    """Import it late: `workbench.runs.child` does so first, without a grammar that takes seconds."""
+    return import_module("nbformat")
 
 
 def prepare_report() -> None:
