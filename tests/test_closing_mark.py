@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,8 @@ import torch
 from miniatures.world import read_world, sentence
 from workbench.errors import BadInput
 from workbench.models.requests import TokenScores
-from workbench.studies import closing_mark
+from workbench.studies import closing_mark, first_token
+from workbench.studies.border_effects import border_effects
 from workbench.tasks import Item, read_rows, read_sentences
 
 
@@ -22,11 +24,14 @@ def item(prompt, target="Anna", **more):
     )
 
 
-def outcomes(with_mark, without_mark, model="m"):
-    rows = [{"model": model, "cluster": i, "mark": True, "answered": v} for i, v in enumerate(with_mark)]
+def outcomes(closed, opened, model="m"):
+    """Outcomes of the same meanings in two versions, as `closing_mark.outcomes` has them."""
     return pd.DataFrame(
-        rows
-        + [{"model": model, "cluster": i, "mark": False, "answered": v} for i, v in enumerate(without_mark)]
+        [
+            {"model": model, "version": version, "cluster": number, "answered": value}
+            for version, values in (("open", opened), ("mark", closed))
+            for number, value in enumerate(values)
+        ]
     )
 
 
@@ -38,18 +43,27 @@ def test_marks_of_several_scripts_are_taken_away(prompt, bare):
     assert closing_mark.strip_mark(prompt) == bare
 
 
-def test_a_pair_differs_only_in_the_mark():
-    given = [item("Who ran?"), item("Translate: Anna ran")]
-    closed, opened = closing_mark.mark_pair(given)
-    assert [one.prompt for one in closed] == ["Who ran?", "Translate: Anna ran."]
-    assert [one.prompt for one in opened] == ["Who ran", "Translate: Anna ran"]
-    assert [replace(one, prompt="") for one in closed] == [replace(one, prompt="") for one in opened]
-    assert closing_mark.mark_pair(given, mark="。")[0][0].prompt == "Who ran。"
+def test_versions_differ_only_in_how_the_text_ends():
+    given = [item("Translate to English: Anna court.", target="Anna runs.")]
+    found = closing_mark.border_versions(given, ["Anna court."], ["English"])
+    assert {name: items[0].prompt for name, items in found.items()} == {
+        "open": "Translate to English: Anna court",
+        "word": "Translate to English: Anna court now",
+        "mark": "Translate to English: Anna court.",
+        "cue": "Translate to English: Anna court Translation:",
+        "quotes": 'Translate to English: "Anna court"',
+        "question": 'What is "Anna court." in English?',
+        "unnamed": "Translate: Anna court.",
+    }
+    assert {replace(items[0], prompt="") for items in found.values()} == {replace(given[0], prompt="")}
+    assert list(found) == list(closing_mark.VERSIONS)
+    assert not {"question", "unnamed"} & set(closing_mark.border_versions(given, ["Anna court."]))
 
 
-def test_a_prompt_of_marks_only_is_refused():
-    with pytest.raises(BadInput, match="without its mark"):
-        closing_mark.mark_pair([item("...")])
+@pytest.mark.parametrize(("prompt", "text"), [("...", "..."), ("Anna court. In English?", "Anna court.")])
+def test_a_prompt_that_does_not_end_with_its_text_is_refused(prompt, text):
+    with pytest.raises(BadInput, match="its end is to be the text"):
+        closing_mark.border_versions([item(prompt)], [text])
 
 
 PATHS = {  # what two models write after an open prompt, and how likely each token is after what stands before it
@@ -222,29 +236,25 @@ def test_every_place_of_the_chinese_world_is_where_a_text_goes_on():
     assert not any(found[len(ends) :])  # a thing is the last word wherever it is said
 
 
-def test_continuing_in_chinese_is_starting_with_the_first_word_and_not_with_all_up_to_a_space():
-    way, target = [["花园里有 3 个苹果"]], ["Anna"]
-    assert closing_mark.continued(["花园里跳舞"], target, way) == [True]
-    assert closing_mark.continued(["跳舞。"], target, way) == [False]
-    assert closing_mark.continued(["花园里跳舞"], ["花园里"], way) == [False]
-
-
-def test_continuing_is_starting_with_the_first_word_of_a_continuation():
-    texts = ["in the park", ". Ben", "Ben is in", "le parc", ""]
-    ways = [["on it", "in the garden"]] * 5
-    assert closing_mark.continued(texts, ["Ben"] * 5, ways) == [True, False, False, False, False]
-    assert closing_mark.continued(["in"], ["in Rome"], [["in the garden"]]) == [
-        False
-    ]  # the answer starts so too
-
-
 @pytest.mark.parametrize(
     ("text", "opens"),
     [(". Ben", True), (" 。Ben", True), ("Ben.", False), ("in the park.", False), ("", False)],
 )
-def test_an_output_that_closes_the_prompt_first_opens_with_a_mark_and_adds_no_words(text, opens):
+def test_an_output_that_closes_the_prompt_first_opens_with_a_mark(text, opens):
     assert closing_mark.opens_with_mark(text) == opens
-    assert not (opens and closing_mark.continued([text], ["Ben"], [["in the garden", "."]])[0])
+
+
+def test_the_language_of_an_output_needs_no_list_of_continuations():
+    known = {"fr": ["Anna court dans le jardin.", "Anna a chat"], "en": ["Anna runs in the garden."]}
+    texts = ["dans le jardin", ". Anna runs.", "Anna", "Anna", ""]
+    told = closing_mark.told_language(
+        pd.DataFrame(
+            {"text": texts, "answers": [False, True, True, False, False], "wanted": "en", "given": "fr"}
+        ),
+        known,
+    )
+    assert told["in source"].tolist() == [True, False, False, False, False]
+    assert told["in target"].tolist() == [False, True, True, False, False]  # "Anna" is a word of both
 
 
 def test_a_planted_effect_of_the_mark_is_found_and_none_is_not():
@@ -252,37 +262,82 @@ def test_a_planted_effect_of_the_mark_is_found_and_none_is_not():
     without = generator.random(80) < 0.4
     helped = without | (generator.random(80) < 0.6)
     both = pd.concat([outcomes(helped, without, "bloom"), outcomes(without, without, "mt0")])
-    table = closing_mark.mark_effects(both, ["answered"]).set_index("model")
+    table = border_effects(both, ["answered"]).set_index("model")
     assert table.loc["bloom", "low"] > 0.1
-    assert table.loc["bloom", "p_value"] < 0.001
     assert table.loc["mt0", "effect"] == 0
-    assert table.loc["mt0", "p_value"] == 1
     assert table.loc["mt0", "p_equivalent"] < 0.05 < table.loc["bloom", "p_equivalent"]
+    assert (table["meanings"] == 80).all()
 
 
 def test_a_few_meanings_on_which_nothing_moves_do_not_show_that_nothing_does():
     """Twelve meanings of eight prompts, all answered either way: the interval has a width and nothing is proved equal."""
     table = outcomes([1] * 96, [1] * 96).assign(cluster=lambda t: t["cluster"] // 8)
-    (row,) = closing_mark.mark_effects(table, ["answered"]).itertuples()
+    (row,) = border_effects(table, ["answered"]).itertuples()
     assert row.low < -0.2 < 0.2 < row.high
     assert row.p_equivalent > 0.2
 
 
-def test_measures_that_are_not_yes_or_no_have_no_mcnemar():
-    table = closing_mark.mark_effects(outcomes([0.5, 1.0, 2.0], [0.0, 0.5, 1.0]), ["answered"])
-    assert table["p_value"].isna().all()
-    assert table["effect"][0] == pytest.approx(2 / 3)
-
-
-def test_meanings_asked_more_than_once_get_an_interval_and_no_mcnemar():
-    table = outcomes([1, 0, 1, 1], [0, 0, 1, 0]).assign(cluster=lambda t: t["cluster"] // 2)
-    effect = closing_mark.mark_effects(table, ["answered"])
-    assert effect["p_value"].isna().all()
-    assert effect["effect"][0] == 0.5
+def test_numbers_beyond_0_and_1_have_no_test_of_equivalence_and_missing_ones_are_left_out_in_pairs():
+    table = outcomes([0.5, 1.0, 2.0, np.nan], [0.0, 0.5, 1.0, 7.0])
+    (row,) = border_effects(table, ["answered"]).itertuples()
+    assert np.isnan(row.p_equivalent)
+    assert row.effect == pytest.approx(2 / 3)
+    assert row.meanings == 3
+    (none,) = border_effects(outcomes([np.nan] * 4, [np.nan] * 4), ["answered"]).itertuples()
+    assert np.isnan(none.effect)
+    assert none.meanings == 0
 
 
 def test_unpaired_prompts_are_refused():
     table = outcomes([1, 0, 1], [1, 0, 1])
     table.loc[3, "cluster"] = 99
     with pytest.raises(BadInput, match="same order"):
-        closing_mark.mark_effects(table, ["answered"])
+        border_effects(table, ["answered"])
+    with pytest.raises(BadInput, match="'open' is needed"):
+        border_effects(table[table["version"] == "mark"], ["answered"])
+
+
+def next_token_shares(engine, prompt):
+    """The probabilities of the next token, as the model's own forward pass gives them."""
+    ids = torch.tensor([engine.tokenizer(prompt)["input_ids"]])
+    more = {"decoder_input_ids": torch.tensor([[0]])} if engine.is_encoder_decoder else {}
+    with torch.inference_mode():
+        return engine.model(input_ids=ids, **more).logits[0, -1].float().softmax(-1)
+
+
+def test_the_first_token_is_shared_out_as_a_forward_pass_says(model):
+    """On either architecture, with random weights: every share is the summed probability of its own tokens."""
+    prompts, engine = ["Le chat", "the cat is"], model.engine
+    answers, ways = ["Anna", "house"], [["here", "Ben"], ["house of", "in"]]
+    found = first_token.first_token_shares(model, prompts, answers, ways, ["."] * 2)
+    assert found.sum(axis=1).to_numpy() == pytest.approx(1)
+
+    def first(*texts):
+        asked = [start + text for text in texts for start in ("", " ")]
+        return {tuple(engine.tokenizer(one, add_special_tokens=False)["input_ids"])[:1] for one in asked}
+
+    for prompt, answer, way, row in zip(prompts, answers, ways, found.itertuples(), strict=True):
+        shares = next_token_shares(engine, prompt)
+        assert row.end == pytest.approx(float(shares[engine.tokenizer.eos_token_id]), abs=1e-6)
+        mine = first(answer) - first(*way)
+        if all(engine.tokenizer.decode(one).strip() for one in mine):
+            assert row.answer == pytest.approx(sum(float(shares[one[0]]) for one in mine), abs=1e-6)
+
+
+SHARES = {".": 0.5, " .": 0.1, "Ben": 0.05, " Ben": 0.15, " in": 0.02, " the": 0.08}
+
+
+def test_tokens_that_begin_the_answer_and_a_continuation_count_for_neither(monkeypatch):
+    def spoken(_, texts, *, prompts, progress):
+        return [TokenScores((text, "x"), (np.log(SHARES.get(text, 1e-12)), -3.0)) for text in texts]
+
+    def ended(_, requests, *__):
+        return SimpleNamespace(values=[TokenScores(("</s>",), (np.log(0.04),)) for _ in requests])
+
+    monkeypatch.setattr(first_token, "score", spoken)
+    monkeypatch.setattr(first_token, "token_scores", ended)
+    (row,) = first_token.first_token_shares(None, ["Anna"], ["Ben"], [["in"]], ["."]).itertuples()
+    assert (row.mark, row.answer, row.continuation) == pytest.approx((0.6, 0.2, 0.02))
+    assert (row.end, row.other) == pytest.approx((0.04, 0.14))
+    (both,) = first_token.first_token_shares(None, ["Anna"], ["Ben"], [["Ben", "in"]], ["."]).itertuples()
+    assert (both.answer, both.continuation, both.other) == pytest.approx((0, 0.02, 0.34))

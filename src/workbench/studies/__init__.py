@@ -6,6 +6,7 @@ from typing import Any
 _STUDIES = frozenset(
     {
         "answer_language",
+        "border_effects",
         "calibration",
         "closing_mark",
         "consistency",

@@ -1,28 +1,32 @@
-"""The stop-mark test: does a prompt without its closing mark make a model continue the prompt instead of answering it?
+"""The border of a prompt: does a model answer a prompt whose end is not marked, or go on with it?
 
-Each item is asked with and without the mark, and two things are measured: the greedy output, and how much likelier the
-answer is than a continuation. A model that first closes the prompt itself and then answers counts as having answered.
+The cards of BLOOMZ make four claims: close the prompt with a mark, give a cue, put the text in quotes or ask a question, and name the
+language of the answer. Each is a version of the same prompts (`border_versions`), beside one that only adds a word. A model that
+first closes the prompt itself and then answers counts as having answered.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 
-from workbench import stats
 from workbench.errors import BadInput
 from workbench.inference.generation import generate
 from workbench.inference.scoring import score
 from workbench.models import Model
 from workbench.models.requests import TokenScores
+from workbench.studies.answer_language import answer_languages
+from workbench.studies.answer_language.identifying import Identifier
+from workbench.studies.first_token import first_token_shares
 from workbench.tasks import Item
 from workbench.words import units
 
 MARKS = ".?!:;…。？！：；।॥؟؛។"  # marks that end a sentence in the scripts of the family's languages
-_EFFECT = ("effect", "low", "high", "p_value", "p_equivalent")
+VERSIONS = ("open", "word", "mark", "cue", "quotes", "question", "unnamed")
+_ASKING = ("question", "unnamed")  # these need the language asked for
 _PATHS = 4  # directly and after the mark, each without and with a space
 _SENTENCE_ENDS = re.compile(
     rf"(?<=[{re.escape(MARKS)}])\s+|(?<=[。？！；])"
@@ -39,26 +43,47 @@ def closing_mark(prompt: str) -> str:
     return prompt.rstrip()[len(strip_mark(prompt)) :].strip() or "."
 
 
-def mark_pair(items: Iterable[Item], mark: str | None = None) -> tuple[list[Item], list[Item]]:
-    """Return two versions of each item, whose prompts differ only in the closing mark: with it, and without.
+def border_versions(
+    items: Sequence[Item],
+    texts: Sequence[str],
+    languages: Sequence[str] = (),
+    *,
+    word: str = "now",
+    cue: str = "Translation:",
+) -> dict[str, list[Item]]:
+    """Return versions of items whose prompts end with a text, which differ only in how the text's end is marked.
+
+    "open" has no mark; "word" adds a word instead, the placebo; "mark" adds the text's own mark, or "."; "cue" a word that asks for
+    the answer, without a mark; "quotes" puts the text in quotes; "question" asks what it is in a language; "unnamed" asks, with the
+    mark, for a translation into no language in particular.
 
     Args:
-        mark: The closing mark; by default each prompt's own, or "." where it has none.
+        texts: The text at the end of each prompt.
+        languages: Names of the languages asked for, for the last two versions; without them these are left out.
 
     Raises:
-        BadInput: a prompt consists of marks only.
+        BadInput: a prompt that does not end with its text, or a text that is only marks.
     """
-    closed, opened = [], []
-    for item in items:
-        bare = strip_mark(item.prompt)
-        if not bare:
+    found: dict[str, list[Item]] = {name: [] for name in VERSIONS if languages or name not in _ASKING}
+    for number, (item, text) in enumerate(zip(items, texts, strict=True)):
+        bare, prompt = strip_mark(text), strip_mark(item.prompt)
+        if not bare or not prompt.endswith(bare):
             raise BadInput(
-                f"the prompt of {item.id!r} is only {item.prompt!r}; nothing is left without its mark"
+                f"the prompt of {item.id!r} is {item.prompt!r}; its end is to be the text {text!r}, which has words"
             )
-        own = closing_mark(item.prompt) if mark is None else mark
-        closed.append(replace(item, prompt=bare + own))
-        opened.append(replace(item, prompt=bare))
-    return closed, opened
+        prompts = {
+            "open": prompt,
+            "word": f"{prompt} {word}",
+            "mark": prompt + closing_mark(text),
+            "cue": f"{prompt} {cue}",
+            "quotes": f'{prompt.removesuffix(bare)}"{bare}"',
+        }
+        if languages:
+            prompts["question"] = f'What is "{text.strip()}" in {languages[number]}?'
+            prompts["unnamed"] = f"Translate: {bare}{closing_mark(text)}"
+        for name, asked in prompts.items():
+            found[name].append(replace(item, prompt=asked))
+    return found
 
 
 def marginal_scores(
@@ -102,6 +127,8 @@ def answer_preference(
         BadInput: an empty target or continuation, or a pair of equal ones; otherwise as `marginal_scores`.
         ValueError: numbers of items and continuations that differ.
     """
+    if not items:
+        return pd.Series([], name="preference", dtype=float)
     for item, continuation in zip(items, continuations, strict=True):
         if not item.target or not continuation or item.target == continuation:
             raise BadInput(
@@ -116,32 +143,69 @@ def answer_preference(
 
 
 def outcomes(
-    model: Model, closed: Sequence[Item], opened: Sequence[Item], continuations: Sequence[Sequence[str]]
+    model: Model,
+    versions: Mapping[str, Sequence[Item]],
+    continuations: Sequence[Sequence[str]],
+    marks: Sequence[str],
+    *,
+    progress: bool = True,
 ) -> pd.DataFrame:
-    """Put both versions of each item to a model, and measure its greedy outputs and its preferences.
+    """Put every version of the same items to a model, and measure its greedy outputs, its first tokens and its preferences.
 
     Args:
-        closed, opened: As `mark_pair` returns them.
-        continuations: The continuations of each item's text, the likeliest first.
+        versions: Items by version, as `border_versions` returns them, in one order.
+        continuations: The continuations of each item's text, the likeliest first; none where none are known.
+        marks: The mark that would close each item's text.
 
     Returns:
-        One row per prompt: id, language, cluster, prompt, target, model, mark (closed), text (the output), ways
-        (`continuations`), nats (`answer_preference`), and yes or no: answers, adds mark, adds words, prefers answer.
+        One row per prompt: version, model, id, language, cluster, prompt, target, text (the output), the shares of
+        `first_token_shares`, answers, adds mark, ends (nothing is said), nats and prefers answer (`answer_preference`; missing
+        without a continuation).
     """
-    likely, own = [each[0] for each in continuations], [closing_mark(item.prompt) for item in closed]
     parts = []
-    for mark, version in ((True, closed), (False, opened)):
-        texts = [one.text for one in generate(model, [item.prompt for item in version], max_new_tokens=24)]
-        table = pd.DataFrame(map(asdict, version))[["id", "language", "cluster", "prompt", "target"]]
-        nats = answer_preference(model, version, likely, own)
-        ways = pd.Series([list(each) for each in continuations], dtype=object)
-        parts.append(table.assign(model=model.name, mark=mark, text=texts, ways=ways, nats=nats))
+    for name, items in versions.items():
+        prompts, targets = [one.prompt for one in items], [one.target for one in items]
+        texts = [one.text for one in generate(model, prompts, max_new_tokens=24, progress=progress)]
+        table = pd.DataFrame(map(asdict, items))[["id", "language", "cluster", "prompt", "target"]]
+        shares = first_token_shares(model, prompts, targets, continuations, marks, progress=progress)
+        table = pd.concat([table.assign(version=name, model=model.name, text=texts), shares], axis=1)
+        known = [place for place, ways in enumerate(continuations) if ways]
+        nats = answer_preference(
+            model,
+            [items[place] for place in known],
+            [continuations[place][0] for place in known],
+            [marks[place] for place in known],
+            progress=progress,
+        )
+        table["nats"] = pd.Series(nats.to_numpy(), index=known, dtype=float)
+        parts.append(table)
     found = pd.concat(parts, ignore_index=True)
     found["answers"] = answered(found["text"], found["target"])
     found["adds mark"] = [opens_with_mark(text) for text in found["text"]]
-    found["adds words"] = continued(found["text"], found["target"], found["ways"])
-    found["prefers answer"] = found["nats"] > 0
+    found["ends"] = [not strip_mark(text) for text in found["text"]]
+    found["prefers answer"] = (found["nats"] > 0).astype(float).where(found["nats"].notna())
     return found
+
+
+def told_language(
+    outcomes: pd.DataFrame, known: Mapping[str, Iterable[str]], identifier: Identifier | None = None
+) -> pd.DataFrame:
+    """Add in which language an output is: `in target` (the answer's), or `in source` (that of the prompt's text: continued or copied).
+
+    A right answer is in the target language also where both spell it alike. What cannot be told is neither.
+
+    Args:
+        outcomes: Columns text, answers, wanted and given (the languages of the answer and of the prompt's text).
+        known, identifier: As for `answer_languages`.
+    """
+    produced = np.full(len(outcomes), "", dtype=object)
+    for places in outcomes.groupby(["wanted", "given"], sort=False).indices.values():
+        group = outcomes.iloc[places]
+        pair = [str(group[name].iloc[0]) for name in ("wanted", "given")]
+        found = answer_languages(group["text"], pair, known=known, identifier=identifier)
+        produced[places] = [one.language for one in found]
+    target = outcomes["answers"] | (produced == outcomes["wanted"])
+    return outcomes.assign(**{"in target": target, "in source": ~target & (produced == outcomes["given"])})
 
 
 def answered(texts: Iterable[str], targets: Iterable[str]) -> list[bool]:
@@ -177,59 +241,6 @@ def continuations(texts: Sequence[str], languages: Sequence[str]) -> list[list[s
     return found
 
 
-def continued(
-    texts: Iterable[str], targets: Iterable[str], continuations: Iterable[Sequence[str]]
-) -> list[bool]:
-    """Return for each output whether it begins by adding words to the prompt.
-
-    It does if its first word is that of a continuation and not that of the target. A mark alone adds no words; use
-    `opens_with_mark` to detect it.
-    """
-    verdicts = []
-    for text, target, ways in zip(texts, targets, continuations, strict=True):
-        starts = {_first_word(way) for way in ways} - {_first_word(target), ""}
-        verdicts.append(_first_word(text) in starts)
-    return verdicts
-
-
-def mark_effects(outcomes: pd.DataFrame, measures: Sequence[str], *, margin: float = 0.05) -> pd.DataFrame:
-    """Compare paired measures with and without the mark, for each model.
-
-    Args:
-        outcomes: Columns model, cluster, mark (True: the prompt is closed) and the measures; for each model the
-            rows with and without the mark in the same order.
-        margin: The largest change of a yes/no measure that counts as negligible.
-
-    Returns:
-        One row per model and measure: with_mark, without_mark, effect (with - without), low, high (95 %, over meanings:
-        `stats.paired_difference`), p_value (exact McNemar), p_equivalent (small: closer than `margin`). Both are missing
-        for measures that are not yes/no; p_value is also missing if a meaning occurs more than once, since McNemar's test
-        assumes independent prompts.
-
-    Raises:
-        BadInput: a model's rows with and without the mark are not in the same order of clusters.
-    """
-    rows = []
-    for model, group in outcomes.groupby("model", sort=False):
-        closed, opened = group[group["mark"]], group[~group["mark"]]
-        if closed["cluster"].tolist() != opened["cluster"].tolist():
-            raise BadInput(
-                f"the prompts of {model!r} with and without the mark are not the same items in the same order"
-            )
-        for measure in measures:
-            first, second = opened[measure].to_numpy(dtype=float), closed[measure].to_numpy(dtype=float)
-            clusters, binary = closed["cluster"].to_numpy(), bool(np.isin([first, second], (0, 1)).all())
-            interval = stats.paired_difference(first, second, clusters, reach=1.0 if binary else None)
-            alone = binary and closed["cluster"].is_unique
-            p_value = stats.mcnemar(first, second).p_value if alone else float("nan")
-            p_equivalent = (
-                stats.equivalence(first, second, clusters, margin=margin) if binary else float("nan")
-            )
-            ends = (interval.estimate, interval.low, interval.high)
-            rows.append((model, measure, second.mean(), first.mean(), *ends, p_value, p_equivalent))
-    return pd.DataFrame(rows, columns=["model", "measure", "with_mark", "without_mark", *_EFFECT])
-
-
 def _log_sum(paths: Sequence[TokenScores]) -> float:
     """Return the log of the summed probabilities of distinct token sequences."""
     sums = {path.tokens: np.nansum(np.array(path.logprobs, dtype=float)) for path in paths}
@@ -242,7 +253,3 @@ def _plain(text: str) -> str:
 
 def _bare(text: str) -> str:
     return _plain(text).lstrip(MARKS + " ")
-
-
-def _first_word(text: str) -> str:
-    return "".join(units(_plain(text))[:1]).strip(MARKS + " ,、，\"'«»")
