@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from test_sensitivity import ranked
 
+from workbench import rank
 from workbench.errors import BadInput
 from workbench.prompts import Template, render_all
 from workbench.studies import scorers, sensitivity, wording_choice, wording_features
@@ -67,7 +68,9 @@ def test_a_planted_effect_of_asking_first_is_found_over_wordings():
     first = np.arange(8) < 4
     table = ranked(generator.random((100, 8)) < np.where(first, 0.5, 0.9))
     ask = {True: "Who ran? {{passage}}", False: "{{passage}} Who ran?"}
-    templates = [Template(f"t{n}", f"{ask[bool(one)]} ||| x", task="who") for n, one in enumerate(first)]
+    templates = {
+        ("who", f"t{n}"): Template(f"t{n}", f"{ask[bool(one)]} ||| x") for n, one in enumerate(first)
+    }
     (row,) = wording_features.feature_effects(table, templates).itertuples()
     assert (row.feature, row.wordings) == ("asks first", 4)
     assert row.low < -0.4 < row.high < -0.2
@@ -95,6 +98,7 @@ def test_an_answer_in_another_language_is_right_only_leniently(monkeypatch):
         {
             "id": ["a", "b"],
             "task": "t",
+            "template": "w",
             "prompt": ["p", "q"],
             "correct": [True, False],
             "language": ["en", "fr"],
@@ -112,6 +116,16 @@ def test_an_answer_in_another_language_is_right_only_leniently(monkeypatch):
     assert by("pineapple", "")["lenient"] == [False, False]
     with pytest.raises(BadInput, match="the same, in the same order"):
         scorers.by_scorer(None, items[::-1], table)
+
+
+def test_a_wording_that_leaves_no_room_for_an_answer_is_only_ranked(model):
+    long = [
+        Item(f"{name}{n}", prompt, ("a cat", "a dog"), 0, "en", "t", name, f"m{n}", "a cat")
+        for name, prompt in (("short", "the cat"), ("long", "the cat " * 100))
+        for n in range(2)
+    ]
+    found = scorers.by_scorer(model, long, rank(model, long, progress=False), progress=False)
+    assert found.groupby("template")["scorer"].nunique().to_dict() == {"short": 3, "long": 1}
 
 
 def test_quantiles_over_wordings_stand_beside_those_of_wordings_that_do_not_differ():

@@ -4,6 +4,7 @@ How an answer is scored can decide as much as how it is asked for (Polo et al. 2
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -29,7 +30,7 @@ def by_scorer(
     "ranked": the right choice is the likeliest. "strict": the greedy answer is the right choice, but for case, accents and
     punctuation. "lenient": it contains the right choice, in the item's or another language that was asked, and no other choice.
 
-    Wordings with a prompt that was cut to the model's context are left out, since no answer can be generated to them.
+    Wordings with a prompt that leaves no room for an answer in the model's context have only the first row.
 
     Args:
         items: The items of `ranked`, in its order; other languages of a meaning have the same cluster, template and order of choices.
@@ -44,29 +45,36 @@ def by_scorer(
         raise BadInput(
             f"{len(items)} items came with {len(ranked)} ranked ones; give the same, in the same order"
         )
-    cut = set(ranked.loc[ranked["truncated"].astype(bool), "template"]) if "truncated" in ranked else set()
-    if cut:
-        kept = ~ranked["template"].isin(cut)
-        items = [item for item, keep in zip(items, kept, strict=True) if keep]
-        ranked = ranked[kept]
-    texts = [
-        one.text
-        for one in generate(model, ranked["prompt"], max_new_tokens=max_new_tokens, progress=progress)
-    ]
+    texts = _generated(model, ranked, max_new_tokens, progress)
     ways: dict[tuple[str, str, str], tuple[set[str], set[str]]] = {}
     for item in items:
         right, wrong = ways.setdefault((item.task, item.cluster, item.template), (set(), set()))
         for place, choice in enumerate(item.choices):
             (right if place == item.gold else wrong).add(normal(choice))
     strict, lenient = [], []
-    for item, text in zip(items, texts, strict=True):
+    for item, text in zip(items, texts.fillna(""), strict=True):
         right, wrong = ways[item.task, item.cluster, item.template]
         said = normal(text)
         strict.append(item.gold is not None and said == normal(item.choices[item.gold]))
         lenient.append(strict[-1] or (_contains(said, right) and not _contains(said, wrong - right)))
     found = {"ranked": ranked["correct"].tolist(), "strict": strict, "lenient": lenient}
     parts = [ranked.assign(scorer=name, text=texts, correct=found[name]) for name in SCORERS]
-    return pd.concat(parts, ignore_index=True)
+    there = texts.notna()
+    return pd.concat([parts[0], *(part[there] for part in parts[1:])], ignore_index=True)
+
+
+def _generated(model: Model, ranked: pd.DataFrame, max_new_tokens: int, progress: bool) -> "pd.Series[Any]":
+    """Return the greedy answer to every prompt, missing for wordings of which a prompt is too long for an answer."""
+    texts: list[str | None] = [None] * len(ranked)
+    for places in ranked.groupby(["task", "template"], sort=False).indices.values():
+        prompts = ranked["prompt"].iloc[places]
+        try:
+            found = generate(model, prompts, max_new_tokens=max_new_tokens, progress=progress)
+        except BadInput:
+            continue
+        for place, one in zip(places, found, strict=True):
+            texts[place] = one.text
+    return pd.Series(texts, index=ranked.index, dtype=object)
 
 
 def _contains(said: str, phrases: set[str]) -> bool:

@@ -1,7 +1,7 @@
 """What wordings do (ask before the text, show options, end with a cue, name a language), and the same wording in other formats."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -35,14 +35,17 @@ def wording_features(template: Template) -> dict[str, bool]:
     }
 
 
-def feature_effects(ranked: pd.DataFrame, templates: Sequence[Template]) -> pd.DataFrame:
+def feature_effects(ranked: pd.DataFrame, templates: Mapping[tuple[str, str], Template]) -> pd.DataFrame:
     """Compare wordings with and without each feature, for each task: the unit is the wording, of which there are few.
+
+    Args:
+        templates: The wordings by task and name, as `ranked` calls them.
 
     Returns:
         One row per task and feature that some wordings have and others lack, at least two of each: task, feature, wordings (that
         have it), with_it, without, effect, low, high (Welch's 95 % interval over wordings).
     """
-    features = {(one.task, one.name): wording_features(one) for one in templates}
+    features = {key: wording_features(one) for key, one in templates.items()}
     rows = []
     for task, group in ranked.groupby("task", sort=False):
         means = (
