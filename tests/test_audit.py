@@ -12,7 +12,7 @@ from workbench.stats.audit import outside
 from workbench.stats.few_clusters import cell_contrast
 from workbench.stats.organisms import Organism, default_grid, full_grid
 from workbench.stats.permutation import rank_association
-from workbench.studies import closing_mark, sensitivity, transfer
+from workbench.studies import border_effects, sensitivity, transfer
 from workbench.studies.interpretability.averaging import mean_by
 
 MARGIN = 0.12
@@ -62,10 +62,13 @@ def answers(sample):
 
 
 def marked(sample):
-    """The table of `closing_mark.outcomes`: without the mark the first system's answers, with it the second's."""
+    """The table that `border_effects` reads: without the mark the first system's answers, with it the second's."""
     table = tidy(sample).assign(model="one")
     return pd.concat(
-        [table.assign(mark=False, measure=sample.first), table.assign(mark=True, measure=sample.second)]
+        [
+            table.assign(version="open", measure=sample.first),
+            table.assign(version="mark", measure=sample.second),
+        ]
     )
 
 
@@ -135,7 +138,7 @@ STUDIES = {
         lambda s: as_interval(sensitivity.accuracies(answers(s)[0].assign(template=0))), "rate",
     ),
     "transfer.gains": (lambda s: as_interval(transfer.gains(transfer.pair(*answers(s)), ["task"])), "difference"),
-    "closing_mark.mark_effects": (lambda s: as_interval(closing_mark.mark_effects(marked(s), ["measure"])), "difference"),
+    "border_effects.border_effects": (lambda s: as_interval(border_effects.border_effects(marked(s), ["measure"])), "difference"),
     "interpretability.mean_by": (
         lambda s: as_interval(mean_by(tidy(s).assign(task="task", value=s.second - s.first), ["task"], "value")),
         "difference",
