@@ -196,7 +196,7 @@ def test_the_workflow_runs_what_ci_runs_and_make_knows_each_step():
     workflow = (ROOT / ".github/workflows/ci.yml").read_text()
     here = make_steps((ROOT / ".ci/run").read_text())
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert here == {"check", "docs", "test", "browser-tests", "run", "verify"}
+    assert here == {"check", "docs", "test", "run", "verify"}
     assert here <= make_steps(workflow) <= set(targets)
     assert make_steps(workflow.replace("- run: make docs", "")) < make_steps(workflow)
 
