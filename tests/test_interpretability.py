@@ -8,6 +8,7 @@ from workbench import load, token_states
 from workbench.errors import BadInput
 from workbench.store import Store
 from workbench.studies.interpretability.averaging import mean_by
+from workbench.studies.interpretability.concept_pairs import Pair, concept_pairs
 from workbench.studies.interpretability.concepts import read_concepts
 from workbench.studies.interpretability.erasure import (
     erasers,
@@ -17,7 +18,7 @@ from workbench.studies.interpretability.erasure import (
     random_subspace,
 )
 from workbench.studies.interpretability.language_erasure import beyond, erase_language, intervention
-from workbench.studies.interpretability.patching import Pair, concept_pairs, effects, patch
+from workbench.studies.interpretability.patching import effects, patch
 from workbench.studies.interpretability.steering import steer
 from workbench.studies.interpretability.translations import questions, split
 

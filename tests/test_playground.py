@@ -288,5 +288,5 @@ def test_settings_reach_the_answer_and_unknown_ones_are_refused(model):
 
 def test_a_table_can_be_scrolled_by_keyboard_and_has_a_caption():
     html = table(("a",), [("1",), (tag("td", "2", class_="x"),)], caption="Numbers")
-    assert 'tabindex="0" role="region" aria-label="Numbers"' in html
+    assert 'tabindex="0" role="group" aria-label="Numbers"' in html
     assert pd.read_html(io.StringIO(html))[0]["a"].tolist() == [1, 2]

@@ -165,8 +165,7 @@ def across_languages(
         WorkbenchError: without a widget, as `read_data`, `generate` and `rank`.
     """
     names = list(models or default_models())
-    labels = [one.label if isinstance(one, Model) else one for one in names]
-    task = task or first_task(labels)
+    task = task or _first_task(names)
     if _widget(live):
         bar = Bar(names, "", Settings(max_new_tokens=12))
         return Alone(bar, parts.across_part(bar, task, number, tuple(languages)), "models", "settings")
@@ -193,6 +192,9 @@ def _widget(live: bool | None) -> bool:
     return is_live() if live is None else live
 
 
+def _first_task(names: Sequence[str | Model]) -> str:
+    return first_task([one.label if isinstance(one, Model) else one for one in names])
+
+
 def _first_item(names: Sequence[str | Model]) -> Any:
-    labels = [one.label if isinstance(one, Model) else one for one in names]
-    return question(first_task(labels)).items[0]
+    return question(_first_task(names)).items[0]

@@ -135,7 +135,7 @@ def _strip(found: Sequence[Answered]) -> Html:
         for one in found
     ]
     row = tag("tr", *cells)
-    return tag("div", tag("table", tag("tbody", row), class_="wb-table", aria_label="Heat map of the languages"), class_="wb-scroll", tabindex="0", role="region", aria_label="Heat map of the languages")  # fmt: skip
+    return tag("div", tag("table", tag("tbody", row), class_="wb-table", aria_label="Heat map of the languages"), class_="wb-scroll", tabindex="0", role="group", aria_label="Heat map of the languages")  # fmt: skip
 
 
 def _row(model: Model, one: Answered, target: str) -> list[str]:

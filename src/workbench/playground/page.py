@@ -64,7 +64,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str) -
     first = tag("tr", *(tag("th", name, scope="col") for name in head))
     body = [tag("tr", *(each if is_cell(each) else tag("td", each) for each in row)) for row in rows]
     whole = tag("table", tag("caption", caption), tag("thead", first), tag("tbody", *body), class_="wb-table")
-    return tag("div", whole, class_="wb-scroll", tabindex="0", role="region", aria_label=caption)
+    return tag("div", whole, class_="wb-scroll", tabindex="0", role="group", aria_label=caption)
 
 
 def is_cell(text: str) -> bool:

@@ -85,27 +85,18 @@ def fit(
     )
     begun = [_begun(space, answer, draw) for _, answer in order[:size]]
     asked = [prompt for prompt, _ in order[:size]]
-    candidates = [_ridge(states, penalty) for penalty in penalties]
-    found = np.stack([_divergence(model, asked, begun, each) for each in (None, *candidates)])
-    best = found[:, :-1].argmin(axis=0)
-    depth, width = len(best), states.shape[-1]
-    chosen = AffineLens(
-        np.stack(
-            [candidates[one - 1].matrices[layer] if one else np.eye(width) for layer, one in enumerate(best)]
-        ),
-        np.stack(
-            [candidates[one - 1].offsets[layer] if one else np.zeros(width) for layer, one in enumerate(best)]
-        ),
-    )
-    table = pd.DataFrame(
-        {
-            "layer": range(depth),
-            "logit": found[0, :-1],
-            "affine": found.min(axis=0)[:-1],
-            "penalty": [penalties[one - 1] if one else np.inf for one in best],
-        }
-    )
-    return Fitted(chosen, table)
+    logit = _divergence(model, asked, begun, None)[:-1]
+    depth, width = len(logit), states.shape[-1]
+    matrices, offsets = np.tile(np.eye(width, dtype=np.float32), (depth, 1, 1)), np.zeros((depth, width))
+    least, taken = logit.copy(), np.full(depth, np.inf)
+    for penalty in penalties:  # one after the other: the maps of a 7B model take 2 GB
+        candidate = _ridge(states, penalty)
+        found = _divergence(model, asked, begun, candidate)[:-1]
+        better = found < least
+        matrices[better], offsets[better] = candidate.matrices[better], candidate.offsets[better]
+        least[better], taken[better] = found[better], penalty
+    table = pd.DataFrame({"layer": range(depth), "logit": logit, "affine": least, "penalty": taken})
+    return Fitted(AffineLens(matrices, offsets), table)
 
 
 def _begun(space: str, answer: str, draw: random.Random) -> str:

@@ -2,15 +2,14 @@
 
 The source prompt asks to translate concept c1 from language A to B, the target prompt c2 from C to D. States of the source
 at one place and layer replace those of the target, and the words of a closed set are scored: four concepts, in B and in D.
-Places: the tokens of the concept's word (in mT5 the encoder's), and the place that predicts the answer (BLOOM: the last token of the
-prompt, which includes the answer up to that word; mT5: the decoder's start), and what mT5's decoder reads there from the encoder. If c1 comes out in D, the place carries the concept
-apart from the language; if in B, both.
+Places: the tokens of the concept's word (in mT5 the encoder's); the place that predicts the answer (BLOOM: the last token of the
+prompt, which includes the answer up to that word; mT5: the decoder's start); and what mT5's decoder reads there from the encoder.
+If c1 comes out in D, the place carries the concept apart from the language; if in B, both.
 
 Source: Dumas et al. 2024 (arXiv:2411.08745). The choice of controls after Zhang & Nanda 2023 (arXiv:2309.16042): a patched state
 can act through directions that the model does not use otherwise (arXiv:2311.17030), so that an effect alone is no evidence.
 """
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +24,7 @@ from workbench.models import Model
 from workbench.models.interventions import Intervention
 from workbench.models.requests import Stack
 from workbench.studies.interpretability.averaging import mean_by
+from workbench.studies.interpretability.concept_pairs import Pair, concept_pairs
 from workbench.studies.interpretability.concepts import (
     Concepts,
     Prompt,
@@ -39,46 +39,6 @@ PLACES: tuple[Place, ...] = ("concept", "answer", "cross-attention")
 ROLES = ("source", "target", "unrelated")
 CONDITIONS = ("patched", "unrelated", "random", "other layer")
 MEASURES = ("concept_shift", "language_shift")
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two prompts: the concept of the source is patched into the target.
-
-    `other` is the concept of the unrelated source; `bystander` is in no prompt, and the answers are compared with it. `cluster` is the
-    same for both directions between two concepts, and for all sentences.
-    """
-
-    cluster: str
-    source_concept: str
-    target_concept: str
-    other: str
-    bystander: str
-    source_frame: str
-    target_frame: str
-
-
-def concept_pairs(concepts: Concepts, *, limit: int = 12, seed: int = 0) -> list[Pair]:
-    """Return disjoint pairs of concepts, each in both directions, in one drawn sentence after the other up to the limit.
-
-    Raises:
-        BadInput: fewer than four concepts.
-    """
-    names = sorted(concepts.words)
-    if len(names) < 4:
-        raise BadInput(f"{len(names)} concepts make fewer than two pairs; give four or more")
-    draw = random.Random(f"pairs {seed}")
-    frames = draw.sample(sorted(concepts.frames), len(concepts.frames))
-    draw.shuffle(names)
-    couples = list(zip(names[::2], names[1::2], strict=False))
-    made = []
-    for number, there in enumerate(frames):
-        here = frames[number - 1]
-        for place, (one, two) in enumerate(couples):
-            rest = couples[(place + 1 + number % (len(couples) - 1)) % len(couples)]
-            made.append(Pair(f"{one}–{two}", one, two, *rest, here, there))
-            made.append(Pair(f"{one}–{two}", two, one, *rest, here, there))
-    return made[:limit]
 
 
 def patch(
