@@ -56,7 +56,7 @@ def test_the_code_of_the_audit_page_finds_what_it_says(monkeypatch):
 
 def test_the_code_of_the_playgrounds_page_runs_and_gives_pages():
     found = run_blocks((DOCS / "playground.md").read_text(encoding="utf-8"))
-    assert [step.text for step in found["steps"]] == [" yes", "</s>"]
+    assert [step.text for step in found["found"].steps] == [" yes", "</s>"]
     assert "yes" in found["panel"].html
 
 
