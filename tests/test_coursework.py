@@ -1,5 +1,6 @@
 """The coursework grades itself: full marks for its sources and other right solutions, none for what is handed out or known to be wrong."""
 
+import importlib
 import importlib.util
 import inspect
 import json
@@ -8,11 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests import coursework_solutions as solutions
 from workbench.grading import Check, Choice, grade, read_course, read_submission
 from workbench.grading.release import without_solution
 
 COURSE = Path(__file__).parents[1] / "coursework"
+BANKS = [
+    importlib.import_module(f"tests.{path.stem}")
+    for path in sorted(Path(__file__).parent.glob("coursework_solutions*.py"))
+]
+WRONG = {name: lost for bank in BANKS for name, lost in bank.WRONG.items()}
+RIGHT = [name for bank in BANKS for name in bank.RIGHT]
 NAMES = [each.name for each in read_course(COURSE).assignments]
 ASSIGNMENT_OF = {
     each.check.function: one.name
@@ -44,7 +50,8 @@ def handed_in(folder, name, *, change=lambda cell: cell["source"], more=(), stud
 
 def code_of(name):
     """A solution of the bank as a student would write it."""
-    return inspect.getsource(getattr(solutions, name)).replace(name, name.split("__")[0])
+    [function] = [getattr(bank, name) for bank in BANKS if hasattr(bank, name)]
+    return inspect.getsource(function).replace(name, name.split("__")[0])
 
 
 def lost(graded):
@@ -79,20 +86,20 @@ def test_what_is_handed_out_has_no_points(name, course, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_right_solutions_by_other_algorithms_have_full_marks(name, course, tmp_path):
-    own = [code_of(each) for each in solutions.RIGHT if ASSIGNMENT_OF[each.split("__")[0]] == name]
+    own = [code_of(each) for each in RIGHT if ASSIGNMENT_OF[each.split("__")[0]] == name]
     for student in ("someone-else", "s2"):
         path = handed_in(tmp_path, name, more=["import itertools\nimport math\n", *own], student=student)
         assert lost(grade(read_submission(path, course), course)) == set()
 
 
-@pytest.mark.parametrize("wrong", solutions.WRONG)
+@pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_solution_loses_the_cell_it_gets_wrong(wrong, course, tmp_path):
     function = wrong.split("__")[0]
     name = ASSIGNMENT_OF[function]
     part = only(course, name, function)
     path = handed_in(tmp_path, name, more=["import math\n", code_of(wrong)])
     graded = grade(read_submission(path, part), part)
-    assert lost(graded) == solutions.WRONG[wrong]
+    assert lost(graded) == WRONG[wrong]
     for each in graded.cells:
         assert each.points or each.feedback
 
@@ -100,11 +107,7 @@ def test_a_wrong_solution_loses_the_cell_it_gets_wrong(wrong, course, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_at_least_six_wrong_solutions_and_every_check_fails_one(name, course):
     [one] = [each for each in course.assignments if each.name == name]
-    own = {
-        wrong: cells
-        for wrong, cells in solutions.WRONG.items()
-        if ASSIGNMENT_OF[wrong.split("__")[0]] == name
-    }
+    own = {wrong: cells for wrong, cells in WRONG.items() if ASSIGNMENT_OF[wrong.split("__")[0]] == name}
     assert len(own) >= 6
     assert set().union(*own.values()) == {each.name for each in one.cells if isinstance(each.check, Check)}
 
