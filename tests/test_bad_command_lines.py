@@ -75,7 +75,9 @@ COMMANDS = {
     "mini mixture": (["p3", "--out", "new"], {0: NAMES, "--out": PLACES, "--count": [*INTEGERS, "0"], "--seed": INTEGERS}),
     "grade": (["missing.ipynb"], {
         0: FILES, "--course": NAMES + FILES, "--seconds": [*INTEGERS, "0"], "--moodle": PLACES, "--canvas": PLACES, "--feedback": PLACES,
+        "--answers": [*FILES, "folder"],
     }),
+    "register": (["missing.toml"], {0: FILES, "--course": NAMES + FILES}),
     "convert": (["mini-bloom", "--to", "safetensors", "--output", "new"], {0: NAMES + FILES, "--to": NAMES, "--output": PLACES, "--type": NAMES}),
     "models": ([], {0: NAMES + FILES, "--jsn": NAMES}),
     "serve": ([], {

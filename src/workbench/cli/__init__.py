@@ -40,6 +40,7 @@ app.command("sweep")(sweep.sweep)
 app.command("verify")(verify.verify)
 app.command("accept")(accept.accept)
 app.command("grade")(grade.grade)
+app.command("register")(grade.register)
 
 ModelName = Annotated[
     str,

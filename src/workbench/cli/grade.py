@@ -1,5 +1,6 @@
-"""`workbench grade`: grade notebooks that students handed in."""
+"""`workbench grade` and `workbench register`: grade what students handed in; give them a receipt for a registration."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,9 @@ from workbench.cli.printing import notice, show, show_json
 
 
 def grade(
-    submissions: Annotated[list[Path], typer.Argument(help="Notebooks that were handed in.")],
+    submissions: Annotated[
+        list[Path], typer.Argument(help="Notebooks, or folders of capstones, that were handed in.")
+    ],
     course: Annotated[Path, typer.Option(help="The course's folder, with sources and checks.")] = Path(
         "coursework"
     ),
@@ -22,18 +25,30 @@ def grade(
     ] = None,
     moodle: Annotated[Path | None, typer.Option(help="CSV file for Moodle's grade import.")] = None,
     canvas: Annotated[Path | None, typer.Option(help="CSV file for Canvas's gradebook import.")] = None,
+    repeat: Annotated[
+        bool,
+        typer.Option(
+            "--repeat", help="Repeat a capstone's runs; this executes the students' notebook as you."
+        ),
+    ] = False,
+    answers: Annotated[
+        Path | None, typer.Option(help="The answer pack with which runs are repeated.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Grade notebooks: their functions are called in processes apart, on fresh data, and checked by what they return.
+    """Grade notebooks and capstones: functions are called in processes apart, on fresh data, and checked by what they return.
 
-    One notebook is shown cell by cell, several with a line each.
+    A single one is shown cell by cell, several with a line each.
     """
     room = workbench.grading
     read = room.read_course(course)
-    handed_in = room.read_submissions(submissions, read)
+    folders = [path for path in submissions if os.path.isdir(path)]
+    handed_in = room.read_submissions([path for path in submissions if path not in folders], read)
     if not room.is_isolated():
         notice("this system gives processes no network of their own; docs/coursework.md says what remains")
-    grades = [room.grade(each, read, room.Limits(seconds)) for each in handed_in]
+    limits = room.Limits(seconds)
+    grades = [room.grade(each, read, limits) for each in handed_in]
+    grades += [room.grade_capstone(path, read, limits, repeat=repeat, answers=answers) for path in folders]
     for path, text in ((moodle, room.as_moodle), (canvas, room.as_canvas)):
         if path is not None:
             make_folder(path.absolute().parent)
@@ -47,6 +62,30 @@ def grade(
         show_json([_as_dict(each) for each in grades])
     else:
         show(_cells(grades[0]) if len(grades) == 1 else [_line(each) for each in grades])
+
+
+def register(
+    registrations: Annotated[
+        list[Path], typer.Argument(help="Registrations of capstones, as registration.toml.")
+    ],
+    course: Annotated[Path, typer.Option(help="The course's folder, whose salt seals receipts.")] = Path(
+        "coursework"
+    ),
+) -> None:
+    """Write a sealed receipt beside each registration, with its digest and the time, for students to hand in with their results."""
+    room = workbench.grading
+    salt = room.read_course(course).salt
+    show(
+        [
+            {
+                "registration": str(path),
+                "received": f"{found.received:%Y-%m-%d %H:%M:%S} UTC",
+                "sha256": found.registration[:12],
+            }
+            for path in registrations
+            for found in [room.receive(path, salt)]
+        ]
+    )
 
 
 def _line(grade: Any) -> dict[str, Any]:

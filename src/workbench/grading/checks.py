@@ -46,6 +46,15 @@ class Choice:
     feedback: str
 
 
+@dataclass(frozen=True)
+class Inspection:
+    """A property of what was handed in as a folder: its name, points, and a function that returns why it does not hold, or ""."""
+
+    cell: str
+    points: float
+    inspect: Callable[[Any], str]
+
+
 def check(cell: str, function: str, feedback: str) -> Callable[[Probe], Check]:
     """Make a check of a generator function."""
     return lambda probe: Check(cell, function, feedback, probe)

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from workbench.errors import BadInput
-from workbench.grading.checks import Check, Choice, read_checks
+from workbench.grading.checks import Check, Choice, Inspection, read_checks
 from workbench.grading.submissions import grading_of
 from workbench.runs.notebooks import Notebook, read_notebook
 
@@ -39,7 +39,7 @@ class GradedCell:
 
     name: str
     points: float
-    check: Check | Choice | None
+    check: Check | Choice | Inspection | None
 
 
 @dataclass(frozen=True)

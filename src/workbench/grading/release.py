@@ -18,7 +18,8 @@ _STUB = {"code": "# YOUR CODE HERE\nraise NotImplementedError()", "markdown": NO
 _REGION = re.compile(
     r"^([ \t]*)[^\n]*BEGIN SOLUTION[^\n]*\n.*?^[^\n]*END SOLUTION[^\n]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
 )
-_ROOMS = ("source", "checks")  # of the instructors' archive, with these files
+_CAPSTONE = "capstone"  # handed out as it is
+_ROOMS = ("source", "checks", _CAPSTONE)  # of the instructors' archive, with these files
 _FILES = (COURSE, "README.md", "students.md", "nbgrader_config.py", "token_scores.py")
 _DATE = (2026, 1, 1, 0, 0, 0)  # the same content gives the same archive
 
@@ -34,6 +35,9 @@ def build_release(folder: Path) -> tuple[Path, Path]:
     handed_out = {"README.md": (folder / "students.md").read_bytes()}
     for each in course.assignments:
         handed_out |= _handed_out(each)
+    for path in sorted((folder / _CAPSTONE).rglob("*")):
+        if _ships(path):
+            handed_out[path.relative_to(folder).as_posix()] = path.read_bytes()
     for name, content in handed_out.items():
         make_folder((release / name).parent)
         (release / name).write_bytes(content)
@@ -87,7 +91,7 @@ def _indented(stub: str, by: str) -> str:
 
 
 def _ships(path: Path) -> bool:
-    return path.is_file() and not {"__pycache__", ".ipynb_checkpoints"} & set(path.parts)
+    return path.is_file() and not {"__pycache__", ".ipynb_checkpoints", "runs"} & set(path.parts)
 
 
 def _write_archive(path: Path, content: dict[str, bytes]) -> None:
