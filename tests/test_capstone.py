@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -201,6 +203,11 @@ def no_estimator(folder, course):
     with_estimator(folder / "capstone.ipynb", "def estimate(first, second, cluster):\n    return first['a']")
 
 
+def without_time_zone(folder, course):
+    path = run_of(folder, "replication") / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"started": "2126-01-01T00:00:00"}))
+
+
 def two_runs(folder, course):
     found = run_of(folder, "replication")
     shutil.copytree(found, found.with_name("again-000000000000"))
@@ -223,6 +230,7 @@ BROKEN = {
     too_wide: {"power", "manifest"},
     no_estimator: {"coverage", "manifest", "power"},
     two_runs: NO_RUN,
+    without_time_zone: NO_RUN,
 }
 
 
@@ -262,6 +270,14 @@ def test_a_receipt_is_for_one_course_and_one_version(tmp_path, course):
     edit(path, "margin = 0.05", "margin = 0.01")
     with pytest.raises(BadInput, match="another version"):
         receive(path, course.salt)
+
+
+def test_the_command_writes_a_receipt_beside_the_registration(tmp_path, course):
+    path = tmp_path / "registration.toml"
+    shutil.copy(COURSE / "capstone" / "registration.toml", path)
+    words = [sys.executable, "-m", "workbench.cli", "register", str(path), "--course", str(COURSE)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert receive(path, course.salt).registration[:12] in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,12 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from workbench.errors import BadInput
 from workbench.grading.estimators import audit_apart
@@ -40,7 +39,7 @@ class _Written(BaseModel):
     """The fields of a `run.json` by which its folder is judged."""
 
     model_config = ConfigDict(frozen=True)
-    started: datetime
+    started: AwareDatetime
     files: dict[str, str]
     reads: dict[str, str]
     packages: dict[str, str]
