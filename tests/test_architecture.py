@@ -169,8 +169,17 @@ def test_importing_the_package_or_a_light_room_reads_no_torch_and_no_pandas():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_what_notebooks_import_reads_no_torch():
+    """Notebook 02 imported it for a baseline of n-grams, over the mixtures: a third of its time."""
+    code = (
+        "import miniatures.baselines, miniatures.check, workbench.training.mixtures, sys;"
+        "assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_the_public_names_exist_and_a_wrong_one_is_an_attribute_error():
-    for package in (workbench, workbench.runs):
+    for package in (workbench, workbench.runs, workbench.training, workbench.training.mixtures):
         for name in package.__all__:
             assert getattr(package, name)
     with pytest.raises(AttributeError, match="ranke"):
