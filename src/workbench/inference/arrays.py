@@ -5,6 +5,7 @@ import io
 import numpy as np
 
 from workbench.errors import BadInput
+from workbench.store.arrays import npy_header
 
 _LARGEST = np.finfo(np.float16).max
 
@@ -22,4 +23,6 @@ def to_npy(array: np.ndarray, *, precision: str = "float32") -> bytes:
 
 def from_npy(raw: bytes) -> np.ndarray:
     """Return the array in an .npy file, in float32."""
-    return np.load(io.BytesIO(raw), allow_pickle=False).astype(np.float32, copy=False)
+    shape, is_fortran, dtype, start = npy_header(raw)
+    flat = np.frombuffer(raw, dtype, offset=start)
+    return flat.reshape(shape, order="F" if is_fortran else "C").astype(np.float32)

@@ -128,15 +128,14 @@ def word_accuracy(fitted: Folds, labels: np.ndarray) -> np.ndarray:
     held out more often would be rarer in training, and chance would be below 1 / labels.
     """
     (drawn, count), kinds = labels.shape, int(labels.max()) + 1
-    indicators = np.eye(kinds)[labels].transpose(1, 0, 2).reshape(count, -1)
+    indicators = np.eye(kinds)[labels].transpose(1, 2, 0)  # (W, kinds, P)
     right, asked = np.zeros((drawn, count)), np.zeros((drawn, count))
     for held_out, about, weights in zip(fitted.sets, fitted.about, fitted.weights, strict=True):
-        is_balanced = (np.sort(labels[:, held_out]) == np.arange(kinds)).all(axis=1)
-        predicted = (weights @ indicators).reshape(-1, drawn, kinds).argmax(axis=2)
-        correct = (predicted == labels[:, about].T) & is_balanced
+        balanced = (np.sort(labels[:, held_out]) == np.arange(kinds)).all(axis=1).nonzero()[0]
+        scores = (weights @ indicators[:, :, balanced].reshape(count, -1)).reshape(len(about), kinds, -1)
         texts = np.eye(count)[about]  # (n, W)
-        right += correct.T @ texts
-        asked += np.outer(is_balanced, texts.sum(axis=0))
+        right[balanced] += (scores.argmax(axis=1) == labels[balanced][:, about].T).T @ texts
+        asked[balanced] += texts.sum(axis=0)
     return right / asked
 
 
