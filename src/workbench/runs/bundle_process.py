@@ -139,7 +139,11 @@ def main() -> None:
         if bundle.answers is not None:
             stack.enter_context(own_store(packs_for(bundle.answers, bundle.name)))
         os.environ["WORKBENCH_SERVICE"] = stack.enter_context(
-            private_service(threads=cores(), ahead=True, log=sys.stderr.fileno())
+            private_service(
+                threads=cores(),
+                ahead=any(plan.models for plan in bundle.plans),
+                log=sys.stderr.fileno(),
+            )
         )
         _Work(bundle, workers).go_through()
     sys.stderr.flush()
