@@ -3,10 +3,16 @@
 import hashlib
 import os
 import shutil
+import sys
+from functools import partial
+from multiprocessing import get_context
 
 import pytest
 
+import workbench.runs.child  # noqa: F401  first: it imports nbformat without the grammar of addresses, which takes 2 s to build
 from workbench.models import load
+from workbench.runs import fork_server, supervise
+from workbench.service import private_service
 from workbench.store import Store
 
 TEXTS = [
@@ -81,6 +87,62 @@ def the_package_stands_still():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("workbench.runs.run_id.tree_digest", lambda *_, **__: "0")
         yield
+
+
+@pytest.fixture
+def process_of():
+    """A function that calls another in a process of its own, and returns that process and a pipe of what the call sends.
+
+    On Linux it is a fork of this process, and torch is not imported again. (A fork cannot train: autograd has threads.)
+    """
+    processes = get_context("fork" if sys.platform == "linux" else "spawn")
+    started = []
+
+    def start(call, *given):
+        received, sent = processes.Pipe(duplex=False)
+        started.append(processes.Process(target=call, args=(sent, *given), daemon=True))
+        started[-1].start()
+        sent.close()
+        return started[-1], received
+
+    yield start
+    for process in started:
+        process.kill()
+        process.join()
+
+
+@pytest.fixture(scope="session")
+def service():
+    """The address of a model service that tests share: it imports torch once for the models of all."""
+    with private_service(threads=1) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def server_of_forks():
+    """The server that the runs of sweeps are forked from. What reads the hub's settings is imported offline."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        fork_server.prepare()
+
+
+@pytest.fixture(scope="module")
+def forked_runs(server_of_forks):
+    """Runs start as those of a sweep do, which saves each the imports of two interpreters; test_runs.py starts some afresh.
+
+    A fork does not read HF_HUB_CACHE anew: a test that sets it starts its runs afresh.
+    """
+    if not fork_server.CAN_FORK:
+        return
+    forked = partial(supervise.Supervision, start=_start)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(supervise, "Supervision", forked)
+        yield
+
+
+def _start(start):
+    forks = "HF_HUB_CACHE" not in os.environ
+    return (fork_server.start_forked if forks else supervise.start_afresh)(start)
 
 
 @pytest.fixture

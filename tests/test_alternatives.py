@@ -14,7 +14,6 @@ from workbench.engines.client.frames import answers_in, frames_in, pack_answers
 from workbench.engines.transformers.alternatives import _Pieces
 from workbench.errors import BadInput
 from workbench.models.requests import ToScore
-from workbench.service import private_service
 from workbench.store import Store, validation
 
 PROMPT = "The cat sat on the mat."
@@ -165,12 +164,6 @@ def test_what_a_watcher_raises_stops_the_generation_and_nothing_is_stored(model,
     assert len(seen) == 2
     assert model.store.info()["answers"] == 0
     assert generate(model, [PROMPT], max_new_tokens=3)  # and the engine is free again
-
-
-@pytest.fixture(scope="module")
-def service():
-    with private_service(threads=1) as address:
-        yield address
 
 
 def test_the_service_gives_the_same_steps_and_stops_in_the_middle(model, service, tmp_path, monkeypatch):

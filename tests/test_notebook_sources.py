@@ -11,7 +11,6 @@ from test_tasks import dataset_in_cache
 from workbench import runs
 from workbench.errors import NotebookFailed, NotReachable
 from workbench.paths import data_path, notebook_path
-from workbench.service import private_service
 from workbench.studies import sensitivity
 
 WORLD = re.compile(r"miniature|mini-|\bx-[a-z]{2}|artificial|invented")
@@ -41,14 +40,8 @@ EVERY = [
 ]
 
 
-@pytest.fixture(scope="module")
-def service():
-    with private_service(threads=1) as address:
-        yield address
-
-
 @pytest.fixture
-def ask(checkpoints, service, tmp_path, monkeypatch):
+def ask(checkpoints, service, forked_runs, tmp_path, monkeypatch):
     """Run a notebook, and return its run; parameters that name "bloom" or "mt5" get the random checkpoint."""
     monkeypatch.setenv("WORKBENCH_SERVICE", service)
     monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store.sqlite"))
@@ -145,13 +138,15 @@ def values_of(number, source, side, checkpoints, pets):
         return {**values, "model": side, "bits": [4], "noise_seeds": 1}
     if number == "02":  # a twin of the other architecture's checkpoint stands for the base
         return {**values, "models": [str(checkpoints[side])], "bases": [str(checkpoints[OTHER[side]])]}
-    return {**values, "model": side, "partner_model": OTHER[side]}
+    return {**values, "model": side, "partner_model": OTHER[side], "open_limit": 8}
 
 
 @pytest.mark.parametrize(("number", "source", "side"), EVERY)
 def test_every_notebook_asks_random_checkpoints_on_real_data(
-    ask, checkpoints, pets, xcopa_in_cache, number, source, side
+    request, ask, checkpoints, pets, number, source, side
 ):
+    if source == "published":
+        request.getfixturevalue("xcopa_in_cache")
     done = ask(number, values_of(number, source, side, checkpoints, pets))
     assert badges(done) <= {"PUBLISHED", "MEASURED"}
     assert "MEASURED" in badges(done)
@@ -190,7 +185,15 @@ def test_probing_reads_both_sides_beside_each_other_and_refuses_one_side_twice(a
 
 def test_an_artificial_world_is_synthetic_whoever_answers_in_it(ask):
     done = ask(
-        "01", {"model": "bloom", "source": "miniature", "tasks": ["sentiment"], "limit": 8, "device": "cpu"}
+        "01",
+        {
+            "model": "bloom",
+            "source": "miniature",
+            "tasks": ["sentiment"],
+            "limit": 8,
+            "open_limit": 8,
+            "device": "cpu",
+        },
     )
     assert badges(done) == {"PUBLISHED", "SYNTHETIC"}
 

@@ -22,7 +22,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from workbench import runs
 from workbench.errors import BadInput, Incomplete, KernelDied, NotebookFailed, NotReachable, StoreFailed
-from workbench.runs import parameter_cell
+from workbench.runs import fork_server, parameter_cell
 from workbench.runs.claims import claimed
 from workbench.runs.folders import finished, publish
 from workbench.runs.manifests import Manifest
@@ -30,7 +30,7 @@ from workbench.runs.notebooks import read_notebook
 from workbench.runs.parameters import check
 from workbench.runs.plans import plan
 from workbench.runs.report import _made_good
-from workbench.runs.supervise import run_plan
+from workbench.runs.supervise import Supervision, run_plan, start_afresh
 
 pytestmark = pytest.mark.usefixtures("the_package_stands_still")
 
@@ -77,6 +77,7 @@ def write(folder, name, *cells, parameters="x = 1"):
 
 
 ALLOWED = {"tags": ["raises-exception"]}
+FORKED = ("unreachable", "leaves", "memory", "full", "magic", "handled", "allowed", "both")
 
 
 def odd(folder, name, *cells):
@@ -97,9 +98,9 @@ def odd(folder, name, *cells):
     return path
 
 
-def outcome(path, parameters=None, **options):
+def outcome(path, parameters=None, *, root, limit=None, start=start_afresh):
     try:
-        return runs.run(path, parameters, **options)
+        return run_plan(plan(path, parameters), root=root, how=Supervision(limit, start))
     except Exception as error:  # noqa: BLE001  (the test looks at what it is)
         return error
 
@@ -140,9 +141,11 @@ def books(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ended(books, root):
-    """What became of each, all run side by side as a sweep would."""
+def ended(books, root, server_of_forks):
+    """What became of each, all run side by side as a sweep would: some in interpreters of their own, some forked."""
     extra = {"good": {"parameters": {"language": "no"}}, "slow": {"limit": 30.0}}
+    if fork_server.CAN_FORK:
+        extra |= {name: {"start": fork_server.start_forked} for name in FORKED}
     names = [name for name in books if name != "bare"]
     with ThreadPoolExecutor(3) as pool:
         pending = {
@@ -370,12 +373,15 @@ def test_a_success_that_is_run_again_is_there_until_the_new_one_stands(tmp_path)
 
 
 def test_the_same_run_again_does_nothing_and_says_so(ended, books, root):
+    def refuse(_):
+        raise AssertionError("a process was started")
+
     before = (ended["good"].folder / "run.json").stat().st_mtime_ns
-    began = time.monotonic()
-    again = runs.run(books["good"], {"language": "no", "seed": 3}, root=root)
+    again = outcome(books["good"], {"language": "no", "seed": 3}, root=root, start=refuse)
     assert again.reused
     assert "already finished" in again.message
-    assert time.monotonic() - began < 1.0, "no kernel was started"
+    with pytest.raises(AssertionError, match="was started"):  # the twin
+        run_plan(plan(books["good"], {"seed": 4}), root=root / "other", how=Supervision(start=refuse))
     assert (again.folder / "run.json").stat().st_mtime_ns == before
 
 

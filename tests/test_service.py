@@ -25,12 +25,6 @@ ITEMS = [Item(str(n), prompt, ("yes", "no, never"), gold=0) for n, prompt in enu
 SAMPLED = {"max_new_tokens": 5, "do_sample": True, "seed": 3, "samples": 2, "temperature": 0.7}
 
 
-@pytest.fixture(scope="module")
-def service():
-    with private_service(threads=1) as address:
-        yield address
-
-
 @pytest.fixture
 def served(service, monkeypatch):
     """A function that opens the same model in the service, with a store of its own."""
@@ -91,27 +85,31 @@ def test_answers_of_the_service_are_those_of_the_process_to_the_bit(
 CLIENT = """
     import sys
     from workbench import Item, generate, hidden_states, load, rank, score
-    model = load(sys.argv[1], device="cpu")
-    generate(model, ["The cat"], max_new_tokens=3)
-    rank(model, [Item("1", "The cat?", ("yes", "no"))])
-    score(model, ["The cat sat"])
-    hidden_states(model, ["The cat sat"])
-    assert model.tally.misses == 5 and "torch" not in sys.modules and "transformers" not in sys.modules
-    model.hf
-    assert "torch" in sys.modules and model.where == "this process"
-    generate(model, ["The mat"], max_new_tokens=3)
+    models = [load(name, device="cpu") for name in sys.argv[1:]]
+    for model in models:
+        generate(model, ["The cat"], max_new_tokens=3)
+        rank(model, [Item("1", "The cat?", ("yes", "no"))])
+        score(model, ["The cat sat"])
+        hidden_states(model, ["The cat sat"])
+        assert model.tally.misses == 5 and "torch" not in sys.modules and "transformers" not in sys.modules
+    for model in models:
+        model.hf
+        assert "torch" in sys.modules and model.where == "this process"
+        generate(model, ["The mat"], max_new_tokens=3)
+    print(len(models))
 """
 
 
-def test_a_client_imports_no_torch_until_it_wants_the_model_itself(model, service, tmp_path):
+def test_a_client_imports_no_torch_until_it_wants_the_model_itself(checkpoints, service, tmp_path):
     environment = {
         **os.environ,
         "WORKBENCH_SERVICE": service,
         "WORKBENCH_STORE": str(tmp_path / "store.sqlite"),
     }
-    command = [sys.executable, "-c", textwrap.dedent(CLIENT), model.name]
+    command = [sys.executable, "-c", textwrap.dedent(CLIENT), *map(str, checkpoints.values())]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert done.stdout == "2\n"
 
 
 def test_errors_and_warnings_of_the_model_reach_the_client(model, served, tmp_path):
@@ -146,15 +144,17 @@ def test_without_its_service_a_handle_computes_in_the_process_and_says_so(model,
     assert len(answers) == 3
 
 
-def test_a_handle_goes_on_when_its_service_has_ended(model, tmp_path, monkeypatch):
+def test_a_handle_goes_on_when_its_service_has_ended(checkpoints, store, monkeypatch):
+    models = [load(str(folder), device="cpu", store=store) for folder in checkpoints.values()]
     with private_service(threads=1) as address:
         monkeypatch.setenv("WORKBENCH_SERVICE", address)
-        first = generate(model, PROMPTS[:1], max_new_tokens=3)
-        assert model.where.startswith("the service at")
-    with pytest.warns(UserWarning, match="in this process instead"):
-        both = generate(model, PROMPTS[:2], max_new_tokens=3)
-    assert both[0] == first[0]
-    assert (model.tally.hits, model.tally.misses, model.where) == (1, 2, "this process")
+        first = [generate(model, PROMPTS[:1], max_new_tokens=3) for model in models]
+        assert all(model.where.startswith("the service at") for model in models)
+    for model, [before] in zip(models, first, strict=True):
+        with pytest.warns(UserWarning, match="in this process instead"):
+            both = generate(model, PROMPTS[:2], max_new_tokens=3)
+        assert both[0] == before
+        assert (model.tally.hits, model.tally.misses, model.where) == (1, 2, "this process")
 
 
 def test_states_cross_as_the_bits_they_are():
