@@ -409,11 +409,19 @@ def quick(tmp_path_factory):
     return folder
 
 
+ASKED = ("who", "topic")
+
+
+@pytest.fixture(scope="module")
+def answered(quick):
+    """The answers of both bases; the baselines, which are fitted, are asked once."""
+    return checks.predictions(quick, 12, members=[side.base for side in SIDES], tasks=ASKED)
+
+
 @pytest.mark.parametrize("side", SIDES, ids=lambda side: side.name)
-def test_predictions_are_whole_and_an_untrained_member_is_at_chance(quick, side):
-    tasks = ("who", "topic")
-    table = checks.predictions(quick, 12, members=[side.base], tasks=tasks)
-    assert len(table) == len(questions(12, tasks)) * (1 + len(BASELINES))
+def test_predictions_are_whole_and_an_untrained_member_is_at_chance(answered, side):
+    table = answered
+    assert len(table) == len(questions(12, ASKED)) * (len(SIDES) + len(BASELINES))
     own = table[table["member"] == side.base]
     assert set(own["side"]) == {side.name}
     assert ((own["margin"] > 0) == own["correct"]).all()

@@ -317,29 +317,28 @@ def test_a_failure_in_a_later_batch_keeps_the_earlier_ones(model, monkeypatch):
     assert again.tally.hits + again.tally.misses == len(PROMPTS)
 
 
-KILLED = """
-import sys
-from workbench import load, generate
-from workbench.engines.transformers import decoding
-from workbench.store import Store
-model = load(sys.argv[1], store=Store(sys.argv[2]), device="cpu")
-decoder = decoding.DECODERS[model.architecture]
-begin = decoder.begin
-def announce(*args):
-    print("batch", flush=True)
-    return begin(*args)
-decoder.begin = announce
-generate(model, [f"prompt number {n}" for n in range(80)], max_new_tokens=20, batch_size=4, progress=False)
-"""
+def generate_in_batches(said, name, path):
+    """Generate in batches of four, and say when one begins."""
+    torch.set_num_threads(1)  # a fork has no threads but its own
+    model = load(name, store=Store(path), device="cpu")
+    decoder = DECODERS[model.architecture]
+    begin = decoder.begin
+
+    def announce(*given):
+        said.send("batch")
+        return begin(*given)
+
+    decoder.begin = announce
+    prompts = [f"prompt number {n}" for n in range(80)]
+    generate(model, prompts, max_new_tokens=20, batch_size=4, progress=False)
 
 
-def test_killed_in_the_middle_it_goes_on_where_it_was(model):
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED, model.name, model.store.path], stdout=subprocess.PIPE, text=True
-    ) as process:
-        for _ in range(6):
-            assert process.stdout.readline() == "batch\n"
-        process.kill()
+def test_killed_in_the_middle_it_goes_on_where_it_was(model, process_of):
+    process, said = process_of(generate_in_batches, model.name, model.store.path)
+    for _ in range(6):
+        assert said.recv() == "batch"
+    process.kill()
+    process.join()
     kept = model.store.info()["answers"]
     assert 5 <= kept < 80
     generate(model, [f"prompt number {n}" for n in range(80)], max_new_tokens=20)

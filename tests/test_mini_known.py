@@ -10,6 +10,7 @@ from workbench.paths import data_path
 
 COMMITTED = check.read_predictions(data_path("mini/predictions/seed-0.parquet"))
 CONDITION = ["check", "side", "what"]
+MEMBERS = [name for side in SIDES for name in side.members()]
 
 
 def failing(predicted):
@@ -39,9 +40,14 @@ def test_the_probes_of_the_members_that_ship_meet_theirs():
     assert check.failed(probes).empty
 
 
-@pytest.mark.parametrize("member", [name for side in SIDES for name in side.members()])
-def test_the_shipped_weights_give_the_committed_answers(member):
-    fresh = check.predictions(members=[member], tasks=("topic", "completion"))
+@pytest.fixture(scope="module")
+def fresh():
+    """The answers of all members to two tasks, computed now; the baselines, which are fitted, are asked once."""
+    return check.predictions(members=MEMBERS, tasks=("topic", "completion"))
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_the_shipped_weights_give_the_committed_answers(member, fresh):
     both = fresh[fresh["member"] == member].merge(
         COMMITTED, on=["member", *KEYS], suffixes=("", "_committed")
     )

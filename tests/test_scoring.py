@@ -1,7 +1,6 @@
 """Sharing: what begins alike is computed once, scores stay those of every sequence alone, memory stays in its budget."""
 
-import subprocess
-import sys
+import time
 
 import numpy as np
 import pytest
@@ -319,37 +318,36 @@ def test_pmi_takes_off_what_a_choice_has_alone_and_computes_that_once(model):
     assert model.tally.misses == len(set(REQUESTS)) * (1 if model.is_encoder_decoder else 2) + len(alone)
 
 
-KILLED = """
-import sys, time
-from workbench import Item, load, rank
-from workbench.engines.transformers import log_probabilities
-from workbench.store import Store
-model = load(sys.argv[1], store=Store(sys.argv[2]), device="cpu")
-real, calls = log_probabilities.Scorer._read, []
-def stop_at_the_seventh(*args):
-    calls.append(1)
-    if len(calls) == 7:
-        print("now", flush=True)
-        time.sleep(600)
-    return real(*args)
-log_probabilities.Scorer._read = stop_at_the_seventh
-rank(model, [Item(str(n), f"{n} is a number", ("yes", "no maybe")) for n in range(120)], batch_tokens=60, progress=False)
-"""
+MANY = [Item(str(n), f"{n} is a number", ("yes", "no maybe")) for n in range(120)]
 
 
-def test_killed_in_the_middle_it_repeats_no_scored_batch(model):
-    items = [Item(str(n), f"{n} is a number", ("yes", "no maybe")) for n in range(120)]
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED, model.name, model.store.path], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout.readline() == "now\n"
-        process.kill()
+def rank_six_batches(said, name, path):
+    """Rank in batches, and stop before the seventh, which is said."""
+    torch.set_num_threads(1)  # a fork has no threads but its own
+    real, calls = log_probabilities.Scorer._read, []
+
+    def stop_at_the_seventh(*given):
+        calls.append(1)
+        if len(calls) == 7:
+            said.send("now")
+            time.sleep(600)
+        return real(*given)
+
+    log_probabilities.Scorer._read = stop_at_the_seventh
+    rank(load(name, store=Store(path), device="cpu"), MANY, batch_tokens=60, progress=False)
+
+
+def test_killed_in_the_middle_it_repeats_no_scored_batch(model, process_of):
+    process, said = process_of(rank_six_batches, model.name, model.store.path)
+    assert said.recv() == "now"
+    process.kill()
+    process.join()
     kept = model.store.info()["answers"]
     assert 0 < kept < 240
-    again = rank(model, items)
+    again = rank(model, MANY)
     assert (model.tally.hits, model.tally.misses) == (kept, 240 - kept)
     other = load(model.name, device="cpu", store=Store(model.store.path.with_name("other")))
-    for one, two in zip(again["scores"], rank(other, items)["scores"], strict=True):
+    for one, two in zip(again["scores"], rank(other, MANY)["scores"], strict=True):
         assert one == pytest.approx(two, abs=1e-4)
 
 
