@@ -77,7 +77,7 @@ def write(folder, name, *cells, parameters="x = 1"):
 
 
 ALLOWED = {"tags": ["raises-exception"]}
-FORKED = ("unreachable", "leaves", "memory", "full", "magic", "handled", "allowed", "both")
+FORKED = ("unreachable", "leaves", "memory", "full", "magic", "handled", "allowed", "both", "slow")
 
 
 def odd(folder, name, *cells):
@@ -143,7 +143,7 @@ def books(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ended(books, root, server_of_forks):
     """What became of each, all run side by side as a sweep would: some in interpreters of their own, some forked."""
-    extra = {"good": {"parameters": {"language": "no"}}, "slow": {"limit": 30.0}}
+    extra = {"good": {"parameters": {"language": "no"}}, "slow": {"limit": 20.0}}
     if fork_server.CAN_FORK:
         extra |= {name: {"start": fork_server.start_forked} for name in FORKED}
     names = [name for name in books if name != "bare"]
@@ -166,7 +166,7 @@ def is_alive(pid):
         return False
 
 
-def gone(pid, seconds=10.0):
+def gone(pid, seconds=GENEROUS):
     until = time.monotonic() + seconds
     while is_alive(pid) and time.monotonic() < until:
         time.sleep(0.1)
@@ -408,9 +408,9 @@ def test_a_run_killed_with_its_parent_leaves_no_kernel_and_no_success(books, tmp
         runs.run(books["slow"], root=tmp_path)
     parent.kill()
     parent.communicate()
-    assert gone(kernel, GENEROUS)
+    assert gone(kernel)
     (part,) = tmp_path.glob("slow/.*.part")
-    assert all(gone(int(each), GENEROUS) for each in (part / "left").read_text().split())
+    assert all(gone(int(each)) for each in (part / "left").read_text().split())
     assert not (part / "_SUCCESS").exists()
     with pytest.raises(runs.TimeLimit):
         runs.run(books["slow"], root=tmp_path, limit=0.1)
@@ -424,7 +424,7 @@ def test_an_interrupted_run_ends_its_processes_and_is_kept(books, tmp_path):
     parent.send_signal(signal.SIGINT)
     _, told = parent.communicate(timeout=GENEROUS)
     assert b"KeyboardInterrupt" in told
-    assert gone(kernel, GENEROUS)
+    assert gone(kernel)
     assert manifest_of(tmp_path, "slow")["exit_code"] == 130
 
 

@@ -279,7 +279,7 @@ def test_a_sweep_killed_on_the_way_leaves_no_process_and_goes_on(tmp_path):
     sweep.kill()
     sweep.communicate()
     assert len(below) > 4, "the bundle, its service, the server of forks, a run"
-    assert psutil.wait_procs(below, timeout=30)[1] == []
+    assert psutil.wait_procs(below, timeout=180)[1] == []
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     counts = json.loads((tmp_path / "runs/sweeps/mine/sweep.json").read_text())["counts"]
@@ -298,7 +298,7 @@ def test_each_gpu_does_one_bundle_at_a_time_and_sees_no_other(tmp_path, monkeypa
     monkeypatch.setattr("workbench.runs.executors.visible_gpus", lambda: ["0", "1", "3"])
     _, _, plans = plan_sweep(write_sweep(place, 'notebook = "swept.ipynb"', "one.toml"))
     bundle = Bundle("one", tuple(plans), tmp_path, tmp_path / "state.json")
-    both = Barrier(2, timeout=30)  # is passed only if two run at once
+    both = Barrier(2, timeout=120)  # is passed only if two run at once
 
     def seen(bundle):
         both.wait()
@@ -308,12 +308,12 @@ def test_each_gpu_does_one_bundle_at_a_time_and_sees_no_other(tmp_path, monkeypa
         assert len(executor.groups) == 3
     with ThisMachine(2) as executor:
         assert executor.groups == [["0", "1"]]
-        assert executor.submit(lambda given: given.environment, bundle).result(30) == {
+        assert executor.submit(lambda given: given.environment, bundle).result(120) == {
             "CUDA_VISIBLE_DEVICES": "0,1"
         }
     monkeypatch.setattr("workbench.runs.executors.visible_gpus", lambda: ["0", "1"])
     with ThisMachine(1) as executor:
-        assert {task.result(60) for task in [executor.submit(seen, bundle) for _ in range(2)]} == {"0", "1"}
+        assert {task.result(180) for task in [executor.submit(seen, bundle) for _ in range(2)]} == {"0", "1"}
     with pytest.raises(BadInput, match="3 GPUs for each job, but there are 2"):
         ThisMachine(3)
 

@@ -207,7 +207,7 @@ def test_who_leaves_early_does_not_wait_for_replies(there, server):
     with pytest.raises(KeyboardInterrupt):
         next(waiting)
     signal.signal(signal.SIGINT, usual)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60, "the replies never come"
     assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
     server[0].goes_on.set()
 
