@@ -1,6 +1,7 @@
 """Small random checkpoints of the real classes, made once per session: no download, no training."""
 
 import hashlib
+import importlib
 import os
 import shutil
 import sys
@@ -9,11 +10,15 @@ from multiprocessing import get_context
 
 import pytest
 
-import workbench.runs.child  # noqa: F401  first: it imports nbformat without the grammar of addresses, which takes 2 s to build
 from workbench.models import load
 from workbench.runs import fork_server, supervise
 from workbench.service import private_service
 from workbench.store import Store
+
+# jsonschema takes 2 s to build a grammar of addresses where there is one, and no test validates an address
+sys.modules["rfc3987_syntax"] = None
+importlib.import_module("nbformat")
+del sys.modules["rfc3987_syntax"]
 
 TEXTS = [
     "The cat sat on the mat. Translate to English: Je t'aime.", "Le chat est assis sur le tapis, n'est-ce pas ?",
