@@ -10,8 +10,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats as distributions
 
 from workbench.errors import BadInput
 from workbench.stats.arrays import paired, per_cluster
@@ -63,7 +63,7 @@ def paired_difference(
     Source: Wilson 1927; the variance that a difference implies after Tango 1998, Stat. Med. 17.
     """
     found = _clusters(first, second, clusters, reach)
-    quantile = float(distributions.t.ppf((1 + level) / 2, found.degrees))
+    quantile = float(scipy.stats.t.ppf((1 + level) / 2, found.degrees))
     half = quantile * float(np.sqrt(found.variance))
     ends = [found.mean - half, found.mean + half]
     widest = found.largest if reach is None else reach
@@ -97,7 +97,7 @@ def equivalence(
     found = _clusters(first, second, clusters, reach=1.0)
     error = float(np.sqrt(max(found.variance, margin * (1 - margin) / (found.effective - 1))))
     nearest = margin - abs(found.mean) - 0.5 / found.effective
-    return float(distributions.t.sf(nearest / error, found.degrees))
+    return float(scipy.stats.t.sf(nearest / error, found.degrees))
 
 
 def _clusters(

@@ -4,8 +4,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats as distributions
 
 from workbench.errors import BadInput
 from workbench.stats.arrays import Floats, as_finite
@@ -64,7 +64,7 @@ def cell_contrast(
     parts = _parts(line, np.eye(len(array)) - projection, list(_places(clusters).values()))
     error = float(np.sqrt(np.sum((parts.T @ array) ** 2)))
     degrees = min(_bell_mccaffrey(parts), _satterthwaite(array, places, weights))
-    half = float(distributions.t.ppf((1 + level) / 2, degrees)) * error
+    half = float(scipy.stats.t.ppf((1 + level) / 2, degrees)) * error
     estimate = float(line @ array)
     return FewClusters(estimate, estimate - half, estimate + half, parts.shape[1], degrees)
 

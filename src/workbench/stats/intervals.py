@@ -4,8 +4,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats as distributions
 
 from workbench.errors import BadInput
 from workbench.stats.arrays import Floats, as_finite, per_cluster
@@ -38,7 +38,7 @@ def wilson(successes: int, n: int) -> Interval:
         raise BadInput(
             f"wilson got {successes} successes of {n} items; give 0 … n successes of at least one item"
         )
-    ends = distributions.binomtest(successes, n).proportion_ci(method="wilson")
+    ends = scipy.stats.binomtest(successes, n).proportion_ci(method="wilson")
     return Interval(successes / n, float(ends.low), float(ends.high))
 
 
@@ -118,7 +118,7 @@ def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | ArrayLike) -
 
 def _tails(k: int, level: float = LEVEL) -> tuple[float, float]:
     """Return the percentiles to take with k clusters: those of a t distribution, wider for few clusters."""
-    tail = float(distributions.norm.cdf(np.sqrt(k / (k - 1)) * distributions.t.ppf((1 - level) / 2, k - 1)))
+    tail = float(scipy.stats.norm.cdf(np.sqrt(k / (k - 1)) * scipy.stats.t.ppf((1 - level) / 2, k - 1)))
     return tail, 1 - tail
 
 

@@ -4,8 +4,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats as distributions
 
 from workbench.stats.arrays import Floats, as_finite, as_outcomes, paired, per_cluster
 
@@ -28,7 +28,7 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> PairedTest:
     """
     change = paired(as_outcomes(first), as_outcomes(second))
     lost, won = int(np.sum(change < 0)), int(np.sum(change > 0))
-    p_value = float(distributions.binomtest(lost, lost + won).pvalue) if lost + won else 1.0
+    p_value = float(scipy.stats.binomtest(lost, lost + won).pvalue) if lost + won else 1.0
     return PairedTest(lost, won, p_value)
 
 

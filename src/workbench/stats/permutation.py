@@ -6,8 +6,8 @@ from itertools import combinations, permutations
 from math import comb, factorial
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 from workbench.errors import BadInput
 from workbench.stats.arrays import Floats, as_finite
@@ -111,7 +111,7 @@ def _parts(lines: Iterator[Floats]) -> Iterator[Floats]:
 
 
 def _centred_ranks(values: Floats) -> Floats:
-    ranks = rankdata(values)
+    ranks = scipy.stats.rankdata(values)
     return np.asarray(ranks - ranks.mean(), dtype=np.float64)
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats as distributions
 
 from workbench.errors import BadInput
 from workbench.stats.arrays import Floats, as_table
@@ -46,7 +46,7 @@ def multi_bootstrap(
         return Interval(estimate, estimate, estimate)
     deviations = _resampled(arms, draws, np.random.default_rng(seed))
     ends = np.quantile(deviations - deviations.mean(), [1 - UPPER, UPPER])
-    wider = float(distributions.t.ppf(UPPER, degrees) / distributions.norm.ppf(UPPER))
+    wider = float(scipy.stats.t.ppf(UPPER, degrees) / scipy.stats.norm.ppf(UPPER))
     low, high = ends * wider * np.sqrt(variance) / deviations.std()
     return Interval(estimate, float(estimate + low), float(estimate + high))
 

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats as distributions
 
 from workbench.errors import BadInput
 from workbench.stats.arrays import as_table
@@ -108,7 +108,7 @@ def cochran_q(outcomes: ArrayLike) -> Omnibus:
     columns, rows = table.sum(axis=0), table.sum(axis=1)
     within = float(np.sum(rows * (k - rows)))
     q = (k - 1) * k * float(np.sum((columns - columns.mean()) ** 2)) / within if within else 0.0
-    return Omnibus(q, k - 1, float(distributions.chi2.sf(q, k - 1)))
+    return Omnibus(q, k - 1, float(scipy.stats.chi2.sf(q, k - 1)))
 
 
 def _binomial_upto(n: int, accuracy: float) -> np.ndarray:
@@ -117,7 +117,7 @@ def _binomial_upto(n: int, accuracy: float) -> np.ndarray:
     low, high = max(0, math.floor(centre - reach)), min(n, math.ceil(centre + reach))
     upto = np.ones(n + 1)
     upto[:low] = 0.0
-    upto[low : high + 1] = distributions.binom.cdf(np.arange(low, high + 1), n, accuracy)
+    upto[low : high + 1] = scipy.stats.binom.cdf(np.arange(low, high + 1), n, accuracy)
     return upto
 
 
