@@ -5,6 +5,8 @@ import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from pydantic import ValidationError
+
 from workbench.errors import WorkbenchError
 from workbench.service.completions import complete
 from workbench.service.openai import CompletionRequest
@@ -22,6 +24,20 @@ def knows_no_logprobs_of_prompts(asked, reply):
     """As llama-server: the generated tokens alone have log-probabilities."""
     for choice in reply["choices"] if asked.echo else []:
         choice["logprobs"] = {"tokens": [], "token_logprobs": []}
+
+
+def knows_no_likely_tokens(asked, reply):
+    for choice in reply["choices"]:
+        choice["logprobs"]["top_logprobs"] = None
+
+
+def writes_tokens_as_text(asked, reply):
+    """As vLLM before it could give ids."""
+    for choice in reply["choices"]:
+        rows = choice["logprobs"]["top_logprobs"]
+        choice["logprobs"]["top_logprobs"] = [
+            row and {name.replace("token_id:", "word"): value for name, value in row.items()} for row in rows
+        ]
 
 
 def is_off_by_one(asked, reply):
@@ -114,7 +130,7 @@ class Imitation:
                         return self.hang_up()
                 try:
                     return self.reply(200, make())
-                except WorkbenchError as error:
+                except (WorkbenchError, ValidationError) as error:
                     return self.reply(400, {"error": {"message": str(error)}})
 
             def hang_up(self):

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from workbench import Item, generate, hidden_states, load, rank, score
+from workbench import Item, alternatives, generate, hidden_states, load, rank, score
 from workbench.errors import BadInput
 from workbench.gguf_header import read_header
 from workbench.models.requests import ComputeOptions, ScoringRule, ToScore
@@ -114,6 +114,37 @@ def test_scores_do_not_depend_on_the_batch_and_shared_beginnings(pair):
             logprobs(file.engine, [each], exact=True)
             == logprobs(file.engine, pairs[n : n + 2], exact=True)[:1]
         )
+
+
+def test_what_else_could_have_come_is_what_the_checkpoint_says_and_is_stored(pair):
+    ours, theirs = ([alternatives(each, text, "猫 chat", 4) for text in TEXTS] for each in pair)
+    for one, other in zip(ours, theirs, strict=True):
+        assert [step.text for step in one.steps] == [step.text for step in other.steps]
+        for step, its in zip(one.steps, other.steps, strict=True):
+            assert abs(step.logprob - its.logprob) < EXACT
+            assert np.allclose([value for _, value in step.top], [value for _, value in its.top], atol=EXACT)
+        assert [step.top[0][0] for step in one.steps] == [step.top[0][0] for step in other.steps]
+    _, file = pair
+    assert alternatives(file, "", TEXTS[0]).steps[0].logprob is None or file.is_encoder_decoder
+    again = replace(file, tally=type(file.tally)())
+    assert alternatives(again, TEXTS[0], "猫 chat", 4) == theirs[0]
+    assert (again.tally.misses, again.where) == (0, "not loaded")
+
+
+def test_a_generation_is_watched_token_by_token_and_stopped(pair):
+    _, file = pair
+    seen = []
+
+    def watch(_, text):
+        seen.append(text)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(file, [TEXTS[0]], max_new_tokens=9, min_new_tokens=9, watch=watch)
+    (whole,) = generate(file, [TEXTS[0]], max_new_tokens=9, min_new_tokens=9, progress=False)
+    assert len(seen) == 3
+    assert whole.text.startswith(seen[-1].rstrip("\ufffd"))
 
 
 def test_answers_are_kept_under_the_type_and_digest_of_the_file_and_the_version_of_the_library(pair, files):

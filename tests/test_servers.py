@@ -21,12 +21,14 @@ from tests.imitated_server import (
     ignores_echo,
     imitated,
     is_off_by_one,
+    knows_no_likely_tokens,
     knows_no_logprobs_of_prompts,
     puts_a_token_before,
     truncates,
+    writes_tokens_as_text,
 )
 from tests.test_service_openai import TOKEN, serving
-from workbench import Item, generate, hidden_states, load, rank, score
+from workbench import Item, alternatives, generate, hidden_states, load, rank, score
 from workbench.cli import app
 from workbench.engines.client import wanted
 from workbench.engines.openai import opening
@@ -115,6 +117,34 @@ def test_a_server_gives_the_same_in_batches_and_alone(there, model):
         for prompt in PROMPTS
         for answer in generate(there("one by one"), [prompt], max_new_tokens=6, batch_size=1)
     ]
+
+
+@pytest.mark.parametrize("answer", [" 猫 chat", ""])
+def test_a_server_says_what_else_could_have_come_as_the_process_does(there, model, server, answer):
+    for prompt in PROMPTS:
+        far, here = (alternatives(each, prompt, answer, 4) for each in (there(), model))
+        assert [step.text for step in far.steps] == [step.text for step in here.steps]
+        for its, ours in zip(far.steps, here.steps, strict=True):
+            assert its.logprob == pytest.approx(ours.logprob, abs=NEAR)
+            assert dict(its.top) == pytest.approx(dict(ours.top), abs=NEAR)
+    asked = len(server[0].asked)
+    alternatives(there(), PROMPTS[0], answer, 4)
+    assert len(server[0].asked) == asked  # from the store
+
+
+def test_tokens_of_a_server_that_calls_them_by_text_are_not_guessed(there, server):
+    far = there()
+    _ = far.engine  # connected and checked
+    server[0].fault = writes_tokens_as_text
+    with pytest.raises(BadInput, match="several may have one"):
+        alternatives(far, PROMPTS[0], " chat")
+    server[0].fault = knows_no_likely_tokens
+    with pytest.raises(BadInput, match="did not return the 5 likeliest tokens"):
+        alternatives(far, PROMPTS[0], " chat")
+    with pytest.raises(BadInput, match="refuses completions"):
+        alternatives(far, PROMPTS[0], " chat", 30)  # more than it returns
+    server[0].fault = None
+    assert alternatives(far, PROMPTS[0], " chat").steps
 
 
 def test_samples_have_seeds_of_their_own_and_settings_that_servers_lack_are_refused(there, server):

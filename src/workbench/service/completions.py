@@ -6,7 +6,7 @@ how many of these the encoder reads, with or without an end token. In `echo`, to
 no log-probability (null), and the end token that closes them has 0, since it is given.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -223,22 +223,27 @@ def _logprobs(
     choice: _Choice,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
+    named = _by_id if settings.get("return_tokens_as_token_ids") else engine.names
     row = row[len(row) - min(len(row), len(ids)) :]
     before = len(ids) - len(row)
     given: list[float | None] = [None] * before
     tops: list[dict[str, float] | None] = [None] * before
     if settings["echo"] and choice.prompt.source[-1:] == (engine.end,):
         place = len(choice.prompt.source) - 1
-        given[place], tops[place] = 0.0, {engine.names([engine.end])[0]: 0.0}
+        given[place], tops[place] = 0.0, {named([engine.end])[0]: 0.0}
     return {
-        "tokens": engine.names(ids),
+        "tokens": named(ids),
         "token_logprobs": [*given, *(rank.logprob for rank in row)],
-        "top_logprobs": [*tops, *(_top(engine, rank, settings["logprobs"]) for rank in row)]
+        "top_logprobs": [*tops, *(_top(named, rank, settings["logprobs"]) for rank in row)]
         if settings["logprobs"]
         else None,
     }
 
 
-def _top(engine: TokenEngine, rank: TokenRank, count: int) -> dict[str, float]:
+def _by_id(ids: Sequence[int]) -> list[str]:
+    return [f"token_id:{token}" for token in ids]
+
+
+def _top(named: Callable[[Sequence[int]], list[str]], rank: TokenRank, count: int) -> dict[str, float]:
     best = rank.top[:count]
-    return dict(zip(engine.names([token for token, _ in best]), [value for _, value in best], strict=True))
+    return dict(zip(named([token for token, _ in best]), [value for _, value in best], strict=True))

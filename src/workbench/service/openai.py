@@ -27,7 +27,10 @@ _Several = Field(min_length=1)
 
 
 class CompletionRequest(BaseModel):
-    """The fields of a request. `input_tokens` is ours: how many tokens of each prompt, given as ids, an encoder reads."""
+    """The fields of a request. `input_tokens` is ours: how many tokens of each prompt, given as ids, an encoder reads.
+
+    `return_tokens_as_token_ids` is vLLM's: among the log-probabilities tokens are called "token_id:5".
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -41,6 +44,7 @@ class CompletionRequest(BaseModel):
     logprobs: int | None = Field(None, ge=0, le=5)
     echo: bool = False
     n: int = Field(1, ge=1, le=128)
+    return_tokens_as_token_ids: bool = False
     user: str | None = None
     input_tokens: list[Annotated[StrictInt, Field(ge=1)]] | None = None
     stream: Literal[False] | None = None
@@ -56,7 +60,16 @@ class CompletionRequest(BaseModel):
             prompts = [prompts]
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
         seed = int.from_bytes(os.urandom(4)) if self.seed is None else self.seed
-        kept = {"max_tokens", "temperature", "top_p", "logprobs", "echo", "n", "input_tokens"}
+        kept = {
+            "max_tokens",
+            "temperature",
+            "top_p",
+            "logprobs",
+            "echo",
+            "n",
+            "input_tokens",
+            "return_tokens_as_token_ids",
+        }
         return {
             **self.model_dump(include=kept),
             "prompts": prompts,

@@ -27,7 +27,9 @@ def _version() -> str:
 
 
 SPEC = EngineSpec(
-    kind=OF_FILES, algorithms={"generate": 1, "score": 1}, options={"library": f"{LIBRARY} {_version()}"}
+    kind=OF_FILES,
+    algorithms={"generate": 1, "score": 1, "alternatives": 1},
+    options={"library": f"{LIBRARY} {_version()}"},
 )
 
 

@@ -16,11 +16,13 @@ from workbench.engines.gguf.expected import OF_EACH_TOKEN, expect_loadable
 from workbench.engines.gguf.llama import Weights, library
 from workbench.engines.gguf.log_probabilities import MOST_TOKENS, Scorer, not_finite
 from workbench.engines.gguf.vocabulary import expect_same_tokens
-from workbench.engines.transformers.continuous_batch import ContinuousBatch, Prompt
+from workbench.engines.transformers.alternatives import read_alternatives
+from workbench.engines.transformers.continuous_batch import ContinuousBatch, Prompt, See
 from workbench.engines.transformers.encoding import Encoded, Encoder, short
 from workbench.engines.transformers.loading import read_tokenizer
 from workbench.errors import BadInput
 from workbench.gguf_header import TOKENS, read_header
+from workbench.models.engines import Watch
 from workbench.models.identity import Identity
 from workbench.models.memory import OFFLOAD, expect_batch
 from workbench.models.requests import (
@@ -30,6 +32,7 @@ from workbench.models.requests import (
     ScoringRule,
     StateOptions,
     ToGenerate,
+    TokenAlternatives,
     TokenScores,
     ToScore,
 )
@@ -105,6 +108,12 @@ class GgufEngine:
         Raises:
             BadInput: a prompt that does not fit into the context, results that are not finite, or beams or penalties.
         """
+        return self.generate_watched(requests, decoding, batch_size, None)
+
+    def generate_watched(
+        self, requests: Sequence[ToGenerate], decoding: Decoding, batch_size: int, watch: Watch | None
+    ) -> Iterator[tuple[list[int], list[Decoded]]]:
+        """As `generate`; after each token `watch` gets a request's position and its text so far."""
         _expect_plain(decoding)
         encoded = self._encoder.ids([request.prompt for request in requests], special_tokens=True)
         room = self.identity.context_length - (0 if self._start is not None else decoding.max_new_tokens)
@@ -118,11 +127,16 @@ class GgufEngine:
             Prompt(ids.tolist(), f"{decoding.seed}|{request.sample}|{request.prompt}")
             for request, ids in zip(requests, encoded, strict=True)
         ]
-        for finished in self._generated(prompts, decoding, batch_size):
+
+        def see(position: int, ids: list[int]) -> None:
+            if watch:
+                watch(position, self.decode(ids).text)
+
+        for finished in self._generated(prompts, decoding, batch_size, see if watch else None):
             yield list(finished), [self.decode(ids) for ids in finished.values()]
 
     def _generated(
-        self, prompts: Sequence[Prompt], decoding: Decoding, rows: int
+        self, prompts: Sequence[Prompt], decoding: Decoding, rows: int, see: See | None
     ) -> Iterator[dict[int, list[int]]]:
         longest = max(len(prompt.ids) for prompt in prompts)
         order = sorted(range(len(prompts)), key=lambda number: (-len(prompts[number].ids), number))
@@ -133,7 +147,7 @@ class GgufEngine:
         else:
             rows = max(1, min(rows, MOST_TOKENS // longest))  # the encoder reads all at once
             decoder = CrossDecoder(self.weights, rows, longest, new, self._start, threads)
-        batch = ContinuousBatch(decoder, self._ends, _expect_finite)
+        batch = ContinuousBatch(decoder, self._ends, _expect_finite, see)
         yield from batch.generate(prompts, order, decoding, rows)
 
     def decode(self, ids: Sequence[int]) -> Decoded:
@@ -163,6 +177,18 @@ class GgufEngine:
         tokens = [sys.intern(token) for token in self.tokenizer.convert_ids_to_tokens(encoded.text.tolist())]
         missing = len(tokens) - len(logprobs)
         return TokenScores(tuple(tokens), (*[None] * missing, *logprobs), encoded.truncated)
+
+    def read_alternatives(
+        self, requests: Sequence[ToScore], top: int
+    ) -> Iterator[tuple[list[int], list[TokenAlternatives]]]:
+        """Yield (positions, steps) batch by batch: of the answer's tokens, and of the end token after them.
+
+        Raises:
+            BadInput: as `Encoder.encode` and `Scorer.score`.
+        """
+        encoded = self._encoder.encode(requests, ScoringRule(score_end=True))
+        batches = self._scorer.score(encoded, None, top=min(top, self.token_count))
+        yield from read_alternatives(batches, self.tokenizer, encoded)
 
     def read_states(
         self, texts: Sequence[str], reading: StateOptions, batch_size: int, batch_tokens: int | None = None

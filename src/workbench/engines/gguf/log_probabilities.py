@@ -7,6 +7,7 @@ logits are computed only where they predict a scored token. An encoder's input i
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -110,8 +111,8 @@ class Scorer:
         self.context: Context | None = None
 
     def score(
-        self, requests: Sequence[Encoded], budget: int | None, *, alone: bool = False
-    ) -> Iterator[dict[int, list[float]]]:
+        self, requests: Sequence[Encoded], budget: int | None, *, alone: bool = False, top: int = 0
+    ) -> Iterator[dict[int, list[Any]]]:
         """Yield log-probabilities by request number, batch by batch.
 
         If nothing precedes a text's first token, the text gets one number fewer than it has tokens.
@@ -119,6 +120,7 @@ class Scorer:
         Args:
             budget: the most tokens of a batch, up to `MOST_TOKENS`; None: `TOKENS`. A text that is larger is a batch of its own.
             alone: every text in a batch of its own.
+            top: instead of a number, a list: the log-probability, those of so many likeliest tokens, and their ids.
 
         Raises:
             BadInput: a text exceeds the budget, or scores are not finite.
@@ -131,15 +133,15 @@ class Scorer:
             )
         limit = max(largest, min(budget or TOKENS, MOST_TOKENS))
         for batch in _batches(texts, limit, 1 if alone else SEQUENCES):
-            yield self._scored(batch, texts, limit)
+            yield self._scored(batch, texts, limit, top)
 
     def _text(self, request: Encoded) -> Text:
         if self.start is not None:
             return Text(request.prompt, np.concatenate([[self.start], request.text]).astype(np.int32), 1)
         return Text(_NOTHING, np.concatenate([request.prompt, request.text]), max(len(request.prompt), 1))
 
-    def _scored(self, batch: Batch, texts: Sequence[Text], limit: int) -> dict[int, list[float]]:
-        found = {
+    def _scored(self, batch: Batch, texts: Sequence[Text], limit: int, top: int) -> dict[int, list[Any]]:
+        found: dict[int, list[Any]] = {
             number: [0.0] * (len(texts[number].tokens) - texts[number].first) for number in batch.numbers
         }
         if not batch.tokens:  # single tokens that nothing precedes
@@ -160,10 +162,16 @@ class Scorer:
                 for read in batch.reads[int(node)]
             ]
             rows, numbers, places, tokens = zip(*asked, strict=True)
-            chosen = logits[list(rows), list(tokens)] - logits.logsumexp(1)[list(rows)]
+            total = logits.logsumexp(1)
+            chosen = logits[list(rows), list(tokens)] - total[list(rows)]
             if not bool(chosen.isfinite().all()):
                 raise not_finite()
-            for number, place, value in zip(numbers, places, chosen.tolist(), strict=True):
+            values: list[Any] = chosen.tolist()
+            if top:
+                best = logits.topk(top)
+                likely = torch.cat([best.values - total[:, None], best.indices.float()], dim=1).tolist()
+                values = [[value, *likely[row]] for value, row in zip(values, rows, strict=True)]
+            for number, place, value in zip(numbers, places, values, strict=True):
                 found[number][place] = value
         return found
 

@@ -16,7 +16,7 @@ from workbench.models.identity import Identity
 
 SPEC = EngineSpec(
     kind=OF_SERVERS,
-    algorithms={"generate": 1, "score": 1},
+    algorithms={"generate": 1, "score": 1, "alternatives": 1},
     options={"declared": True},
 )
 TOLERANCES = {  # nats, as for transformers, by the dtype that the server is declared to compute in

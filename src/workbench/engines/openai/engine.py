@@ -7,12 +7,14 @@ one fails for good, those under way are waited for and yielded first, so that no
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
+from itertools import chain
 from multiprocessing.pool import ThreadPool
 from threading import Event, RLock
 from typing import Any, TypeVar
 
 from workbench.engines.openai.replies import Choice
 from workbench.engines.openai.server import Server
+from workbench.engines.transformers.alternatives import read_alternatives
 from workbench.engines.transformers.encoding import Encoded, Encoder, short
 from workbench.errors import BadInput, WorkbenchError
 from workbench.models.identity import Identity
@@ -23,6 +25,7 @@ from workbench.models.requests import (
     ScoringRule,
     StateOptions,
     ToGenerate,
+    TokenAlternatives,
     TokenScores,
     ToScore,
 )
@@ -138,6 +141,30 @@ class RemoteEngine:
         names = self._encoder.tokenizer.convert_ids_to_tokens(encoded.text.tolist())
         missing = len(names) - len(logprobs)
         return TokenScores(tuple(map(sys.intern, names)), (*[None] * missing, *logprobs), encoded.truncated)
+
+    def read_alternatives(
+        self, requests: Sequence[ToScore], top: int
+    ) -> Iterator[tuple[list[int], list[TokenAlternatives]]]:
+        """Yield (positions, steps): of the answer's tokens, and of the end token after them.
+
+        Raises:
+            BadInput: as `Encoder.encode` and `Server.rows`.
+            NotReachable: as `Connection.post`.
+        """
+        encoded = self._encoder.encode(requests, ScoringRule(score_end=True))
+        sizes = [len(each.prompt) + len(each.text) for each in encoded]
+        batches = _packed([number for number, size in enumerate(sizes) if size > 1], sizes, _TOKENS)
+
+        def ask(batch: list[int]) -> list[list[list[float]]]:
+            return self._server.rows(
+                [(encoded[n].prompt.tolist(), encoded[n].text.tolist()) for n in batch], top
+            )
+
+        nothing: dict[int, list[list[float]]] = {number: [] for number, size in enumerate(sizes) if size == 1}
+        found = (dict(zip(*each, strict=True)) for each in _answered(batches, ask))
+        yield from read_alternatives(
+            chain([nothing] if nothing else [], found), self._encoder.tokenizer, encoded
+        )
 
     def read_states(
         self, texts: Sequence[str], reading: StateOptions, batch_size: int, batch_tokens: int | None = None

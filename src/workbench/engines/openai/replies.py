@@ -1,21 +1,26 @@
 """The replies of a server's `/completions`, read with care: what is missing or does not fit is refused, not guessed."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from workbench.errors import BadInput
 
+_BY_ID = re.compile(r"token_id:(\d+)")
+
 
 @dataclass(frozen=True)
 class Choice:
-    """One completion: its text, whether the model ended it, and its tokens with their log-probabilities, if they were returned."""
+    """One completion: its text, whether the model ended it, and its tokens with their log-probabilities, if they were returned; and
+    the likeliest tokens in their places, if they were asked for."""
 
     text: str
     finished: bool
     tokens: tuple[str, ...]
     logprobs: tuple[float | None, ...]
+    top: tuple[dict[str, float] | None, ...] = ()
 
 
 def choices_in(reply: dict[str, Any], count: int) -> list[Choice]:
@@ -39,7 +44,8 @@ def _choice(given: dict[str, Any]) -> Choice:
     about = given.get("logprobs") or {}
     tokens = tuple(str(token) for token in about.get("tokens") or ())
     logprobs = tuple(None if each is None else float(each) for each in about.get("token_logprobs") or ())
-    return Choice(str(given.get("text") or ""), given.get("finish_reason") == "stop", tokens, logprobs)
+    text, top = str(given.get("text") or ""), tuple(about.get("top_logprobs") or ())
+    return Choice(text, given.get("finish_reason") == "stop", tokens, logprobs, top)
 
 
 def echoed(choice: Choice, ids: Sequence[int], scored: int, *, first_is_given: bool) -> tuple[float, ...]:
@@ -65,6 +71,30 @@ def echoed(choice: Choice, ids: Sequence[int], scored: int, *, first_is_given: b
                 f"the server returned {logprob!r} as the log-probability of a token; it has to be a number up to 0"
             )
     return tuple(logprob for logprob in found if logprob is not None)
+
+
+def likeliest(choice: Choice, scored: int, top: int) -> list[list[float]]:
+    """Return for each of the last `scored` tokens the log-probabilities of the `top` likeliest in its place, and then their ids.
+
+    Raises:
+        BadInput: the server did not return so many for each, or calls tokens by their text, which several may share.
+    """
+    rows = [likely or {} for likely in choice.top[len(choice.top) - scored :]] if scored else []
+    if len(rows) != scored or any(len(row) < top for row in rows):
+        raise BadInput(
+            f"the server did not return the {top} likeliest tokens in each place of a prompt (`echo` with `logprobs={top}`)"
+        )
+    found = []
+    for row in rows:
+        best = sorted(row.items(), key=lambda each: -each[1])[:top]
+        ids = [_BY_ID.fullmatch(name) for name, _ in best]
+        if None in ids or not all(_is_logprob(value) for _, value in best):
+            raise BadInput(
+                f"the server calls likely tokens {[name for name, _ in best]}, and their numbers are needed, since several may have one "
+                "text; use a server with `return_tokens_as_token_ids`, as vLLM and `workbench serve`"
+            )
+        found.append([*(float(value) for _, value in best), *(float(one[1]) for one in ids if one)])
+    return found
 
 
 def _is_logprob(number: float) -> bool:

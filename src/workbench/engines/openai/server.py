@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workbench.engines.openai.connection import Connection
-from workbench.engines.openai.replies import Choice, choices_in, echoed
+from workbench.engines.openai.replies import Choice, choices_in, echoed, likeliest
 from workbench.models.requests import Decoding
 
 Ids = Sequence[int]
@@ -35,12 +35,30 @@ class Server:
         Raises:
             BadInput, NotReachable: as `Connection.post`, `choices_in` and `echoed`.
         """
+        return [logprobs for logprobs, _ in self._echoed(pairs, {"logprobs": 0})]
+
+    def rows(self, pairs: Sequence[tuple[Ids, Ids]], top: int) -> list[list[list[float]]]:
+        """Return for each of these tokens a row: its log-probability, those of the `top` likeliest tokens in its place, and their ids.
+
+        Raises:
+            BadInput, NotReachable: as `score` and `likeliest`.
+        """
+        found = self._echoed(pairs, {"logprobs": top, "return_tokens_as_token_ids": True})
+        return [
+            [[own, *row] for own, row in zip(logprobs, likeliest(choice, len(logprobs), top), strict=True)]
+            for logprobs, choice in found
+        ]
+
+    def _echoed(
+        self, pairs: Sequence[tuple[Ids, Ids]], about: dict[str, Any]
+    ) -> list[tuple[tuple[float, ...], Choice]]:
         prompts = [[*prompt, *text] for prompt, text in pairs]
-        asked: dict[str, Any] = {"max_tokens": 0, "temperature": 0, "echo": True, "logprobs": 0}
+        asked: dict[str, Any] = {"max_tokens": 0, "temperature": 0, "echo": True, **about}
         if self.is_encoder_decoder:
             asked["input_tokens"] = [len(prompt) for prompt, _ in pairs]
+        is_decoder = not self.is_encoder_decoder
         return [
-            echoed(choice, ids, len(text) - (not prompt), first_is_given=not self.is_encoder_decoder)
+            (echoed(choice, ids, len(text) - (not prompt), first_is_given=is_decoder), choice)
             for choice, ids, (prompt, text) in zip(
                 self._complete(prompts, asked), prompts, pairs, strict=True
             )

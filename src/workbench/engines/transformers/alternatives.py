@@ -5,13 +5,12 @@ hold only a part of a character. The text of such a part is empty, and the token
 the alternatives it is shown by its bytes, "⟨e4 b8⟩".
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from workbench.engines.transformers.encoding import Encoded
-from workbench.engines.transformers.log_probabilities import Scorer
 from workbench.models.requests import TokenAlternatives
 
 _INCOMPLETE = "\ufffd"  # stands for bytes that are no character yet
@@ -19,11 +18,11 @@ _CONTEXT = 8  # tokens before a step that its text is decoded with; a character 
 
 
 def read_alternatives(
-    scorer: Scorer, tokenizer: Any, encoded: Sequence[Encoded]
+    batches: Iterable[Mapping[int, Sequence[Sequence[float]]]], tokenizer: Any, encoded: Sequence[Encoded]
 ) -> Iterator[tuple[list[int], list[TokenAlternatives]]]:
-    """Yield (positions, steps) batch by batch; `scorer` returns rows with the likeliest tokens (`Scorer.top`)."""
+    """Yield (positions, steps) for batches of rows by number: a token's log-probability, those of the likeliest tokens, their ids."""
     pieces = _Pieces(tokenizer)
-    for found in scorer.score(encoded, None):
+    for found in batches:
         yield (
             list(found),
             [_steps(pieces, encoded[number].text.tolist(), rows) for number, rows in found.items()],

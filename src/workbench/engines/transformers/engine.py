@@ -265,7 +265,7 @@ class TransformersEngine:
         encoded = self._encoder.encode(requests, ScoringRule(score_end=True))
         edits = self._edits([each.prompt for each in requests], [len(each.prompt) for each in encoded])
         scorer = Scorer(self.model, self.is_encoder_decoder, "rows", min(top, self.token_count), edits=edits)
-        yield from read_alternatives(scorer, self.tokenizer, encoded)
+        yield from read_alternatives(scorer.score(encoded, None), self.tokenizer, encoded)
 
     def read_states(
         self, texts: Sequence[str], reading: StateOptions, batch_size: int, batch_tokens: int | None = None
