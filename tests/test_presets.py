@@ -8,6 +8,7 @@ import pytest
 from workbench.errors import BadInput, UnknownName
 from workbench.family import checkpoints
 from workbench.paths import notebook_path
+from workbench.playground.examples import CARD_PROMPTS
 from workbench.runs import find_notebook, read_notebook, read_preset
 from workbench.runs.parameters import check, models_in
 from workbench.runs.presets import presets
@@ -25,8 +26,8 @@ def runs_of(preset):
         yield from ((read_notebook(path), values) for values in preset.sweep_file(path).combinations())
 
 
-def test_the_three_presets_ship():
-    assert SHIPPED == ["gpu", "laptop", "sizes"]
+def test_the_four_presets_ship():
+    assert SHIPPED == ["card", "gpu", "laptop", "sizes"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -74,9 +75,14 @@ def test_the_sizes_are_the_whole_row_each_beside_its_base_and_the_sweep_is_named
         assert set(read_preset("sizes").sweep[notebook]["product"]["model"]) == set(row)
 
 
+def test_the_card_asks_every_prompt_of_the_cards_by_its_name():
+    values = read_preset("card").sweep["00_playground"]["product"]["prompt"]
+    assert values == list(CARD_PROMPTS)
+
+
 @pytest.mark.parametrize("name", ["laptpo", "", "../laptop", "laptop.toml", "/etc/passwd"])
 def test_a_preset_that_does_not_exist_is_refused_with_the_list(name):
-    with pytest.raises(UnknownName, match=r"no preset .* choose one of: gpu, laptop, sizes"):
+    with pytest.raises(UnknownName, match=r"no preset .* choose one of: card, gpu, laptop, sizes"):
         read_preset(name)
 
 

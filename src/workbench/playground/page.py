@@ -38,9 +38,9 @@ def joined(parts: Iterable[str]) -> Html:
 
 
 def page(*parts: str, label: str) -> Html:
-    """Return a whole piece to be shown: a region with its style sheet."""
+    """Return a whole piece to be shown, with its style sheet: a group, since a page may hold many, and landmarks have to be unique."""
     styles = Html(f"<style>{_STYLES.read_text(encoding='utf-8')}</style>")
-    return tag("div", styles, *parts, class_="wb", role="region", aria_label=label)
+    return tag("div", styles, *parts, class_="wb", role="group", aria_label=label)
 
 
 def card(model: Model, *inside: str, warning: str = "") -> Html:

@@ -26,7 +26,8 @@ _SIDES = ("", "-top", "-right", "-bottom", "-left")
 _PROPERTIES = (ALLOWED_CSS_PROPERTIES - {"float", "clear", "cursor", "direction", "text-indent"}) | {
     *(f"border{side}{part}" for side in _SIDES for part in ("", "-color", "-style", "-width")),
     *(f"padding{side}" for side in _SIDES),
-    "background", "border-spacing", "opacity", "visibility",
+    "background", "border-radius", "border-spacing", "gap", "grid-template-columns", "max-width", "min-width", "opacity", "overflow-wrap",
+    "visibility",
 }  # fmt: skip
 _LINK = re.compile(r"(https?://|mailto:|#)|[^:]*$", re.IGNORECASE)
 _HIDDEN = re.compile(r"<(style|script)\b[^>]*>(.*?)(</\1\s*>|$)", re.IGNORECASE | re.DOTALL)

@@ -38,10 +38,10 @@ class Models:
 
 
 class Prompt:
-    """A field for the prompt; Enter at its end calls `run`."""
+    """A field for the prompt; Enter at its end calls `run`, and Ctrl-Enter, anywhere in the form, presses its button."""
 
     def __init__(self, text: str, run: Callable[[], None], label: str = "Prompt") -> None:
-        tip = "Enter at the end of the text runs it; a line break inside it stays"
+        tip = "Ctrl-Enter, or Enter at the end of the text, runs it; a line break inside it stays"
         self.widget = field(widgets.Textarea, label, tip, wide=True, value=text, rows=3, placeholder=tip)
         self._run = run
         self.widget.observe(self._changed, "value")

@@ -11,6 +11,7 @@ from workbench.playground.page import Html
 from workbench.playground.settings import Settings
 from workbench.playground.widgets import parts
 from workbench.playground.widgets.bar import Bar
+from workbench.playground.widgets.keys import FORM, ctrl_enter
 from workbench.playground.widgets.part import Part, Shown
 
 _BAR = ("models", "examples", "prompt", "settings")
@@ -22,7 +23,9 @@ class Alone(Shown):
     def __init__(self, bar: Bar, part: Part, *kinds: str) -> None:
         self.bar, self.part = bar, part
         bar.on_enter = part.run
-        super().__init__([bar.widget(*kinds), part], layout=widgets.Layout(overflow="visible"))
+        parts = [bar.widget(*kinds), part, ctrl_enter()]
+        super().__init__(parts, layout=widgets.Layout(overflow="visible"))
+        self.add_class(FORM)
         if bar.prompt.value or "prompt" not in kinds:
             part.run()
 
@@ -62,8 +65,9 @@ class Panel(Shown):
         self.bar.on_enter = self._run_current
         self.bar.on_example = lambda found: self._choices(rank, found)
         self.tabs.observe(self._opened, "selected_index")
-        super().__init__([self.bar.widget(*_BAR), self.tabs], layout=widgets.Layout(overflow="visible"))
-        self.add_class("wb-panel")
+        whole = [self.bar.widget(*_BAR), self.tabs, ctrl_enter()]
+        super().__init__(whole, layout=widgets.Layout(overflow="visible"))
+        self.add_class("wb-panel").add_class(FORM)
         self.parts["Ask"].run()
 
     @property
