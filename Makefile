@@ -20,6 +20,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m compileall -q src
 	touch $(READY)
 
 run: $(READY)
@@ -71,8 +72,8 @@ $(VENV)/.browser: $(READY)
 AXE := 4.14.1
 build/axe/axe.min.js:
 	mkdir -p $(@D)
-	cd $(@D) && npm pack --silent axe-core@$(AXE) && tar -xzf axe-core-$(AXE).tgz --strip-components 1 package/axe.min.js
-	touch $@
+	cd $(@D) && npm pack --silent axe-core@$(AXE) && tar -xzf axe-core-$(AXE).tgz --strip-components 1 package/axe.min.js || \
+		echo "axe-core cannot be fetched by npm: the tests that need it are skipped"
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak
@@ -121,7 +122,7 @@ START := $(or $(wildcard notebooks/00_playground.ipynb),README.md)
 
 lab: $(READY) $(LAB)/settings
 	JUPYTERLAB_SETTINGS_DIR=$(LAB)/settings JUPYTERLAB_WORKSPACES_DIR=$(LAB)/workspaces $(BIN)/jupyter lab \
-		--ServerApp.root_dir=$(CURDIR) --LabApp.default_url=/lab/tree/$(START) $(ARGS)
+		--ServerApp.root_dir=$(CURDIR) --LabApp.default_url=/lab/tree/$(START) --ServerApp.jpserver_extensions=workbench.runs.lab=True $(ARGS)
 
 $(LAB)/settings:
 	mkdir -p $@/@jupyterlab/apputils-extension $@/@jupyterlab/docmanager-extension
