@@ -9,24 +9,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
+from tests.chromium import NEEDED, PATIENCE, launched, violations
+from tests.chromium import SCREENSHOTS as SHOTS
 from workbench.paths import notebook_path
 
-ROOT = Path(__file__).parents[1]
-SHOTS = ROOT / "build" / "screenshots"
-CHROMIUM = os.environ.get("WORKBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-AXE = Path(os.environ.get("WORKBENCH_AXE", ROOT / "build" / "axe" / "axe.min.js"))
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        find_spec("playwright") is None, reason="needs Playwright: the extra `browser` (make browser-tests)"
-    ),
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-]
+pytestmark = NEEDED
 READY = """async path => {
   const app = window.jupyterapp; await app.restored;
   const widget = await app.commands.execute('docmanager:open', {path, factory: 'Notebook'});
@@ -72,11 +62,11 @@ def lab(tmp_path_factory):
         yield address
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def _wait_for(address, process, log):
-    end = time.monotonic() + 90
+    end = time.monotonic() + PATIENCE / 1000
     while time.monotonic() < end and process.poll() is None:
         try:
             urllib.request.urlopen(address, timeout=2).close()
@@ -94,11 +84,11 @@ def page(lab):
 
     SHOTS.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = launched(play)
         found = browser.new_page(viewport={"width": 1280, "height": 900})
         found.errors = []
         found.on("pageerror", lambda error: found.errors.append(str(error)))
-        found.set_default_timeout(60_000)
+        found.set_default_timeout(PATIENCE)
         begun = time.monotonic()
         found.goto(f"{lab}/tree/00_playground.ipynb")
         found.wait_for_function("() => window.jupyterapp")
@@ -128,17 +118,6 @@ def shoot(page, name):
     page.screenshot(path=SHOTS / f"{name}.png")
 
 
-def faults(page):
-    """What axe finds in the panels; serious and critical."""
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate("() => axe.run('.jp-OutputArea-output .widget-vbox')")
-    return [
-        (one["id"], one["nodes"][0]["html"][:200], one["nodes"][0]["failureSummary"][:300])
-        for one in found["violations"]
-        if one["impact"] in ("serious", "critical")
-    ]
-
-
 def test_opening_the_notebook_gives_the_answers_of_two_models_side_by_side(page):
     assert answers(page).count() == 2
     shoot(page, "light")
@@ -154,6 +133,20 @@ def test_a_prompt_is_typed_and_asked_with_enter(page):
     answers(page).nth(0).get_by_text("pommes").first.wait_for()
     ready(page)
     assert field.input_value() == "Translate to French: Anna has 4 apples."
+
+
+def test_ctrl_enter_asks_from_anywhere_in_the_form_and_does_not_run_the_cell(page):
+    field = panel(page).get_by_label("Prompt", exact=True)
+    count = page.locator(".jp-Notebook .jp-InputPrompt").all_inner_texts()
+    for word, wanted in (("boxes", "boîtes"), ("masks", "masques")):  # fmt: skip
+        text = f"Translate to French: Anna has 3 {word}."
+        field.fill(text)
+        field.press("Home")
+        field.press("Control+Enter")
+        answers(page).nth(0).get_by_text(wanted).first.wait_for()
+        ready(page)
+        assert field.input_value() == text
+    assert page.locator(".jp-Notebook .jp-InputPrompt").all_inner_texts() == count
 
 
 def test_alternatives_show_on_hover_and_by_keyboard(page):
@@ -241,8 +234,7 @@ def test_it_is_readable_in_both_themes_by_keyboard_and_at_700_pixels(page, theme
     page.set_viewport_size({"width": 1280, "height": 900})
     shoot(page, theme.split()[1].lower())
     assert width
-    if AXE.exists():
-        assert faults(page) == []
+    assert violations(page, ".jp-OutputArea-output .widget-vbox") == []
 
 
 def test_after_a_restart_of_the_kernel_the_cell_answers_again(page):

@@ -3,23 +3,18 @@
 import base64
 import json
 import shutil
-from pathlib import Path
 
 import nbformat
 import pytest
 
+from tests.chromium import NEEDED, PATIENCE, ROOT, SCREENSHOTS, launched
+from tests.chromium import violations as found_by_axe
 from workbench import runs
 from workbench.runs.notebook_page import write_report
 from workbench.runs.results import write_table
 from workbench.runs.sweep_page import write_sweep_page
 
-pytestmark = pytest.mark.browser
-playwright = pytest.importorskip("playwright.sync_api")
-
-ROOT = Path(__file__).parents[1]
-AXE = ROOT / "build/axe/axe.min.js"
-SCREENSHOTS = ROOT / "build/screenshots"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+pytestmark = NEEDED
 # a colour over a gradient is one that axe cannot judge; shadows at the edges of what scrolls are none behind a text
 PLAIN = ".scroll { background: none !important }"
 
@@ -44,6 +39,13 @@ def run_of(root, source, run_id, **manifest):
     (folder / "run.json").write_text(json.dumps(content))
     (folder / ("_SUCCESS" if content["status"] == "done" else "stderr.log")).touch()
     return folder
+
+
+def report_of(folder):
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(folder)
+        write_report(folder.parent.name, ["mini-bloomz", "mini-mt0"])
+    return folder / "report.html"
 
 
 @pytest.fixture(scope="module")
@@ -72,21 +74,21 @@ def pages(tmp_path_factory):
     content = {"name": "sweep", "file": {"notebook": str(source)}, "counts": {"done": 6}, "runs": listed}
     (sweep / "sweep.json").write_text(json.dumps(content))
     write_table(sweep)
-    with pytest.MonkeyPatch.context() as here:
-        here.chdir(folder)
-        write_report(source.stem, ["mini-bloomz", "mini-mt0"])
+    panels = run_of(tmp_path_factory.mktemp("panels"), ROOT / "notebooks/00_playground.ipynb", "default-1")
     return {
         "index": runs.write_index(root),
-        "report": folder / "report.html",
+        "report": report_of(folder),
+        "playground": report_of(panels),
         "sweep": write_sweep_page(sweep),
     }
 
 
 @pytest.fixture(scope="module")
 def browser():
-    assert CHROMIUM, "no Chromium; install it, as by apt-get install chromium"
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as started:
+        opened = launched(started)
         yield opened
         opened.close()
 
@@ -97,27 +99,26 @@ def opened(browser, path, scheme="light", width=1280):
         viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True
     )
     page = context.new_page()
+    page.set_default_timeout(PATIENCE)
     page.goto(path.as_uri())
     return page
 
 
 def violations(page):
     page.add_style_tag(content=PLAIN)
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
-    return [(each["id"], node["html"][:200]) for each in found for node in each["nodes"]]
+    return found_by_axe(page)
 
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["index", "report", "sweep"])
+@pytest.mark.parametrize("name", ["index", "report", "playground", "sweep"])
 def test_a_page_has_no_violation_and_is_no_wider_than_the_window(browser, pages, name, scheme, width):
     page = opened(browser, pages[name], scheme, width)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}-{scheme}-{width}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     shrunk = "[...document.images].map(one => one.clientWidth / parseFloat(one.style.getPropertyValue('--natural')))"
-    assert min(page.evaluate(shrunk)) >= 0.84, (
+    assert min(page.evaluate(shrunk), default=1) >= 0.84, (
         "of the size at which a figure's text is as large as other text"
     )
     assert violations(page) == []
@@ -136,7 +137,7 @@ def test_a_wide_table_scrolls_by_keyboard_and_code_is_shown_by_the_space_bar(bro
     region = page.get_by_role("region", name="The runs")
     region.focus()
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.activeElement.scrollLeft > 0", timeout=5000)
+    page.wait_for_function("document.activeElement.scrollLeft > 0")
     page = opened(browser, pages["report"])
     assert page.locator(".input").first.is_hidden()
     page.get_by_role("checkbox", name="Show code").press("Space")
