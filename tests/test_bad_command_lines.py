@@ -51,6 +51,7 @@ COMMANDS = {
     }),
     "run": (["03_probing"], {
         0: NAMES + FILES, "--root": PLACES, "--limit": REALS, "-p": PARAMETERS, "--preset": [*NAMES, *FILES, "sizes"],
+        "--workers": [*INTEGERS, "0"],
     }),
     "sweep": (["good.toml"], {
         0: FILES, "--workers": [*INTEGERS, "0"], "--root": PLACES, "--on": NAMES, "--part": NAMES, "--preset": [*NAMES, *FILES, "gpu"],

@@ -101,8 +101,11 @@ def test_a_dask_cluster_of_which_a_worker_is_killed_gives_the_same_table(tmp_pat
 @pytest.mark.skipif(
     not CAN_START, reason="needs SLURM (apt-get install munge slurmctld slurmd slurm-client) and root"
 )
-def test_a_slurm_cluster_of_which_a_worker_is_killed_gives_the_same_table(tmp_path, checkpoints, expected):
+def test_a_slurm_cluster_of_which_a_worker_is_killed_gives_the_same_table(
+    tmp_path, checkpoints, expected, monkeypatch
+):
     pytest.importorskip("dask_jobqueue")
+    monkeypatch.chdir(tmp_path)  # where SLURM's jobs leave their output
     file = write_sweep(
         tmp_path, checkpoints, seeds=6, resources={"cpus": 1, "time": "00:10:00", "partition": "short"}
     )

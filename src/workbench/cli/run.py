@@ -1,7 +1,7 @@
 """`workbench run`: one notebook with checked parameters, or all that ship."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,6 +30,10 @@ def run(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="With --all: continue after a notebook that failed.")
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --all: notebooks at a time; default one per core, with a preset one."),
+    ] = None,
     limit: Limit = None,
 ) -> None:
     """Run a notebook with checked parameters: workbench run NOTEBOOK [-p NAME VALUE]…
@@ -49,28 +53,56 @@ def run(
     parameters = parameter_pairs(context.args)
     if run_all == (name is not None) or (run_all and parameters):
         raise BadInput("name one notebook (with -p NAME VALUE), or give --all without parameters")
+    if workers and not run_all:
+        raise BadInput("--workers goes with --all; `workbench sweep` runs one notebook many times")
     chosen = workbench.runs.read_preset(preset) if preset is not None else None
     ship = sorted(workbench.paths.notebook_path().glob("[0-9]*.ipynb"))
     if chosen and run_all:
         ship = [workbench.runs.find_notebook(each) for each in chosen.run]
-    failures: list[WorkbenchError] = []
-    for path in ship if run_all else [workbench.runs.find_notebook(str(name))]:
+    if run_all:
+        _run_all(ship, chosen, workers or (1 if chosen else None), root, force, keep_going, limit)
+        return
+    notebook = workbench.runs.read_notebook(workbench.runs.find_notebook(str(name)))
+    values = {
+        **(chosen.values(notebook.path) if chosen else {}),
+        **workbench.runs.parse(notebook, parameters),
+    }
+    done = workbench.runs.run(notebook, values, root=root, force=force, limit=limit)
+    show_line(f"{notebook.path.stem}: {done.message}")
+    _show_index(root)
+
+
+def _run_all(
+    notebooks: list[Path], preset: Any, workers: int | None, root: Path, force: bool, keep_going: bool, limit: float | None
+) -> None:  # fmt: skip
+    """Run notebooks side by side, with a line for each that ended; exit with the highest code."""
+    plans, codes, shown = [], [0], set()
+    for path in notebooks:
         try:
-            notebook = workbench.runs.read_notebook(path)
-            values = chosen.values(path) if chosen else {}
-            values = {**values, **workbench.runs.parse(notebook, parameters)}
-            done = workbench.runs.run(notebook, values, root=root, force=force, limit=limit)
+            plans.append(workbench.runs.plan(path, preset.values(path) if preset else {}))
         except WorkbenchError as error:
             if not keep_going:
                 raise
-            failures.append(error)
-            notice(f"{path.name}: {error}")
-            continue
-        show_line(f"{path.stem}: {done.message}")
-    page = workbench.runs.write_index(root)
-    show_line(f"Open {page.resolve().as_uri()}")
-    if failures:
-        raise failures[0]
+            notice(f"{path.stem}: {error}")
+            codes.append(error.exit_code)
+
+    def show_ended(progress: Any) -> None:
+        for plan in plans:
+            ending = progress.endings.get(plan.run_id)
+            if ending and plan.run_id not in shown:
+                shown.add(plan.run_id)
+                (notice if ending.exit_code else show_line)(f"{plan.notebook.stem}: {ending.message}")
+
+    endings = workbench.runs.run_all(
+        plans, root=root, workers=workers, force=force, keep_going=keep_going, limit=limit, watch=show_ended
+    )
+    _show_index(root)
+    if code := max(codes + [ending.exit_code for ending in endings]):
+        raise typer.Exit(code)
+
+
+def _show_index(root: Path) -> None:
+    show_line(f"Open {workbench.runs.write_index(root).resolve().as_uri()}")
 
 
 def parameter_pairs(words: list[str]) -> dict[str, str]:

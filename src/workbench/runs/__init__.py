@@ -1,7 +1,7 @@
 """Run a notebook with many sets of parameters; keep, display and reproduce the results.
 
-`run` executes a notebook through papermill in a separate process and stores the result in a folder; `sweep` does many
-runs and `read` returns them as one table; `verify` repeats runs and compares them with expected values, `accept` writes
+`run` executes a notebook through papermill in a separate process and stores the result in a folder, `run_all` several planned
+runs side by side; `sweep` does many runs of one notebook and `read` returns them as one table; `verify` repeats runs and compares them with expected values, `accept` writes
 those values; `parse` reads parameters from a command line, `read_preset` from a preset; `write_index` writes a page of all runs; `execute_committed`
 and `check_committed` keep the executed notebooks in `notebooks/` up to date. Names are imported on first use, so a single
 run does not load pandas. `Model`, `Partner`, `Base`, `OtherModel`, `Source`, `Task`, `Language`, `PromptLanguage`,
@@ -34,7 +34,9 @@ _FILE_OF = {
     "read_notebook": "notebooks",
     "read_part": "sweep_file",
     "read_preset": "presets",
+    "plan": "plans",
     "run": "supervise",
+    "run_all": "side_by_side",
     "sweep": "sweeps",
     "verify": "verifying",
     "write_index": "report",

@@ -9,8 +9,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -22,17 +21,16 @@ import pandas as pd
 from workbench.atomic import make_folder, write_atomically
 from workbench.errors import StaleRun
 from workbench.paths import expanded
-from workbench.runs.bundles import INTERRUPT, NO_MORE, Bundle, Ending, State, carry_out, ending_of
+from workbench.runs.bundles import Bundle, Ending
 from workbench.runs.executors import executor_on, expect_place
 from workbench.runs.machine import visible_gpus
 from workbench.runs.node_stores import lend, merge, own_store
 from workbench.runs.plans import RunPlan
 from workbench.runs.progress import Progress
 from workbench.runs.results import write_table
+from workbench.runs.side_by_side import Watch, do_bundles
 from workbench.runs.sweep_file import Part, SweepFile, bundled, plan_sweep
 from workbench.runs.sweep_page import write_sweep_page
-
-_PATIENCE = 60.0  # seconds for interrupted bundles to end
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def sweep(
     executor: Executor | None = None,
     force: bool = False,
     keep_going: bool = False,
-    watch: Callable[[Progress], None] = lambda _: None,
+    watch: Watch = lambda _: None,
 ) -> Sweep:
     """Execute the runs of a sweep that do not exist yet.
 
@@ -104,7 +102,7 @@ def sweep(
         if bundles:
             place = nullcontext(executor) if executor else executor_on(on, begun.file.resources, len(bundles))
             with place as machines:
-                _carry_out(machines, bundles, begun.progress, watch)
+                do_bundles(machines, bundles, begun.progress, watch)
     finally:
         begun.progress.running = {}
         watch(begun.progress)
@@ -160,49 +158,6 @@ def _bundle(usual: Bundle, plans: list[RunPlan], *, lends: bool) -> Bundle:
     if usual.answers is not None and lends:
         lend(usual.answers, name, models)
     return replace(usual, name=name, plans=tuple(plans), state=usual.state / f"{name}.json")
-
-
-def _carry_out(
-    machines: Executor, bundles: list[Bundle], progress: Progress, watch: Callable[[Progress], None]
-) -> None:
-    """Have the bundles done, and stop them after a failure (unless they keep going) or an interrupt."""
-    pending: dict[Future[State], Bundle] = {}
-    try:
-        for bundle in bundles:
-            pending[machines.submit(carry_out, bundle)] = bundle
-        while pending:
-            wait(pending, timeout=0.25, return_when=FIRST_COMPLETED)
-            _take_endings(pending, bundles, progress)
-            watch(progress)
-            if progress.failed and not bundles[0].keep_going:
-                _stop(bundles[0], pending, NO_MORE)
-    except KeyboardInterrupt:
-        _stop(bundles[0], pending, INTERRUPT)
-        wait(pending, timeout=_PATIENCE)
-        raise
-    finally:
-        _take_endings(pending, bundles, progress)
-
-
-def _stop(bundle: Bundle, pending: "dict[Future[State], Bundle]", what: str) -> None:
-    """Tell all bundles; one that has begun is waited for (a cancelled future of Dask would leave it at work)."""
-    make_folder(bundle.stop.parent)
-    write_atomically(bundle.stop, what)
-    for future in [future for future, each in pending.items() if not each.state.exists()]:
-        future.cancel()
-
-
-def _take_endings(pending: "dict[Future[State], Bundle]", bundles: list[Bundle], progress: Progress) -> None:
-    """Read how runs ended; if a bundle broke off, the runs that it was doing, or else all that it had left, ended as it did."""
-    ended = [future for future in pending if future.done()]
-    progress.look_at(bundles)
-    for future in ended:
-        bundle = pending.pop(future)
-        error = None if future.cancelled() else future.exception()
-        if error is not None:
-            left = [plan.run_id for plan in bundle.plans if plan.run_id not in progress.endings]
-            failed = [run_id for run_id in left if run_id in progress.running] or left
-            progress.endings |= {run_id: ending_of(run_id, error) for run_id in failed}
 
 
 def _keep(begun: _Begun, seconds: float) -> Sweep:
