@@ -1,6 +1,6 @@
 # make run    the main job: the notebooks over the miniature family, and a page that shows them
 # make test   the tests, two files at a time (JOBS=4: four)
-# make bench  speed and memory beside lm-evaluation-harness, transformers and papermill (25 minutes, 8 GB; QUICK=1: 5 minutes)
+# make bench  speed and memory beside lm-evaluation-harness, CTranslate2, transformers and papermill (45 minutes, 8 GB; QUICK=1: 8 minutes)
 # make docs   the documentation site: build/docs/index.html
 # make pack   an answer pack: PRESET=laptop MODELS="bloomz-1b1 mt0-base" OUT=FOLDER NOTE="…"
 # make coursework   coursework/release: what students get, and what instructors keep

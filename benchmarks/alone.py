@@ -1,4 +1,4 @@
-"""What is measured without an opponent: the store, starting up, the distance to the machine's floor, growth with size."""
+"""What is measured without an opponent: the store, starting up, growth with size."""
 
 import json
 import statistics
@@ -9,32 +9,24 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-
-from benchmarks.checkpoints import checkpoint
-from benchmarks.duels import COUNTS, contestant
-from benchmarks.questions import questions
-from benchmarks.results import ROOT, Result
+from benchmarks.machine import ROOT
+from benchmarks.results import Result
 from workbench.store import Store, canonical
 
-_LAYERS, _WIDTH, _VOCABULARY = 24, 1024, 250_880
+_CONTEXT = canonical({"kind": "score", "weights": "0" * 40})
 
 
 def store(count: int = 20_000) -> list[Result]:
     """Answers written in batches of 100, and read back by the thousand."""
-    context = canonical({"kind": "score", "weights": "0" * 40})
-    pairs = [
-        (canonical({"prompt": f"prompt {n} " * 20, "text": "yes"}), {"tokens": ["yes"], "logprobs": [-1.5]})
-        for n in range(count)
-    ]
+    pairs = [_pair(number) for number in range(count)]
     with TemporaryDirectory() as folder:
         kept = Store(Path(folder) / "store.sqlite")
-        kept.put(context, pairs[:1], device="cpu")
+        kept.put(_CONTEXT, pairs[:1], device="cpu")
         written = _seconds(
-            lambda: [kept.put(context, pairs[n : n + 100], device="cpu") for n in range(0, count, 100)]
+            lambda: [kept.put(_CONTEXT, pairs[n : n + 100], device="cpu") for n in range(0, count, 100)]
         )
         keys = [question for question, _ in pairs]
-        read = _seconds(lambda: [kept.get(context, keys[n : n + 1000]) for n in range(0, count, 1000)])
+        read = _seconds(lambda: [kept.get(_CONTEXT, keys[n : n + 1000]) for n in range(0, count, 1000)])
     return [
         Result(
             "store",
@@ -59,23 +51,40 @@ def starting(repeats: int = 7) -> list[Result]:
     ]
 
 
-def floor(folder: Path, dtype: str, share: float) -> list[Result]:
-    """How much of the time the operations need at the rate of one large multiplication, per shape, BLOOM side."""
-    rate = max(
-        _rate(torch.float32), _rate(getattr(torch, dtype))
-    )  # what is kept in one may be computed in the other
-    results = []
-    with contestant("workbench", "bloom", dtype, checkpoint("bloom", folder)) as ours:
-        ours.do(do="rank", shape="a", count=2)
-        for shape, usual in COUNTS["bloom"].items():
-            count = max(4, int(usual * share))
-            needed = sum(_operations(shape, count)) / rate
-            taken = ours.do(do="rank", shape=shape, count=count)["seconds"]
-            detail = f"{needed:.2f} s of {taken:.2f} s at {rate / 1e9:.0f} GFLOP/s"
-            results.append(
-                Result("floor", f"({shape}) {dtype}", needed / taken, "of the rate", detail=detail)
-            )
-    return results
+def million(count: int) -> list[Result]:
+    """A store of many answers: looking one batch up, beside a small store; size, counting and giving space back."""
+    with TemporaryDirectory() as folder:
+        small, large = (_filled(Path(folder) / f"{size}.sqlite", size) for size in (count // 100, count))
+        for kept, size in ((small, count // 100), (large, count)):
+            _look_up(kept, size)  # the file is read
+        times = [_look_up(small, count // 100), _look_up(large, count)]
+        size = (Path(folder) / f"{count}.sqlite").stat().st_size / count
+        counted, vacuumed = _seconds(large.info), _seconds(large.vacuum)
+    what = f"a store of {count:,} answers"
+    return [
+        Result("store", f"{what}: look-up beside one of {count // 100:,}", times[1] / times[0], "× its time"),
+        Result("store", f"{what}: size", size, "bytes an answer"),
+        Result("store", f"{what}: store info", counted, "s"),
+        Result("store", f"{what}: vacuum", vacuumed, "s"),
+    ]
+
+
+def _filled(path: Path, count: int) -> Store:
+    kept = Store(path)
+    for start in range(0, count, 1000):
+        kept.put(_CONTEXT, [_pair(n) for n in range(start, min(start + 1000, count))], device="cpu")
+    return kept
+
+
+def _look_up(kept: Store, count: int) -> float:
+    """Seconds for ten thousand answers spread over the store, in batches of 100."""
+    keys = [_pair(n * 7919 % count)[0] for n in range(10_000)]
+    return _seconds(lambda: [kept.get(_CONTEXT, keys[n : n + 100]) for n in range(0, len(keys), 100)])
+
+
+def _pair(number: int) -> tuple[str, dict[str, object]]:
+    question = canonical({"prompt": f"prompt {number} " * 20, "text": "yes"})
+    return question, {"tokens": ["yes"], "logprobs": [-1.5]}
 
 
 def growth(sizes: tuple[int, ...]) -> list[Result]:
@@ -83,33 +92,15 @@ def growth(sizes: tuple[int, ...]) -> list[Result]:
     runs = [_grow(size) for size in sizes]
     per_item = [run["seconds"] / size for run, size in zip(runs, sizes, strict=True)]
     added = (runs[-1]["peak"] - runs[0]["peak"]) / (sizes[-1] - sizes[0])
+    more = (runs[-1]["peak"] - runs[0]["peak"]) / 2**20
     what = f"from {sizes[0]:,} to {sizes[-1]:,} items"
     times = ", ".join(f"{1e3 * each:.2f}" for each in per_item)
     memory = ", ".join(f"{run['peak'] / 2**20:.0f}" for run in runs)
     return [
         Result("growth", f"time per item, {what}", per_item[-1] / per_item[0], "×", detail=f"{times} ms"),
         Result("growth", f"memory per item, {what}", added / 1024, "KiB", detail=f"peaks {memory} MiB"),
+        Result("growth", f"memory above that of {sizes[0]} items", more, "MiB", "≤ 600 MiB", more <= 600),
     ]
-
-
-def _operations(shape: str, count: int) -> tuple[float, float, float]:
-    """Multiplications and additions of blocks, attention and head, for what must be computed once."""
-    blocks = attention = head = 0.0
-    for question in questions(shape, count):
-        texts = [choice.split() for choice in question.choices]
-        prompt, more = len(question.prompt.split()), sum(len(text) - 1 for text in texts)
-        blocks += (prompt + more) * 24 * _LAYERS * _WIDTH**2
-        pairs = prompt * (prompt + 1) / 2 + sum(sum(range(prompt + 1, prompt + len(text))) for text in texts)
-        attention += pairs * 4 * _LAYERS * _WIDTH
-        head += (1 + more) * 2 * _WIDTH * _VOCABULARY
-    return blocks, attention, head
-
-
-def _rate(dtype: torch.dtype) -> float:
-    """Operations per second of the multiplication that the blocks spend most time in."""
-    left, right = torch.randn(1024, _WIDTH, dtype=dtype), torch.randn(4 * _WIDTH, _WIDTH, dtype=dtype)
-    times = [_seconds(lambda: torch.nn.functional.linear(left, right)) for _ in range(20)]
-    return 2 * left.numel() * 4 * _WIDTH / min(times)
 
 
 def _grow(size: int) -> dict[str, float]:

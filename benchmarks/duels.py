@@ -1,24 +1,36 @@
-"""Two contestants on the same orders in turn: seconds, memory, and whether they answer the same."""
+"""Contestants on the same orders in turn: seconds beside the floor, memory, and whether they answer the same."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.checkpoints import checkpoint
-from benchmarks.results import ROOT, Result, ratio
+from benchmarks.floor import by_lm_eval, operations
+from benchmarks.machine import ROOT, kind, rate
+from benchmarks.results import Comparison, Finding, Result, ratio
 
-COUNTS = {"bloom": {"a": 16, "b": 24, "c": 12}, "mt5": {"a": 64, "c": 64}}
-GOALS = {
-    ("bloom", "float32"): {"a": 4.0, "b": 1.7, "c": 2.0},
-    ("bloom", "bfloat16"): {"a": 6.0, "b": 2.5, "c": 3.0},
-    ("mt5", "float32"): {"a": 3.0, "c": 2.0},
+COUNTS = {"bloom": {"a": 16, "b": 24, "c": 12}, "mt5": {"a": 64, "b": 64, "c": 64}}
+GPU_COUNTS = {"a": 512, "b": 512, "c": 256}
+PEERS = {
+    "float32": ("lm-eval", "CTranslate2", "CTranslate2 int8"),
+    "bfloat16": ("lm-eval",),  # CTranslate2 has bfloat16 for GPUs
 }
+_AVX512 = {
+    ("bloom", "float32"): {"a": 6.5, "b": 2.2, "c": 3.4},
+    ("bloom", "bfloat16"): {"a": 9.0, "b": 3.5, "c": 5.0},
+    ("mt5", "float32"): {"a": 4.0, "c": 2.5},
+}
+_AVX2 = {("bloom", "float32"): {"a": 5.0, "b": 1.8, "c": 2.8}, ("mt5", "float32"): {"a": 3.0, "c": 1.8}}
+_SHARES = {"float32": 0.75, "bfloat16": 0.65}  # of the floor in our time
+_WRITING = {"transformers": 2.5, "CTranslate2": 1.0}
 _SAME = 1e-4  # nats, in float32
+Replies = dict[str, list[dict[str, Any]]]
 
 
 class Contestant:
@@ -43,10 +55,30 @@ class Contestant:
         return json.loads(line)
 
 
+@dataclass(frozen=True)
+class Ring:
+    """Where contestants meet: the model's side and size, the precision, the device, and the folder of checkpoints."""
+
+    side: str
+    size: str
+    dtype: str
+    folder: Path
+    device: str = "cpu"
+
+    def checkpoint(self) -> Path:
+        """The folder of the weights, made if need be."""
+        return checkpoint(
+            self.size, self.folder, "float32" if self.device == "cpu" else self.dtype, self.device
+        )
+
+    @property
+    def part(self) -> str:
+        """The name of the model and the precision."""
+        return f"{self.size}, {self.dtype}"
+
+
 @contextmanager
-def contestant(
-    name: str, side: str, dtype: str, folder: Path, *, walks: bool = False
-) -> Iterator[Contestant]:
+def contestant(name: str, ring: Ring, *, walks: bool = False) -> Iterator[Contestant]:
     """Start a contestant, and end it afterwards."""
     environment = {
         **os.environ,
@@ -54,7 +86,8 @@ def contestant(
         "HF_HUB_OFFLINE": "1",
         "BENCHMARK_WALKS": "1" if walks else "",
     }
-    command = [sys.executable, "-m", "benchmarks.contestants", name, side, dtype, str(folder)]
+    asked = (name, ring.side, ring.dtype, str(ring.checkpoint()), ring.device)
+    command = [sys.executable, "-m", "benchmarks.contestants", *asked]
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=environment
@@ -65,80 +98,112 @@ def contestant(
             process.terminate()
 
 
-def ranking(side: str, dtype: str, folder: Path, repeats: int, share: float) -> list[Result]:
-    """Rank classification beside lm-evaluation-harness, every shape that has a goal.
+def ranking(ring: Ring, repeats: int, share: float) -> list[Finding]:
+    """Rank classification of every shape, beside the peers and the floor.
 
     Args:
         share: of the usual number of prompts.
     """
-    path = checkpoint(side, folder)
-    part, goals, results = f"ranking, {side}, {dtype}", GOALS[side, dtype], []
+    part, on_cpu = f"ranking, {ring.part}", ring.device == "cpu"
+    found: list[Finding] = []
+    peaks: dict[str, int] = {}
     with ExitStack() as stack:
-        theirs, ours = (
-            stack.enter_context(contestant(name, side, dtype, path)) for name in ("lm-eval", "workbench")
-        )
-        peaks: list[tuple[int, int]] = []
-        for each in (theirs, ours):
-            each.do(do="rank", shape="a", count=2)
-        for shape, goal in goals.items():
-            order = {"do": "rank", "shape": shape, "count": max(4, int(COUNTS[side][shape] * share))}
-            runs = [(theirs.do(**order), ours.do(**order)) for _ in range(repeats)]
-            peaks += [(a["peak"], b["peak"]) for a, b in runs]
-            difference = _difference(runs[0][0]["answers"], runs[0][1]["answers"])
-            name = f"({shape}) against lm-eval, {order['count']} prompts"
-            detail = f"largest difference {difference:.1g} nats"
-            results.append(ratio(part, name, _seconds(runs, 0), _seconds(runs, 1), goal, detail))
-            if dtype == "float32":
-                results.append(
-                    Result(
-                        part,
-                        f"({shape}) scores differ by at most",
-                        difference,
-                        "nats",
-                        f"≤ {_SAME}",
-                        difference <= _SAME,
-                    )
-                )
-    largest = [max(pair[place] for pair in peaks) for place in (0, 1)]
-    value = largest[1] / largest[0]
-    detail = f"{largest[0] / 2**30:.2f} and {largest[1] / 2**30:.2f} GiB, weights included"
-    goal = ("≤ 0.6 ×", value <= 0.6) if side == "bloom" else ("", None)
-    results.append(Result(part, "peak memory against lm-eval", value, "×", *goal, None, detail))
-    return results
+        names = ("workbench", *(PEERS[ring.dtype] if on_cpu else ("lm-eval",)))
+        rivals = {name: stack.enter_context(contestant(name, ring)) for name in names}
+        _in_turn(rivals, 1, do="rank", shape="a", count=2)
+        for shape, usual in (COUNTS[ring.side] if on_cpu else GPU_COUNTS).items():
+            count = max(4, int(usual * share))
+            needed = operations(ring.side, ring.size, shape, count)
+            replies = _in_turn(rivals, repeats, do="rank", shape=shape, count=count)
+            found += _compared(
+                part,
+                f"({shape}) {count} prompts",
+                replies,
+                needed / rate(ring.dtype, ring.device),
+                ring.dtype,
+            )
+            ours, theirs = ([each["seconds"] for each in replies[name]] for name in ("workbench", "lm-eval"))
+            limit = f"at equal rates at most {by_lm_eval(ring.side, ring.size, shape, count) / needed:.2f} ×"
+            goal = _goal(ring.side, ring.dtype, shape) if on_cpu else None
+            found.append(ratio(part, f"({shape}) against lm-eval", theirs, ours, goal, limit))
+            for name, each in replies.items():
+                peaks[name] = max(peaks.get(name, 0), *(reply["peak"] for reply in each))
+    value = peaks["workbench"] / peaks["lm-eval"]
+    detail = ", ".join(f"{name} {peak / 2**30:.2f} GiB" for name, peak in peaks.items())
+    detail += "; weights included"
+    found.append(
+        Result(part, "peak memory against lm-eval", value, "×", "≤ 0.4 ×", value <= 0.4, None, detail)
+    )
+    return found
 
 
-def generation(folder: Path, repeats: int, share: float) -> list[Result]:
-    """Greedy text beside transformers' pipeline, prompts and answers of mixed lengths."""
-    path, part = checkpoint("bloom", folder), "generation, bloom, float32"
-    with ExitStack() as stack:
-        theirs, ours = (
-            stack.enter_context(contestant(name, "bloom", "float32", path, walks=True))
-            for name in ("pipeline", "workbench")
-        )
-        for each in (theirs, ours):
-            each.do(do="write", count=2)
-        count = max(32, int(96 * share))
-        runs = [
-            (theirs.do(do="write", count=count), ours.do(do="write", count=count)) for _ in range(repeats)
-        ]
-    first, second = (reply["answers"] for reply in runs[0])
-    same = sum(a == b for a, b in zip(first, second, strict=True))
-    words = sum(len(text.split()) for text in second) / count
-    return [
-        ratio(
-            part,
-            f"against pipeline, {count} prompts",
-            _seconds(runs, 0),
-            _seconds(runs, 1),
-            2.0,
-            f"{words:.1f} tokens per answer",
-        ),
-        Result(part, "texts equal to the pipeline's", same / count, "of all", "= 1", same == count),
+def _compared(part: str, what: str, replies: Replies, floor: float, dtype: str) -> list[Finding]:
+    seconds = {name: [reply["seconds"] for reply in each] for name, each in replies.items()}
+    differs = {
+        name: _difference(each[0]["answers"], replies["workbench"][0]["answers"])
+        for name, each in replies.items()
+        if name != "workbench"
+    }
+    comparison = Comparison(
+        part, what, seconds, floor, {name: f"{nats:.1g} nats" for name, nats in differs.items()}
+    )
+    least = _SHARES[dtype]
+    value = floor / comparison.median("workbench")
+    found: list[Finding] = [
+        comparison,
+        Result(part, f"{what}: share of the floor", value, "", f"≥ {least}", value >= least),
     ]
+    found += [
+        ratio(part, f"{what}: against {name}", seconds[name], seconds["workbench"], 1.0)
+        for name in seconds
+        if name not in ("workbench", "lm-eval")
+    ]
+    exact = {name: nats for name, nats in differs.items() if dtype == "float32" and "int8" not in name}
+    found += [
+        Result(part, f"{what}: scores differ from {name}'s by at most", nats, "nats", f"≤ {_SAME}", nats <= _SAME)
+        for name, nats in exact.items()
+    ]  # fmt: skip
+    return found
 
 
-def _seconds(runs: Sequence[tuple[dict[str, Any], dict[str, Any]]], place: int) -> list[float]:
-    return [run[place]["seconds"] for run in runs]
+def generation(ring: Ring, repeats: int, share: float) -> list[Finding]:
+    """Greedy text beside the peers: prompts of mixed lengths, and on the BLOOM side answers of mixed lengths."""
+    part, on_cpu = f"generation, {ring.part}", ring.device == "cpu"
+    count = max(32, int((96 if on_cpu else 512) * share))
+    names = ("workbench", "transformers", *(("CTranslate2", "CTranslate2 int8") if on_cpu else ()))
+    with ExitStack() as stack:
+        rivals = {name: stack.enter_context(contestant(name, ring, walks=True)) for name in names}
+        _in_turn(rivals, 1, do="write", count=2)
+        replies = _in_turn(rivals, repeats, do="write", count=count)
+    seconds = {name: [reply["seconds"] for reply in each] for name, each in replies.items()}
+    texts = {name: each[0]["answers"] for name, each in replies.items()}
+    same = {
+        name: sum(a == b for a, b in zip(found, texts["workbench"], strict=True)) / count
+        for name, found in texts.items()
+        if name != "workbench"
+    }
+    words = sum(len(text.split()) for text in texts["workbench"]) / count
+    what = f"{count} prompts, {words:.1f} tokens per answer"
+    equal = same["transformers"]
+    return [
+        Comparison(part, what, seconds, None, {name: f"{share:.0%} equal" for name, share in same.items()}),
+        *(ratio(part, f"against {name}", seconds[name], seconds["workbench"], _WRITING.get(name)) for name in same),
+        Result(part, "texts equal to those of transformers", equal, "of all", "= 1", equal == 1),
+    ]  # fmt: skip
+
+
+def _in_turn(rivals: Mapping[str, Contestant], repeats: int, **order: Any) -> Replies:
+    """Give all contestants an order, one after another, as often as asked."""
+    replies: Replies = {name: [] for name in rivals}
+    for _ in range(repeats):
+        for name, rival in rivals.items():
+            replies[name].append(rival.do(**order))
+    return replies
+
+
+def _goal(side: str, dtype: str, shape: str) -> float | None:
+    goals = _AVX2 if kind() == "AVX2" else _AVX512
+    return goals.get((side, dtype), {}).get(shape)
 
 
 def _difference(theirs: list[list[float]], ours: list[list[float]]) -> float:

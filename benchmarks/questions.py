@@ -12,6 +12,9 @@ SHAPES = {
 }
 
 
+LONGEST_ANSWER = {"bloom": 32, "mt5": 16}  # tokens; all answers of the random mT5 are as long
+
+
 @dataclass(frozen=True)
 class Question:
     """A prompt and its choices."""
@@ -32,15 +35,15 @@ def questions(shape: str, count: int, seed: int = 0) -> list[Question]:
     return found
 
 
-def prompts(count: int, longest_answer: int, seed: int = 0) -> list[str]:
-    """Prompts of 8 to 120 words whose answers, by a walking head, have 7 tokens on average and `longest_answer` at most.
+def prompts(count: int, side: str, seed: int = 0) -> list[str]:
+    """Prompts of 8 to 120 words; the answers of a decoder with a walking head have 7 tokens on average.
 
     Lengths fall off as those of a process that may end at every step, like short answers beside a few long ones.
     """
     dice = random.Random(seed)
     found = []
     for _ in range(count):
-        length = min(1 + int(dice.expovariate(1 / 6.5)), longest_answer)
+        length = min(1 + int(dice.expovariate(1 / 6.5)), LONGEST_ANSWER[side])
         last = f"w{END_OF_WALK - 4 - length - 1}"  # four special tokens stand before w0
         found.append(f"{_words(dice, dice.randint(8, 120))} {last}")
     return found

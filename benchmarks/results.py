@@ -1,18 +1,11 @@
-"""Results: one line per goal, kept with the machine, the versions and the command that made them."""
+"""Results: a line per goal and a row per comparison, kept for each kind of processor with what they depend on."""
 
 import json
-import os
-import platform
 import statistics
-import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-
-ROOT = Path(__file__).parents[1]
-LIBRARIES = ("torch", "transformers", "lm_eval", "tokenizers", "numpy", "papermill")
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -32,6 +25,29 @@ class Result:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Seconds of contestants on the same orders, one number per repetition; the floor in seconds; how answers differ from ours."""
+
+    part: str
+    what: str
+    seconds: dict[str, list[float]]
+    floor: float | None = None
+    differs: dict[str, str] = field(default_factory=dict)
+
+    def median(self, name: str) -> float:
+        """A contestant's seconds, the median of the repetitions."""
+        return statistics.median(self.seconds[name])
+
+    @property
+    def ahead(self) -> str:
+        """The contestant with the fewest seconds."""
+        return min(self.seconds, key=self.median)
+
+
+Finding = Result | Comparison
+
+
 def ratio(
     part: str, what: str, theirs: Sequence[float], ours: Sequence[float], goal: float | None, detail: str = ""
 ) -> Result:
@@ -40,51 +56,27 @@ def ratio(
     value = statistics.median(ratios)
     seconds = f"{statistics.median(theirs):.2f} s and {statistics.median(ours):.2f} s"
     return Result(
-        part, what, value, "×", f"≥ {goal} ×" if goal else "", value >= goal if goal else None,
+        part, what, value, "×", f"≥ {goal:g} ×" if goal else "", value >= goal if goal else None,
         (min(ratios), max(ratios)), f"{seconds}{'; ' if detail else ''}{detail}",
     )  # fmt: skip
 
 
-def table(results: Sequence[Result]) -> str:
-    """Results as a Markdown table."""
-    lines = ["| part | what | measured | goal | | spread | detail |", "|---|---|---|---|---|---|---|"]
-    for each in results:
-        spread = "" if each.spread is None else f"{each.spread[0]:.3g} to {each.spread[1]:.3g}"
-        mark = {None: "", True: "reached", False: "**missed**"}[each.ok]
-        value = f"{each.value:,.0f}" if each.value >= 1000 else f"{each.value:.3g}"
-        lines.append(
-            f"| {each.part} | {each.what} | {value} {each.unit} | {each.goal} | {mark} | {spread} | {each.detail} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def facts(command: str) -> dict[str, str]:
-    """What the figures depend on, with nothing that names the machine's owner."""
-    model = "unknown processor"
-    if Path("/proc/cpuinfo").exists():
-        names = [
-            line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
-        ]
-        model = names[0].split(":")[1].strip() if names else platform.machine()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False
-    )
-    return {
-        "command": command,
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit.stdout.strip(),
-        "processor": f"{model}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        **{name: version(name) for name in LIBRARIES},
-    }
-
-
 @dataclass(frozen=True)
 class Part:
-    """The results of one part, and the facts they depend on."""
+    """The findings of one part, and the facts they depend on."""
 
     made: dict[str, str]
-    results: list[Result]
+    findings: list[Finding]
+
+    @property
+    def results(self) -> list[Result]:
+        """The lines with goals."""
+        return [each for each in self.findings if isinstance(each, Result)]
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """The rows with several contestants."""
+        return [each for each in self.findings if isinstance(each, Comparison)]
 
 
 def read(path: Path) -> dict[str, Part]:
@@ -93,8 +85,16 @@ def read(path: Path) -> dict[str, Part]:
         return {}
     found = json.loads(path.read_text(encoding="utf-8"))
     return {
-        name: Part(part["made"], [Result(**each) for each in part["results"]]) for name, part in found.items()
+        name: Part(part["made"], [_finding(each) for each in part["findings"]])
+        for name, part in found.items()
     }
+
+
+def _finding(content: dict[str, Any]) -> Finding:
+    if "seconds" in content:
+        return Comparison(**content)
+    spread = content["spread"]
+    return Result(**{**content, "spread": spread and tuple(spread)})
 
 
 def save(parts: Mapping[str, Part], path: Path) -> None:
@@ -104,20 +104,51 @@ def save(parts: Mapping[str, Part], path: Path) -> None:
     path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def keep(parts: Mapping[str, Part], order: Sequence[str], folder: Path) -> None:
-    """Put parts in the place of those of the same name in `results.json`, and write `results.md` from all."""
-    found = {**read(folder / "results.json"), **parts}
-    whole = {name: found[name] for name in order if name in found}
-    save(whole, folder / "results.json")
-    rows = table([each for part in whole.values() for each in part.results])
-    text = f"# Benchmarks\n\nRatios are medians of interleaved runs; the spread is over the repetitions.\n\n{rows}"
-    (folder / "results.md").write_text(text + _told(whole), encoding="utf-8")
+def keep(parts: Mapping[str, Part], order: Sequence[str], path: Path) -> None:
+    """Put parts in the place of those of the same name in a file; parts that `order` does not have leave it."""
+    found = {**read(path), **parts}
+    save({name: found[name] for name in order if name in found}, path)
 
 
-def _told(whole: Mapping[str, Part]) -> str:
-    """Say of each set of facts which parts were made under it."""
-    named: dict[str, list[str]] = {}
-    for name, part in whole.items():
-        said = "\n".join(f"- {what}: {value}" for what, value in part.made.items())
-        named.setdefault(said, []).append(name)
-    return "".join(f"\n**{', '.join(names)}**\n\n{said}\n" for said, names in named.items())
+def table(findings: Sequence[Finding]) -> str:
+    """Findings as Markdown: who was how fast and who is ahead, then the goals."""
+    rows = [each for each in findings if isinstance(each, Comparison)]
+    results = [each for each in findings if isinstance(each, Result)]
+    return "\n".join(part for part in (_comparisons(rows), _results(results)) if part)
+
+
+def _comparisons(rows: Sequence[Comparison]) -> str:
+    if not rows:
+        return ""
+    names = list(dict.fromkeys(name for row in rows for name in row.seconds))
+    lines = [
+        f"| seconds | floor | {' | '.join(names)} | ahead |",
+        f"|---|---|{'---|' * len(names)}---|",
+    ]
+    for row in rows:
+        floor = "" if row.floor is None else f"{row.floor:.2f}"
+        cells = [_seconds(row, name) for name in names]
+        lines.append(f"| {row.part} {row.what} | {floor} | {' | '.join(cells)} | {row.ahead} |")
+    return "\n".join(lines) + "\n"
+
+
+def _seconds(row: Comparison, name: str) -> str:
+    if name not in row.seconds:
+        return ""
+    each, differs = row.seconds[name], row.differs.get(name)
+    spread = f" [{min(each):.2f}, {max(each):.2f}]" if len(each) > 1 else ""
+    return f"{row.median(name):.2f}{spread}{f'; {differs}' if differs else ''}"
+
+
+def _results(results: Sequence[Result]) -> str:
+    if not results:
+        return ""
+    lines = ["| part | what | measured | goal | | spread | detail |", "|---|---|---|---|---|---|---|"]
+    for each in results:
+        spread = "" if each.spread is None else f"{each.spread[0]:.3g} to {each.spread[1]:.3g}"
+        mark = {None: "", True: "reached", False: "**missed**"}[each.ok]
+        value = f"{each.value:,.0f}" if each.value >= 1000 else f"{each.value:.3g}"
+        lines.append(
+            f"| {each.part} | {each.what} | {value} {each.unit} | {each.goal} | {mark} | {spread} | {each.detail} |"
+        )
+    return "\n".join(lines) + "\n"

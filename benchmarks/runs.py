@@ -46,7 +46,7 @@ def sweeps(runs: int, many: int) -> list[Result]:
 
 def large(runs: int, folder: Path) -> list[Result]:
     """A sweep over random weights of bloomz-560m's size, a cold store, other prompts in each run, against papermill run by run."""
-    path = checkpoint("bloom", folder)
+    path = checkpoint("bloomz-560m", folder)
     with TemporaryDirectory() as temporary:
         place = Path(temporary)
         notebook = _asking_notebook(place, path)

@@ -49,7 +49,7 @@ def ranking(items: int, repeats: int) -> list[Result]:
 
 def first_answer(folder: Path, repeats: int) -> list[Result]:
     """Seconds from `load` to the first answer in a new process, from a service that has random weights of bloomz-560m's size."""
-    path = checkpoint("bloom", folder)
+    path = checkpoint("bloomz-560m", folder)
     with TemporaryDirectory() as place, private_service(threads=cores()) as address:
         environment = {**os.environ, "WORKBENCH_SERVICE": address, "WORKBENCH_STORE": f"{place}/store.sqlite"}
         command = [sys.executable, "-c", _FIRST, str(path)]

@@ -50,7 +50,7 @@ TOLERANCES = {  # nats by which batch, device and version may change a score; a 
     "float16": 0.05,  # not measured
     "8bit": 0.02,  # estimated for large models: rounding can move an activation to the next integer; the miniatures: 2e-5
     "4bit": 0.05,  # not measured on GPUs, nor on processors where bitsandbytes multiplies in bfloat16; elsewhere 2e-5
-    "bfloat16": 0.6,  # the largest difference measured, from lm-evaluation-harness (data/benchmarks/results.md)
+    "bfloat16": 0.6,  # the largest difference measured, from lm-evaluation-harness (docs/benchmarks.md)
 }
 _OVERFLOWS = ("t5", "mt5", "umt5")  # activations beyond 65,504: transformers issues 5651, 9295, 10819
 
