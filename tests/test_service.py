@@ -1,6 +1,7 @@
 """A model in a service answers as one in the process does, and none of the clients imports torch."""
 
 import os
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -8,11 +9,12 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
+import psutil
 import pytest
 
 from workbench import Intervention, Item, generate, hidden_states, load, rank, score, token_states
 from workbench.engines.client import wanted
-from workbench.engines.client.engine import ServedEngine
+from workbench.engines.client.engine import ServedEngine, about
 from workbench.errors import BadInput, ServiceFailed
 from workbench.inference.activity import neuron_activity
 from workbench.inference.lens import lens
@@ -110,6 +112,17 @@ def test_a_client_imports_no_torch_until_it_wants_the_model_itself(checkpoints, 
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "2\n"
+
+
+def test_a_client_reads_no_certificates_and_the_models_threads_sleep_while_they_wait(
+    model, served, tmp_path, monkeypatch
+):
+    """Either made a small request many times slower: certificates always, spinning threads on a busy machine."""
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", None)
+    there = served(model, tmp_path)
+    assert generate(there, PROMPTS[:1], max_new_tokens=1)
+    children = [row["process"] for row in about(there.engine.address)["models"] if model.name in row["model"]]
+    assert {psutil.Process(child).environ()["OMP_WAIT_POLICY"] for child in children} == {"passive"}
 
 
 def test_errors_and_warnings_of_the_model_reach_the_client(model, served, tmp_path):
