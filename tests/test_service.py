@@ -93,7 +93,7 @@ CLIENT = """
         rank(model, [Item("1", "The cat?", ("yes", "no"))])
         score(model, ["The cat sat"])
         hidden_states(model, ["The cat sat"])
-        assert model.tally.misses == 5 and "torch" not in sys.modules and "transformers" not in sys.modules
+        assert model.tally.misses == 5 and not {"torch", "transformers", "httpx._main"} & sys.modules.keys()
     for model in models:
         model.hf
         assert "torch" in sys.modules and model.where == "this process"

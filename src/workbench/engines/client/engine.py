@@ -8,12 +8,12 @@ from dataclasses import asdict
 from threading import RLock
 from typing import Any
 
-import httpx
 import numpy as np
 
 from workbench import errors
 from workbench.engines.client.address import TOKEN
 from workbench.engines.client.frames import answers_in, frames_in
+from workbench.engines.client.http import httpx
 from workbench.engines.client.wanted import Wanted
 from workbench.errors import BadInput, ServiceFailed, WorkbenchError
 from workbench.models.affine_lens import AffineLens
