@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,10 @@ import numpy as np
 import pytest
 
 from tests.test_coursework import COURSE, handed_in, only
+from workbench.cli.grade import grade as grade_command
 from workbench.errors import BadInput
 from workbench.grading import (
+    Choice,
     Limits,
     as_canvas,
     as_moodle,
@@ -121,6 +124,40 @@ def test_helpers_constants_and_magics_of_other_cells_are_taken_along_and_nothing
         tmp_path, course, "limit = len('x' * 512)\ndef read_prompt(ids, side): return ids[:limit]"
     ).cells
     assert "NameError" in cell.feedback
+    assert "no computed constants" in cell.feedback
+
+
+def test_literals_of_a_tuple_or_a_chain_are_taken_along(course, tmp_path):
+    code = "FEW, (MANY, _) = 512, (2048, 0)\nLOW = START = 0\ndef read_prompt(ids, side): return ids[LOW + START: MANY if side == 'bloom' else FEW]"
+    [cell] = graded(tmp_path, course, code).cells
+    assert cell.points == cell.of
+
+
+@pytest.mark.parametrize(
+    ("code", "points", "said"),
+    [
+        ('predicted_base, predicted_p3 = "answers", "continues"', 1, "Right."),
+        ('predicted_base = predicted_p3 = "answers"', 1, "Right."),
+        ('[predicted_base, predicted_p3] = ("answers", "continues")', 1, "Right."),
+        ('predicted_base, predicted_p3 = "answers", "no option"', 0, "predicted_p3 is none of 'answers', "),
+        ('predicted_base = predicted_p3 = "".join("answers")', 0, 'No line `predicted_p3 = "..."` was found'),
+        ('predicted_base, predicted_p3 = "answers", "continues", ""', 0, "No line"),
+        ('predicted_base, *predicted_p3 = "answers", "continues"', 0, "No line"),
+    ],
+)
+def test_a_choice_is_read_from_any_assignment_of_literals_and_else_is_said_to_be_missing(
+    code, points, said, tmp_path
+):
+    whole = read_course(COURSE)
+    [one] = [each for each in whole.assignments if each.name == "3_broken_measure"]
+    cells = tuple(
+        each for each in one.cells if isinstance(each.check, Choice) and each.check.variable == "predicted_p3"
+    )
+    part = replace(whole, assignments=(replace(one, cells=cells),))
+    path = handed_in(tmp_path, one.name, change=lambda _: "", more=['student: str = "s-1"', code])
+    [cell] = grade(read_submission(path, part, student="s-1"), part).cells
+    assert cell.points == points
+    assert said in cell.feedback
 
 
 def test_a_loop_costs_only_the_cells_of_its_function(tmp_path):
@@ -274,6 +311,20 @@ def test_a_graded_cell_without_a_check_is_no_course(tmp_path):
     )
     with pytest.raises(BadInput, match="space, spaces has a graded cell or a check, but not both"):
         read_course(place)
+
+
+def test_long_feedback_is_wrapped_and_takes_no_column_from_the_points(tmp_path, capsys):
+    """A sentence of 150 letters cost the columns of points and its own end."""
+    name = "5_know_or_remember"
+    path = handed_in(tmp_path, name, change=blank, more=['evidence = "class"'])
+    grade_command([path], course=COURSE)
+    printed = capsys.readouterr().out
+    assert printed.split()[:4] == ["cell", "points", "of", "feedback"]
+    assert "…" not in printed
+    assert "evidence" in printed
+    assert "control labels have in common?" in " ".join(printed.split())
+    assert max(map(len, printed.splitlines())) <= 160
+    assert re.search(r"^s-1 +0 +22 ", printed, re.MULTILINE)
 
 
 def test_the_command_grades_and_writes_what_it_was_asked_for(tmp_path):

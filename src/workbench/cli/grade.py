@@ -61,7 +61,7 @@ def grade(
     if as_json:
         show_json([_as_dict(each) for each in grades])
     else:
-        show(_cells(grades[0]) if len(grades) == 1 else [_line(each) for each in grades])
+        show(_cells(grades[0]) if len(grades) == 1 else [_line(each) for each in grades], wrapped="feedback")
 
 
 def register(

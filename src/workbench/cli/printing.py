@@ -21,8 +21,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # C0 without tab and li
 _C1 = re.compile(r"[\x7f-\x9f]")  # those that JSON would leave as they are
 
 
-def show(rows: list[dict[str, Any]], as_json: bool = False) -> None:
-    """Print rows as a table, or as JSON."""
+def show(rows: list[dict[str, Any]], as_json: bool = False, *, wrapped: str = "") -> None:
+    """Print rows as a table, or as JSON; the column `wrapped` takes several lines where the table is too wide."""
     if as_json:
         show_json(rows)
         return
@@ -31,7 +31,8 @@ def show(rows: list[dict[str, Any]], as_json: bool = False) -> None:
         table.add_column(
             as_text(column),
             justify="right" if column in ("parameters", "GB", "answers", "steps") else "left",
-            no_wrap=True,
+            no_wrap=column != wrapped,
+            overflow="fold" if column == wrapped else "ellipsis",
         )
     for row in rows:
         table.add_row(*map(as_text, row.values()))

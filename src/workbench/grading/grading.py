@@ -144,6 +144,9 @@ def _by_rubric(cell: GradedCell, paragraph: str) -> CellGrade:
 
 def _by_choice(submission: Submission, cell: GradedCell, choice: Choice) -> CellGrade:
     given = submission.constant(choice.variable)
+    if given is None:
+        sentence = f'No line `{choice.variable} = "..."` was found; write the text itself.'
+        return CellGrade(cell.name, 0, cell.points, sentence)
     if given not in choice.options:
         options = ", ".join(map(repr, choice.options))
         return CellGrade(cell.name, 0, cell.points, f"{choice.variable} is none of {options}.")

@@ -21,6 +21,7 @@ import numpy as np
 
 _READY = b"ready"  # the first line of the worker
 NOT_ANSWERED = "Not answered yet."
+_TRAVEL = "Only `def`, imports and plain literals (`N = 4`) travel; no lambdas, no computed constants."
 _WORKER = Path(__file__).with_name("worker.py")
 _FIRST = [
     "sh",
@@ -160,4 +161,6 @@ def _sentence(said: Any) -> str:
         return NOT_ANSWERED
     if kind == "MemoryError":
         return "It needs more memory than it may have."
+    if kind == "NameError":
+        return f"It raised {error[:300]}. {_TRAVEL}"
     return f"It raised {error[:300]}" if error else "What it returned cannot be read."

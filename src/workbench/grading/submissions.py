@@ -50,8 +50,7 @@ class Submission:
         """Return the literal that is assigned to a name last, or None."""
         found = None
         for each in self.statements:
-            if isinstance(each, ast.Assign | ast.AnnAssign) and name in _bound(each):
-                found = ast.literal_eval(each.value)  # type: ignore[arg-type]  # _bound has evaluated it
+            found = _literals(each).get(name, found)
         return found
 
     def paragraph(self, cell: str) -> str:
@@ -127,16 +126,33 @@ def _bound(statement: ast.stmt) -> set[str]:
             return {(each.asname or each.name).split(".")[0] for each in names}
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             return {name}
-        case (
-            ast.Assign(targets=[ast.Name(id=name)], value=value)
-            | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
-        ):
-            try:
-                ast.literal_eval(value)
-            except (*_UNREADABLE, TypeError):
-                return set()
-            return {name}
-    return set()
+    return {*_literals(statement)}
+
+
+def _literals(statement: ast.stmt) -> dict[str, Any]:
+    """Return the literals that an assignment gives to names, as in `N = 4`, `a = b = "x"` and `a, b = "x", 0`."""
+    match statement:
+        case ast.Assign(targets=targets, value=value):
+            pass
+        case ast.AnnAssign(target=target, value=ast.expr() as value):
+            targets = [target]
+        case _:
+            return {}
+    try:
+        literal = ast.literal_eval(value)
+        return {name: each for target in targets for name, each in _pairs(target, literal)}
+    except (*_UNREADABLE, TypeError):
+        return {}
+
+
+def _pairs(target: ast.expr, literal: Any) -> list[tuple[str, Any]]:
+    """Return names with their literals; ValueError for a target that is neither a name nor as many names as there are values."""
+    match target:
+        case ast.Name(id=name):
+            return [(name, literal)]
+        case ast.Tuple(elts=parts) | ast.List(elts=parts):
+            return [pair for part, each in zip(parts, literal, strict=True) for pair in _pairs(part, each)]
+    raise ValueError(ast.unparse(target))
 
 
 def _used(statement: ast.stmt) -> set[str]:
