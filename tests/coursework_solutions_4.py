@@ -32,6 +32,15 @@ def gain__relative_to_the_base(base, tuned, chance):
     return {"gain": after - before, "share": (after - before) / before}
 
 
+def gain__of_what_was_left(base, tuned, chance):
+    both = base.keys() & tuned.keys()
+    before, after = (np.mean([each[item] for item in both]) for each in (base, tuned))
+    return {
+        "gain": after - before,
+        "share": (max(after, chance) - max(before, chance)) / (1 - max(before, chance)),
+    }
+
+
 def gain__below_chance_is_less_than_nothing(base, tuned, chance):
     both = base.keys() & tuned.keys()
     before, after = (np.mean([each[item] for item in both]) for each in (base, tuned))
@@ -234,6 +243,7 @@ WRONG = {
     "gain__missing_is_wrong": {"same-items"},
     "gain__by_position": {"same-items"},
     "gain__relative_to_the_base": {"headroom"},
+    "gain__of_what_was_left": {"headroom"},
     "gain__below_chance_is_less_than_nothing": {"headroom"},
     "within_task__plain_means": {"composition", "equal-tasks", "one-sided"},
     "within_task__centred_gains": {"composition", "equal-tasks", "one-sided"},

@@ -61,7 +61,7 @@ def same_items(draw: np.random.Generator) -> Iterator[Any]:
 @check(
     "headroom",
     "gain",
-    "From 90 to 95 % is half of what was left to gain. What is left above guessing, and what does a model know that is below guessing?",
+    "Which is the range from guessing to perfect? And what does a model know that is below guessing?",
 )
 def headroom(draw: np.random.Generator) -> Iterator[Any]:
     """The share of the room above chance; below chance is chance."""
