@@ -145,7 +145,7 @@ def ended(books, root, server_of_forks):
     """What became of each, all run side by side as a sweep would: some in interpreters of their own, some forked."""
     extra = {"good": {"parameters": {"language": "no"}}, "slow": {"limit": 20.0}}
     if fork_server.CAN_FORK:
-        extra |= {name: {"start": fork_server.start_forked} for name in FORKED}
+        extra |= {name: {**extra.get(name, {}), "start": fork_server.start_forked} for name in FORKED}
     names = [name for name in books if name != "bare"]
     with ThreadPoolExecutor(3) as pool:
         pending = {
