@@ -30,9 +30,10 @@ def folder(tmp_path_factory):
 
 
 def nbgrader(place, *words):
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # it calls alembic
     done = subprocess.run(
         [sys.executable, "-m", "nbgrader", *words], cwd=place, capture_output=True, text=True, timeout=300,
-        env={**os.environ, "PYTHONWARNINGS": "ignore", "JUPYTER_PREFER_ENV_PATH": "1"},
+        env={**os.environ, "PATH": path, "PYTHONWARNINGS": "ignore", "JUPYTER_PREFER_ENV_PATH": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stderr
