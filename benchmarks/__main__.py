@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks import alone, duels, page, runs, service
 from benchmarks.checkpoints import SIDES
-from benchmarks.duels import Ring
+from benchmarks.duels import Setup
 from benchmarks.machine import ROOT, facts, kind
 from benchmarks.results import Finding, Part, keep, read, save, table
 
@@ -22,13 +22,13 @@ def parts(folder: Path, *, quick: bool) -> dict[str, Callable[[], Sequence[Findi
     """Everything that can be measured, by name."""
     repeats, share = (1, 0.25) if quick else (3, 1.0)
     ranked = {
-        f"ranking-{side}-{dtype}": partial(duels.ranking, Ring(side, size, dtype, folder), repeats, share)
+        f"ranking-{side}-{dtype}": partial(duels.ranking, Setup(side, size, dtype, folder), repeats, share)
         for side, size in SIDES.items()
         for dtype in ("float32", "bfloat16")
     }
     written = {
         f"generation-{side}": partial(
-            duels.generation, Ring(side, size, "float32", folder), min(repeats, 2), share
+            duels.generation, Setup(side, size, "float32", folder), min(repeats, 2), share
         )
         for side, size in SIDES.items()
     }
@@ -50,10 +50,10 @@ def parts(folder: Path, *, quick: bool) -> dict[str, Callable[[], Sequence[Findi
 def gpu_parts(folder: Path, *, quick: bool) -> dict[str, Callable[[], Sequence[Finding]]]:
     """What is measured on a GPU in some eight minutes: ranking and generation in bfloat16."""
     share = 0.25 if quick else 1.0
-    rings = [Ring("bloom", size, "bfloat16", folder, "cuda") for size in ("bloomz-560m", "bloomz-7b1")]
+    setups = [Setup("bloom", size, "bfloat16", folder, "cuda") for size in ("bloomz-560m", "bloomz-7b1")]
     return {
-        f"{what.__name__}-{ring.size}": partial(what, ring, 1, share)
-        for ring in rings
+        f"{what.__name__}-{setup.size}": partial(what, setup, 1, share)
+        for setup in setups
         for what in (duels.ranking, duels.generation)
     }
 
@@ -73,7 +73,9 @@ def main() -> None:
     keeps, device = not (options.quick or options.gpu), "cuda" if options.gpu else "cpu"
     if unknown := set(options.only or ()) - set(every):
         parser.error(f"no part called {', '.join(sorted(unknown))}; choose from: {', '.join(every)}")
-    command = " ".join(["python -m benchmarks", *(["--only", *options.only] if options.only else [])])
+    flags = [f"--{name}" for name in ("quick", "gpu") if getattr(options, name)]
+    flags += ["--only", *options.only] if options.only else []
+    command = " ".join(["python -m benchmarks", *flags])
     found: dict[str, Part] = {}
     for name in options.only or every:
         print(f"{name} …", flush=True)

@@ -56,8 +56,8 @@ class Contestant:
 
 
 @dataclass(frozen=True)
-class Ring:
-    """Where contestants meet: the model's side and size, the precision, the device, and the folder of checkpoints."""
+class Setup:
+    """What contestants are given: the model's side and size, the precision, the device, and the folder of checkpoints."""
 
     side: str
     size: str
@@ -78,7 +78,7 @@ class Ring:
 
 
 @contextmanager
-def contestant(name: str, ring: Ring, *, walks: bool = False) -> Iterator[Contestant]:
+def contestant(name: str, setup: Setup, *, walks: bool = False) -> Iterator[Contestant]:
     """Start a contestant, and end it afterwards."""
     environment = {
         **os.environ,
@@ -86,7 +86,7 @@ def contestant(name: str, ring: Ring, *, walks: bool = False) -> Iterator[Contes
         "HF_HUB_OFFLINE": "1",
         "BENCHMARK_WALKS": "1" if walks else "",
     }
-    asked = (name, ring.side, ring.dtype, str(ring.checkpoint()), ring.device)
+    asked = (name, setup.side, setup.dtype, str(setup.checkpoint()), setup.device)
     command = [sys.executable, "-m", "benchmarks.contestants", *asked]
     pipe = subprocess.PIPE
     with subprocess.Popen(
@@ -98,33 +98,35 @@ def contestant(name: str, ring: Ring, *, walks: bool = False) -> Iterator[Contes
             process.terminate()
 
 
-def ranking(ring: Ring, repeats: int, share: float) -> list[Finding]:
+def ranking(setup: Setup, repeats: int, share: float) -> list[Finding]:
     """Rank classification of every shape, beside the peers and the floor.
 
     Args:
         share: of the usual number of prompts.
     """
-    part, on_cpu = f"ranking, {ring.part}", ring.device == "cpu"
+    part, on_cpu = f"ranking, {setup.part}", setup.device == "cpu"
     found: list[Finding] = []
     peaks: dict[str, int] = {}
     with ExitStack() as stack:
-        names = ("workbench", *(PEERS[ring.dtype] if on_cpu else ("lm-eval",)))
-        rivals = {name: stack.enter_context(contestant(name, ring)) for name in names}
+        names = ("workbench", *(PEERS[setup.dtype] if on_cpu else ("lm-eval",)))
+        rivals = {name: stack.enter_context(contestant(name, setup)) for name in names}
         _in_turn(rivals, 1, do="rank", shape="a", count=2)
-        for shape, usual in (COUNTS[ring.side] if on_cpu else GPU_COUNTS).items():
+        for shape, usual in (COUNTS[setup.side] if on_cpu else GPU_COUNTS).items():
             count = max(4, int(usual * share))
-            needed = operations(ring.side, ring.size, shape, count)
+            needed = operations(setup.side, setup.size, shape, count)
             replies = _in_turn(rivals, repeats, do="rank", shape=shape, count=count)
             found += _compared(
                 part,
                 f"({shape}) {count} prompts",
                 replies,
-                needed / rate(ring.dtype, ring.device),
-                ring.dtype,
+                needed / rate(setup.dtype, setup.device),
+                setup.dtype,
             )
             ours, theirs = ([each["seconds"] for each in replies[name]] for name in ("workbench", "lm-eval"))
-            limit = f"at equal rates at most {by_lm_eval(ring.side, ring.size, shape, count) / needed:.2f} ×"
-            goal = _goal(ring.side, ring.dtype, shape) if on_cpu else None
+            limit = (
+                f"at equal rates at most {by_lm_eval(setup.side, setup.size, shape, count) / needed:.2f} ×"
+            )
+            goal = _goal(setup.side, setup.dtype, shape) if on_cpu else None
             found.append(ratio(part, f"({shape}) against lm-eval", theirs, ours, goal, limit))
             for name, each in replies.items():
                 peaks[name] = max(peaks.get(name, 0), *(reply["peak"] for reply in each))
@@ -166,13 +168,13 @@ def _compared(part: str, what: str, replies: Replies, floor: float, dtype: str) 
     return found
 
 
-def generation(ring: Ring, repeats: int, share: float) -> list[Finding]:
+def generation(setup: Setup, repeats: int, share: float) -> list[Finding]:
     """Greedy text beside the peers: prompts of mixed lengths, and on the BLOOM side answers of mixed lengths."""
-    part, on_cpu = f"generation, {ring.part}", ring.device == "cpu"
+    part, on_cpu = f"generation, {setup.part}", setup.device == "cpu"
     count = max(32, int((96 if on_cpu else 512) * share))
     names = ("workbench", "transformers", *(("CTranslate2", "CTranslate2 int8") if on_cpu else ()))
     with ExitStack() as stack:
-        rivals = {name: stack.enter_context(contestant(name, ring, walks=True)) for name in names}
+        rivals = {name: stack.enter_context(contestant(name, setup, walks=True)) for name in names}
         _in_turn(rivals, 1, do="write", count=2)
         replies = _in_turn(rivals, repeats, do="write", count=count)
     seconds = {name: [reply["seconds"] for reply in each] for name, each in replies.items()}

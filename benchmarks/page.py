@@ -20,7 +20,7 @@ machines.
   than what stands in its row as "at equal rates at most".
 - **lm-eval** is lm-evaluation-harness with 16 rows; **transformers** is its `pipeline`, and for mT5 `generate` in batches, since there is
   no pipeline for encoder–decoders any more; **CTranslate2** gets batches of 1,024 tokens like ours. The seconds in brackets are the
-  fastest and slowest repetition.
+  fastest and slowest repetition. A part whose versions name no ctranslate2 was measured before it took part.
 """
 
 

@@ -1,10 +1,10 @@
 """Run a notebook with many sets of parameters; keep, display and reproduce the results.
 
-`run` executes a notebook through papermill in a separate process and stores the result in a folder, `run_all` several planned
-runs side by side; `sweep` does many runs of one notebook and `read` returns them as one table; `verify` repeats runs and compares them with expected values, `accept` writes
-those values; `parse` reads parameters from a command line, `read_preset` from a preset; `write_index` writes a page of all runs; `execute_committed`
-and `check_committed` keep the executed notebooks in `notebooks/` up to date. Names are imported on first use, so a single
-run does not load pandas. `Model`, `Partner`, `Base`, `OtherModel`, `Source`, `Task`, `Language`, `PromptLanguage`,
+`run` executes a notebook through papermill in a separate process and stores the result in a folder; `plan` checks a run, and
+`run_all` executes several plans side by side; `sweep` does many runs of one notebook and `read` returns them as one table;
+`verify` repeats runs and compares them with expected values, `accept` writes those values; `parse` reads parameters from a
+command line, `read_preset` from a preset; `write_index` writes a page of all runs; `execute_committed` and `check_committed` keep
+the executed notebooks in `notebooks/` up to date. Names are imported on first use, so a single run does not load pandas. `Model`, `Partner`, `Base`, `OtherModel`, `Source`, `Task`, `Language`, `PromptLanguage`,
 `Wording` and `Attribute` are types of parameters.
 """
 
@@ -30,11 +30,11 @@ _FILE_OF = {
     "find_cases": "verifying",
     "find_notebook": "notebooks",
     "parse": "parameters",
+    "plan": "plans",
     "read": "results",
     "read_notebook": "notebooks",
     "read_part": "sweep_file",
     "read_preset": "presets",
-    "plan": "plans",
     "run": "supervise",
     "run_all": "side_by_side",
     "sweep": "sweeps",

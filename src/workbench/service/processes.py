@@ -17,7 +17,7 @@ _DRIVERS = ("/dev/nvidiactl", "/dev/kfd")
 CAN_FORK = sys.platform == "linux" and not any(map(os.path.exists, _DRIVERS))
 _KILLED = -9
 # Threads of a model that wait for each other by spinning take the cores from those that are waited for, as soon as anything else
-# computes on the machine: small requests then take five times as long.
+# computes on the machine: small requests then take several times as long.
 _SLEEP_WHILE_WAITING = {"OMP_WAIT_POLICY": "passive"}
 
 
